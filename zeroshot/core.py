@@ -1,0 +1,224 @@
+"""The things everything else is made of: Batch, Net, Pass, Proxy. READ FIRST."""
+
+import hashlib
+import zlib
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, ClassVar, Generic, Literal, NamedTuple, TypeVar
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call
+
+from zeroshot.errors import Undefined, ZeroshotError
+
+R = TypeVar("R")
+
+
+@dataclass(frozen=True, eq=False)
+class Batch:
+    """The one batch that every architecture of a run is shown.
+
+    Attributes:
+        inputs: n samples; images are (n, channels, height, width) of mean 0 and variance 1.
+        targets: (n,) class indices.
+
+    Raises:
+        ZeroshotError: for fewer than two samples (batch statistics need two), inputs that are not
+            finite, or targets that do not match.
+    """
+
+    inputs: Tensor
+    targets: Tensor
+
+    def __post_init__(self) -> None:
+        n = len(self.inputs)
+        if n < 2:
+            raise ZeroshotError(f"a batch of {n}: batch statistics need at least 2 samples")
+        if self.targets.shape != (n,) or self.targets.dtype != torch.long:
+            raise ZeroshotError(
+                f"targets of shape {tuple(self.targets.shape)} and type {self.targets.dtype}: "
+                f"expected ({n},) class indices of type torch.int64"
+            )
+        if self.inputs.is_floating_point() and not bool(self.inputs.isfinite().all()):
+            bad = int((~self.inputs.isfinite()).flatten(1).any(1).sum())
+            raise ZeroshotError(f"{bad} of {n} samples hold NaN or infinite values; remove them")
+
+    def __len__(self) -> int:
+        return len(self.inputs)
+
+    def to(self, device: torch.device, dtype: torch.dtype) -> "Batch":
+        """The same batch on a device, in a precision; integer inputs stay integers."""
+        real = self.inputs.is_floating_point()
+        inputs = self.inputs.to(device, dtype if real else self.inputs.dtype)
+        return Batch(inputs, self.targets.to(device))
+
+    @property
+    def hash(self) -> str:
+        """12 hexadecimal digits that tell this batch from any other."""
+        digest = hashlib.sha256(f"{self.inputs.dtype} {tuple(self.inputs.shape)}".encode())
+        for tensor in (self.inputs, self.targets):
+            digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
+        return digest.hexdigest()[:12]
+
+
+class Cost(NamedTuple):
+    """What a network weighs, for one sample."""
+
+    params: int
+    macs: int  # multiply-adds of convolutions and matrix products
+    tensors: int  # convolution and linear weights
+
+
+@dataclass(frozen=True, eq=False)
+class Net:
+    """A network at initialisation. A call runs on stand-ins for its tensors, so it stays as it is.
+
+    It runs as the proxies' authors run theirs: batch normalisation with the batch's statistics.
+    Everything else is in inference mode, so no dropout or stochastic depth blurs a score, and
+    auxiliary heads that exist only in training are not computed.
+
+    Attributes:
+        module: any `nn.Module` that maps a batch to logits. A tuple's or dictionary's logits are
+            its 'logits', else its 'out', else its first tensor.
+        blocks: names of the submodules that count as blocks, in forward order.
+        seed: of every random draw that a pass makes for this network.
+        cost: what the space's benchmark says it weighs; traced if it is not given.
+        thin: makes TE-NAS' reduced network for linear regions, where the space has one.
+    """
+
+    module: nn.Module
+    blocks: tuple[str, ...] = ()
+    seed: int = 0
+    cost: Cost | None = None
+    thin: Callable[[], nn.Module | None] | None = None
+
+    def __call__(
+        self,
+        inputs: Tensor,
+        weights: Mapping[str, Tensor] | None = None,
+        *,
+        statistics: Literal["batch", "stored"] = "batch",
+    ) -> Tensor:
+        """Logits in the precision of `inputs`; `weights` stand in for the parameters they name."""
+        own = {name: p.detach() for name, p in self.module.named_parameters()}
+        # Buffers are copied: batch normalisation writes its running statistics.
+        own |= {name: b.detach().clone() for name, b in self.module.named_buffers()}
+        if inputs.is_floating_point():
+            own = {n: t.to(inputs.dtype) if t.is_floating_point() else t for n, t in own.items()}
+        with self._quiet(batch_norm=statistics == "batch"):
+            return _logits(functional_call(self.module, {**own, **(weights or {})}, (inputs,)))
+
+    @property
+    def device(self) -> torch.device:
+        """Where its parameters lie."""
+        return next((p.device for p in self.module.parameters()), torch.device("cpu"))
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """The precision of its parameters."""
+        real = (p.dtype for p in self.module.parameters() if p.is_floating_point())
+        return next(real, torch.get_default_dtype())
+
+    def weights(self) -> dict[str, Tensor]:
+        """Convolution, linear and attention-projection weights by name, detached."""
+        own = dict(self.module.named_parameters())  # shared parameters appear once
+        named = (
+            f"{name}.{weight}".lstrip(".")
+            for name, module in self.module.named_modules()
+            for kind, weights in WEIGHTED
+            if isinstance(module, kind)
+            for weight in weights
+        )
+        return {name: own[name].detach() for name in named if name in own}
+
+    def named_layers(self) -> Iterator[tuple[str, nn.Module]]:
+        """Convolution and linear layers by name."""
+        return ((n, m) for n, m in self.module.named_modules() if isinstance(m, LAYERS))
+
+    def generator(self, purpose: str) -> torch.Generator:
+        """Random numbers that depend on the seed and the purpose, and on nothing that ran before."""
+        return torch.Generator().manual_seed(self._seed(purpose))
+
+    def _seed(self, purpose: str) -> int:
+        return self.seed ^ zlib.crc32(purpose.encode())
+
+    @contextmanager
+    def _quiet(self, *, batch_norm: bool) -> Iterator[None]:
+        """Set the modes described above; afterwards modes and global random state are as before."""
+        modes = [(module, module.training) for module in self.module.modules()]
+        devices = [self.device] if self.device.type == "cuda" else []
+        try:
+            with torch.random.fork_rng(devices=devices):
+                torch.manual_seed(self._seed("forward"))
+                for module, _ in modes:
+                    norm = isinstance(module, nn.modules.batchnorm._NormBase)
+                    module.training = batch_norm and norm
+                yield
+        finally:
+            for module, training in modes:
+                module.training = training
+
+
+LAYERS = (nn.modules.conv._ConvNd, nn.Linear)
+
+# Which parameters count as weights, by kind of module.
+WEIGHTED: tuple[tuple[type[nn.Module] | tuple[type[nn.Module], ...], tuple[str, ...]], ...] = (
+    (LAYERS, ("weight",)),
+    (nn.MultiheadAttention, ("in_proj_weight", "q_proj_weight", "k_proj_weight", "v_proj_weight")),
+)
+
+
+class Pass(ABC, Generic[R]):
+    """One way of running a network. Subclasses are frozen dataclasses: equal passes are one pass."""
+
+    needs: ClassVar[tuple["Pass[Any]", ...]] = ()
+
+    @abstractmethod
+    def run(self, net: Net, batch: Batch, *seen: Any) -> R:
+        """`seen` holds the results of `needs`, in that order. May not change the net or the batch.
+
+        Raises:
+            Undefined: if this pass makes no sense for this network; the reason ends in the table.
+        """
+
+
+@dataclass(frozen=True)
+class Proxy:
+    """A named formula over the results of the passes it needs, in that order.
+
+    Attributes:
+        name: of the module, the function, the column and the word on the command line.
+        needs: passes; their results are the formula's arguments.
+        formula: gives one number, in the paper's own sign and scale.
+        better: direction of the number; applied once, when ranking.
+        source: where the formula was published.
+        log: whether its values span many orders of magnitude, so that plots use a logarithm.
+    """
+
+    name: str
+    needs: tuple[Pass[Any], ...]
+    formula: Callable[..., Tensor | float]
+    better: Literal["higher", "lower"]
+    source: str
+    log: bool = False
+
+
+def _logits(output: Any) -> Tensor:
+    """The logits in whatever a network returns, as (n, …)."""
+    found = output
+    if not isinstance(found, Tensor):
+        for key in ("logits", "out"):
+            held = found.get(key) if isinstance(found, Mapping) else getattr(found, key, None)
+            if isinstance(held, Tensor):
+                return held
+        parts = found.values() if isinstance(found, Mapping) else found
+        parts = parts if hasattr(parts, "__iter__") else ()
+        found = next((part for part in parts if isinstance(part, Tensor)), None)
+    if found is None:
+        raise Undefined(
+            f"the network returns {type(output).__name__}, in which no tensor was found"
+        )
+    return found

@@ -1,0 +1,12 @@
+"""The two ways in which `zeroshot` says no."""
+
+
+class ZeroshotError(ValueError):
+    """A mistake of the caller's, told in one line: the offending value, what was expected, what to do.
+
+    The command line prints the line and exits with 2; a library caller gets an ordinary `ValueError`.
+    """
+
+
+class Undefined(Exception):  # noqa: N818 - a statement about a network, not a failure
+    """A proxy says nothing about this network. The engine turns it into NaN with this reason."""

@@ -1,0 +1,1 @@
+"""Do the scores predict accuracy? Statistics, benchmarks, and a report."""

@@ -1,0 +1,307 @@
+"""How well does x order what y measures? Statistics of paired values, and their intervals.
+
+All take x (scores, higher is better) and y (accuracies), both of length n. Only the order of x
+counts, so infinities are welcome. Pairs with a NaN are left out. Correlations are signed. Where a
+statistic is undefined, it is NaN.
+"""
+
+from collections.abc import Callable
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy.stats import kendalltau, rankdata
+
+Array = NDArray[np.float64]
+Interval = tuple[float, float]
+
+EXACT = 2_000  # up to this n, `rank_intervals` resamples Kendall's τ without approximation
+
+
+def kendall(x: ArrayLike, y: ArrayLike) -> float:
+    """Kendall's τ-b in [−1, 1]: concordant minus discordant pairs, corrected for ties.
+
+    NaN if x or y is constant. O(n log n). Source: Kendall, Biometrika 33 (1945).
+
+    >>> round(kendall([1, 2, 2, 3], [10, 20, 30, 40]), 4)
+    0.9129
+    """
+    x, y = _pairs(x, y)
+    if len(x) < 2:
+        return float("nan")
+    return float(kendalltau(rankdata(x), rankdata(y)).statistic)
+
+
+def spearman(x: ArrayLike, y: ArrayLike) -> float:
+    """Spearman's ρ in [−1, 1]: Pearson's correlation of the ranks; ties share the mean rank.
+
+    NaN if x or y is constant. Source: Spearman, Am. J. Psychol. 15 (1904).
+
+    >>> round(spearman([1, 2, 3, 4], [10, 20, 40, 30]), 4)
+    0.8
+    """
+    x, y = _pairs(x, y)
+    return _pearson(rankdata(x), rankdata(y))
+
+
+def partial_spearman(x: ArrayLike, y: ArrayLike, controls: ArrayLike) -> float:
+    """Spearman's ρ of what the controls leave unexplained, in [−1, 1].
+
+    The ranks of x and of y are each regressed, with an intercept, on the ranks of the controls;
+    the result is Pearson's correlation of the residuals. As ranks are used, a monotone transform of
+    a control (its logarithm, say) changes nothing.
+
+    NaN if the controls explain x or y entirely, or n < number of controls + 3.
+
+    Args:
+        x: n scores.
+        y: n accuracies.
+        controls: (n, k) numbers, or n for one control.
+    """
+    controls = np.asarray(controls, dtype=np.float64)
+    controls = controls.reshape(len(controls), -1)
+    x, y, *others = _pairs(x, y, *controls.T)
+    if len(x) < len(others) + 3:
+        return float("nan")
+    design = np.stack([np.ones(len(x)), *(_centred(rankdata(c)) for c in others)], axis=1)
+    residuals = []
+    for values in (x, y):
+        centred = _centred(rankdata(values))
+        residual = centred - design @ np.linalg.lstsq(design, centred, rcond=None)[0]
+        if np.linalg.norm(residual) <= 1e-9 * max(np.linalg.norm(centred), 1.0):
+            return float("nan")
+        residuals.append(residual)
+    return _pearson(*residuals)
+
+
+def precision_at(x: ArrayLike, y: ArrayLike, fraction: float = 0.1) -> float:
+    """The share of the top `fraction` by x that is in the top `fraction` by y, in [0, 1].
+
+    The top holds k = max(1, round(fraction · n)) architectures; chance gives k / n. Where ties
+    straddle its edge, the expectation over random tie-breaking is taken. NaN for n = 0.
+
+    >>> precision_at([5, 4, 3, 2], [9, 7, 8, 6], fraction=0.5)
+    0.5
+    """
+    x, y = _pairs(x, y)
+    if len(x) == 0:
+        return float("nan")
+    k = max(1, round(fraction * len(x)))
+    inside = (np.arange(len(x)) < k).astype(np.float64)
+    return float(_expected(inside, x) @ _expected(inside, y)) / k
+
+
+def ndcg(x: ArrayLike, y: ArrayLike, top: int = 1000) -> float:
+    """Normalised discounted cumulative gain of the `top` by x, in [0, 1].
+
+    DCG = Σ_j gain(j) / log₂(1 + j) over the positions j = 1 … min(top, n) of the order by x; nDCG
+    divides by the DCG of the order by y. An architecture's gain is 2^y, y in percentage points:
+    one point less halves it, so that only finding the very best counts (with linear gains, even a
+    random order of NAS-Bench-201 gets 0.95). Ties in x share the mean of their discounts.
+
+    If no accuracy exceeds 1, they are taken for fractions and multiplied by 100. NaN if y is
+    constant or n = 0.
+
+    Source: Järvelin & Kekäläinen 2002; gains and top 1000 as in VKDNW (CVPR 2025).
+
+    Differs: from 2^y − 1 in that the worst architecture's gain is subtracted, so it is 0 even
+    where all accuracies are close. From an accuracy of 10 % at the worst, this is less than 1e-20.
+    """
+    x, y = _pairs(x, y)
+    if len(x) == 0 or y.min() == y.max():
+        return float("nan")
+    points = y if y.max() > 1 else 100 * y
+    gains = np.exp2(points - points.max()) - np.exp2(points.min() - points.max())
+    discounts = np.zeros(len(x))
+    discounts[:top] = 1 / np.log2(np.arange(2, min(top, len(x)) + 2))
+    return float(gains @ _expected(discounts, x)) / float(np.sort(gains)[::-1] @ discounts)
+
+
+def picked(x: ArrayLike, y: ArrayLike) -> float:
+    """The accuracy of the architecture that x puts first; the mean over several in a tie.
+
+    NaN for n = 0.
+    """
+    x, y = _pairs(x, y)
+    return float(y[x == x.max()].mean()) if len(x) else float("nan")
+
+
+def tied_pairs(x: ArrayLike) -> float:
+    """The share of pairs of values that are equal, in [0, 1]; NaN for fewer than 2 values."""
+    (x,) = _pairs(x)
+    if len(x) < 2:
+        return float("nan")
+    sizes = np.unique(x, return_counts=True)[1].astype(np.float64)
+    return float((sizes * (sizes - 1)).sum() / (len(x) * (len(x) - 1)))
+
+
+Statistic = Callable[[ArrayLike, ArrayLike], float]
+
+STATISTICS: dict[str, Statistic] = {
+    "kendall": kendall,
+    "spearman": spearman,
+    "precision_top10": precision_at,
+    "ndcg": ndcg,
+    "picked": picked,
+}
+
+
+# -- intervals -------------------------------------------------------------------------------------
+
+
+def bootstrap_interval(
+    statistic: Statistic, x: ArrayLike, y: ArrayLike, *, resamples: int = 1000, seed: int = 0
+) -> Interval:
+    """The 95 % percentile bootstrap interval of any statistic: (low, high).
+
+    Architectures are drawn with replacement, x and y together. The draws depend on n, `resamples`
+    and `seed` only, so they are the same for all statistics and proxies. Resamples on which the
+    statistic is undefined are left out; (NaN, NaN) if it is undefined on the whole or on all of
+    them. Calls the statistic `resamples` times: for τ and ρ, `rank_intervals` is the fast way.
+    """
+    x, y = _pairs(x, y)
+    if len(x) == 0 or np.isnan(statistic(x, y)):
+        return float("nan"), float("nan")
+    rng = np.random.default_rng(seed)
+    draws = (rng.integers(len(x), size=len(x)) for _ in range(resamples))
+    return _percentiles(np.array([statistic(x[draw], y[draw]) for draw in draws]))
+
+
+def rank_intervals(
+    x: ArrayLike, y: ArrayLike, *, resamples: int = 1000, seed: int = 0
+) -> dict[str, Interval]:
+    """95 % percentile bootstrap intervals of "kendall" and "spearman", from the same draws.
+
+    Equal to `bootstrap_interval` of each, but without sorting: a resample is a vector w of how
+    often each architecture was drawn. Ranks are then cumulated weights, and Kendall's numerator is
+    wᵀAw with A_ij = sign(x_i − x_j) sign(y_i − y_j).
+
+    For n > `EXACT` = 2,000 that matrix grows too large, and wᵀAw is linearised around w = 1:
+    2 wᵀA1 − 1ᵀA1, with A1 counted in O(n log² n), and less 1ᵀA1/n, the mean of the rest. What is
+    left out has mean 0 and is of order 1/n in τ, that is 1/√n of the interval's width. The
+    corrections for ties and Spearman's ρ stay exact.
+
+    The intervals are (NaN, NaN) where the statistic is undefined.
+    """
+    x, y = _pairs(x, y)
+    n = len(x)
+    if n < 2 or x.min() == x.max() or y.min() == y.max():
+        return dict.fromkeys(("kendall", "spearman"), (float("nan"), float("nan")))
+    x, y = rankdata(x), rankdata(y)
+    concordance = np.zeros((0, 0), dtype=np.float32)
+    surplus = np.zeros(0)
+    if n <= EXACT:
+        concordance = np.sign(x[:, None] - x) * np.sign(y[:, None] - y)
+        concordance = concordance.astype(np.float32)  # sums of n² ≤ 2^24 ones stay exact
+    else:
+        surplus = concordance_surplus(x, y)
+    by_x, by_y = _Order(x), _Order(y)
+    rng = np.random.default_rng(seed)
+    taus, rhos = [], []
+    block = max(1, 2_000_000 // n)
+    for start in range(0, resamples, block):
+        rows = min(block, resamples - start)
+        draws = rng.integers(n, size=(rows, n)) + n * np.arange(rows)[:, None]
+        weights = np.bincount(draws.ravel(), minlength=rows * n).reshape(rows, n)
+        if n <= EXACT:
+            w = weights.astype(np.float32)
+            agree = np.einsum("rn,rn->r", w @ concordance, weights.astype(np.float64))
+        else:
+            agree = 2 * (weights @ surplus) - surplus.sum() * (1 + 1 / n)
+        ranks_x, ties_x = by_x.ranks(weights)
+        ranks_y, ties_y = by_y.ranks(weights)
+        with np.errstate(invalid="ignore", divide="ignore"):
+            taus.append(agree / np.sqrt((n * n - ties_x) * (n * n - ties_y)))
+            covariance = np.einsum("rn,rn,rn->r", weights, ranks_x, ranks_y)
+            spread_x = np.einsum("rn,rn,rn->r", weights, ranks_x, ranks_x)
+            spread_y = np.einsum("rn,rn,rn->r", weights, ranks_y, ranks_y)
+            rhos.append(covariance / np.sqrt(spread_x * spread_y))
+    return {
+        "kendall": _percentiles(np.concatenate(taus)),
+        "spearman": _percentiles(np.concatenate(rhos)),
+    }
+
+
+def concordance_surplus(x: ArrayLike, y: ArrayLike) -> Array:
+    """For each i, the number of pairs (i, j) that x and y order alike minus those they order apart.
+
+    Pairs tied in x or y count for neither. The sum is twice Kendall's S. O(n log² n).
+    """
+    x, y = _pairs(x, y)
+    return (_below(x, y) + _below(-x, -y) - _below(x, -y) - _below(-x, y)).astype(np.float64)
+
+
+def _below(x: Array, y: Array) -> NDArray[np.int64]:
+    """For each i, the number of j with x_j < x_i and y_j < y_i."""
+    n = len(x)
+    # among equal x, descending y: then none that comes earlier is smaller in both
+    order = np.lexsort((-y, x))
+    heights = rankdata(y[order], method="dense").astype(np.int64)
+    counts = np.zeros(n, dtype=np.int64)
+    places = np.arange(n)
+    half = 1
+    while half < n:  # a merge sort from below: each right half counts what its left half has below
+        left = places // half % 2 == 0
+        blocks = places // (2 * half)
+        # at equal height the right half comes first, so that only strictly smaller ones precede it
+        merged = np.lexsort((left, heights, blocks))
+        seen = np.cumsum(left[merged])
+        before = np.minimum(blocks[merged] * half, n)  # all earlier blocks have full left halves
+        right = ~left[merged]
+        counts[merged[right]] += (seen - before)[right]
+        half *= 2
+    result = np.empty(n, dtype=np.int64)
+    result[order] = counts
+    return result
+
+
+class _Order:
+    """The order of one variable, for the ranks of weighted copies without sorting again."""
+
+    def __init__(self, values: Array) -> None:
+        self.sorted = np.argsort(values, kind="stable")
+        _, self.starts, groups = np.unique(
+            values[self.sorted], return_index=True, return_inverse=True
+        )
+        self.group = np.empty(len(values), dtype=np.int64)
+        self.group[self.sorted] = groups
+
+    def ranks(self, weights: NDArray[np.int64]) -> tuple[Array, Array]:
+        """Per resample: the centred mid-rank of each value, and the number of ordered tied pairs."""
+        sizes = np.add.reduceat(weights[:, self.sorted], self.starts, axis=1)
+        middle = np.cumsum(sizes, axis=1) - (sizes + weights.shape[1]) / 2
+        return middle[:, self.group], np.einsum("rg,rg->r", sizes, sizes).astype(np.float64)
+
+
+def _percentiles(values: Array) -> Interval:
+    values = values[~np.isnan(values)]
+    if len(values) == 0:
+        return float("nan"), float("nan")
+    low, high = np.percentile(values, [2.5, 97.5])
+    return float(low), float(high)
+
+
+def _pairs(*columns: ArrayLike) -> list[Array]:
+    """The columns as float64, without rows that hold a NaN."""
+    arrays = [np.asarray(column, dtype=np.float64) for column in columns]
+    known = ~np.any([np.isnan(array) for array in arrays], axis=0)
+    return [array[known] for array in arrays]
+
+
+def _expected(by_position: Array, x: Array) -> Array:
+    """What each element expects of its position in the descending order of x, ties broken at random."""
+    _, group, sizes = np.unique(-x, return_inverse=True, return_counts=True)
+    ends = np.cumsum(sizes)
+    totals = np.concatenate([[0.0], np.cumsum(by_position)])
+    return ((totals[ends] - totals[ends - sizes]) / sizes)[group]
+
+
+def _centred(values: Array) -> Array:
+    return values - values.mean()
+
+
+def _pearson(x: Array, y: Array) -> float:
+    if len(x) < 2:
+        return float("nan")
+    x, y = _centred(x), _centred(y)
+    scale = float(np.sqrt((x @ x) * (y @ y)))
+    return float(np.clip(x @ y / scale, -1, 1)) if scale > 0 else float("nan")

@@ -1,0 +1,109 @@
+"""Look into a running network without touching it: hooks, and modes that see function calls."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
+
+from zeroshot.errors import Undefined
+
+# Activations whose slope changes at zero, as functions; modules and tensor methods call these.
+# A 'code' is the sign of such an activation's input.
+ACTIVATIONS: frozenset[Callable[..., Any]] = frozenset(
+    getattr(owner, name)
+    for owner in (F, torch, Tensor)
+    for stem in (
+        *("relu", "relu6", "leaky_relu", "prelu", "rrelu", "elu", "celu", "selu"),
+        *("gelu", "silu", "mish", "hardswish"),
+    )
+    for name in (stem, f"{stem}_")
+    if hasattr(owner, name)
+)
+ADAPTIVE_POOLS = frozenset({F.adaptive_avg_pool2d, F.adaptive_max_pool2d})
+POOLS = ADAPTIVE_POOLS | {F.avg_pool2d, torch.mean, Tensor.mean}
+BATCH_NORMS = frozenset({F.batch_norm, torch.batch_norm})
+
+
+class watching_activations(TorchFunctionMode):  # noqa: N801 - reads as `with watching…`
+    """Collect which inputs of each activation are positive, as (n, units), in call order.
+
+    Sees modules, functions and tensor methods alike, and in-place forms before they overwrite
+    their input. Does not see what never reaches PyTorch's Python functions (TorchScript) or is
+    spelled otherwise (`x * x.sigmoid()`, `x.clamp(min=0)`).
+    """
+
+    def __init__(self, samples: int, codes: list[Tensor]) -> None:
+        super().__init__()
+        self.samples, self.codes = samples, codes
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        if func in ACTIVATIONS:
+            positive = (args[0] if args else kwargs["input"]).detach() > 0
+            self.codes.append(_by_sample(positive, self.samples))
+        return func(*args, **kwargs)
+
+
+class watching_pools(TorchFunctionMode):  # noqa: N801
+    """Collect what goes into every global pooling: adaptive, over the whole map, or a plain mean."""
+
+    def __init__(self, pooled: list[Tensor]) -> None:
+        super().__init__()
+        self.pooled = pooled
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        if func in POOLS and _is_global(func, *args, **kwargs):
+            self.pooled.append(args[0] if args else kwargs["input"])
+        return func(*args, **kwargs)
+
+
+class bypassing_batch_norm(TorchFunctionMode):  # noqa: N801
+    """Let every batch normalisation return its input."""
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        if func in BATCH_NORMS:
+            return args[0] if args else kwargs["input"]
+        return func(*args, **kwargs)
+
+
+@contextmanager
+def hooked(
+    module: nn.Module, kinds: tuple[type[nn.Module], ...], hook: Callable[..., Any]
+) -> Iterator[None]:
+    """Run `hook(module, inputs, output)` after every submodule of these kinds; gone afterwards."""
+    handles = [m.register_forward_hook(hook) for m in module.modules() if isinstance(m, kinds)]
+    try:
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+def _is_global(func: Any, input: Tensor, *args: Any, **kwargs: Any) -> bool:  # noqa: A002
+    """Whether a call of one of POOLS pools whole maps."""
+    if input.ndim != 4 or func in ADAPTIVE_POOLS:
+        return input.ndim == 4
+    over = args[0] if args else kwargs.get("kernel_size", kwargs.get("dim"))
+    pair = (over, over) if isinstance(over, int) else tuple(over or ())
+    if func is F.avg_pool2d:
+        return pair == tuple(input.shape[2:])
+    return {d % 4 for d in pair} == {2, 3}
+
+
+def _by_sample(values: Tensor, samples: int) -> Tensor:
+    """(samples, units), whether samples come first, second (sequences) or split into windows."""
+    if values.ndim and values.shape[0] == samples:
+        return values.reshape(samples, -1)
+    if values.ndim > 1 and values.shape[1] == samples:
+        return values.transpose(0, 1).reshape(samples, -1)
+    if values.ndim and values.shape[0] % samples == 0:
+        return values.reshape(samples, -1)
+    raise Undefined(
+        f"an activation has shape {tuple(values.shape)}, in which {samples} samples are not found"
+    )

@@ -1,0 +1,23 @@
+"""GraSP: how much removing each weight would reduce the gradient flow."""
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from zeroshot.core import Proxy
+from zeroshot.passes import CurvatureGrads, Grads
+
+
+def grasp(at: Grads) -> Float[Tensor, ""]:
+    """Sum of −w · (H g) over convolution and linear weights, g = ∂L/∂w and H its Jacobian.
+
+    Range: any real number. Zero if no weight reaches the logits.
+    Source: Wang, Zhang and Grosse, 2020, arXiv:2002.07376; summed over the network by
+        Abdelfattah et al., 2021, arXiv:2101.08134.
+    Differs: the sign is that of the latter, opposite to pruning, where the most positive go. No
+        temperature on the logits, one batch.
+    """
+    return torch.stack([-(w * hg).sum() for w, hg in zip(*at, strict=True)]).sum()
+
+
+GRASP = Proxy("grasp", (CurvatureGrads(),), grasp, "higher", "arXiv:2002.07376")

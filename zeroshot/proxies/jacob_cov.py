@@ -1,0 +1,27 @@
+"""Jacobian covariance: whether samples pull the logits in different directions."""
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from zeroshot.core import Proxy
+from zeroshot.linalg import correlations
+from zeroshot.passes import InputGrads
+
+
+def jacob_cov(jacobian: Float[Tensor, "n d"], epsilon: float = 1e-5) -> Float[Tensor, ""]:
+    """−Σ log(λ + ε) + 1 / (λ + ε) over the eigenvalues λ of the samples' correlation matrix.
+
+    Row i of `jacobian` is the gradient of the summed logits for sample i. The best possible value
+    is −n (1 + log(1 + ε) …), for rows without any correlation.
+
+    Range: (−∞, about −n]. Undefined if a sample's gradient is constant: the logits ignore it.
+    Source: Mellor et al., 2020, arXiv:2006.04647v1; as a proxy in Abdelfattah et al., 2021,
+        arXiv:2101.08134.
+    Differs: a solver for symmetric matrices, so that no eigenvalue is complex.
+    """
+    eigenvalues = torch.linalg.eigvalsh(correlations(jacobian)).clamp(min=0) + epsilon
+    return -(eigenvalues.log() + 1 / eigenvalues).sum()
+
+
+JACOB_COV = Proxy("jacob_cov", (InputGrads(),), jacob_cov, "higher", "arXiv:2006.04647")

@@ -1,0 +1,268 @@
+"""Scores to an order: ranks of one proxy, and ensembles that combine the ranks of several.
+
+A scores table has the columns `arch` and `seed` and one column of raw values per proxy. Directions
+come apart from it (`better`), and are applied here, once: whatever leaves this module is "higher is
+better".
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from difflib import get_close_matches
+
+import numpy as np
+import pandas as pd
+from numpy.typing import ArrayLike, NDArray
+from scipy.stats import rankdata
+
+from zeroshot.errors import ZeroshotError
+
+Array = NDArray[np.float64]
+
+KEYS = ("arch", "seed")  # the columns of a scores table that are not proxies
+
+
+def ranks(values: ArrayLike, better: str = "higher") -> Array:
+    """The rank of each value: the worst has 1, the best n.
+
+    Ties share the mean of their ranks. Infinities are values like others. A NaN says nothing about
+    an architecture, so NaNs come below every value, tied with each other. A constant column gives
+    everyone (n + 1) / 2.
+
+    Args:
+        values: n numbers.
+        better: "higher" or "lower", the direction of the values.
+
+    Returns:
+        n ranks in [1, n], whose sum is n(n + 1)/2.
+
+    >>> ranks([3.0, 7.0, float("nan"), 3.0]).tolist()
+    [2.5, 4.0, 1.0, 2.5]
+    """
+    if better not in ("higher", "lower"):
+        raise ZeroshotError(f"direction {better!r}: expected 'higher' or 'lower'")
+    values = np.asarray(values, dtype=np.float64)
+    missing = np.isnan(values)
+    number = int(missing.sum())
+    result = np.full(values.shape, (number + 1) / 2)
+    known = values[~missing]
+    result[~missing] = rankdata(known if better == "higher" else -known) + number
+    return result
+
+
+# -- rules of combination: ranks (archs × members, 1 is the worst) to one number per architecture ----
+
+
+def rank_sum(ranks: Array) -> Array:
+    """Σ rank, in [members, members · n]; higher is better.
+
+    Source: TE-NAS (arXiv:2102.11535) adds the ranks of κ and of the number of linear regions.
+    """
+    return ranks.sum(axis=1)
+
+
+def log_rank_sum(ranks: Array) -> Array:
+    """Σ log(rank / n), at most 0; higher is better. One bad rank weighs more than one good rank.
+
+    Source: AZ-NAS (arXiv:2403.19232), equation 8.
+    """
+    return np.log(ranks / len(ranks)).sum(axis=1)
+
+
+def majority_vote(ranks: Array) -> Array:
+    """The Copeland score: pairwise comparisons won plus half of those drawn, in [0, n − 1].
+
+    One architecture beats another if more members rank it above than below; a member that ties the
+    two abstains. Higher is better. Takes n² · members steps, and memory for a block of rows only.
+
+    Source: zero-cost NAS (arXiv:2101.08134), section 4, where synflow, jacob_cov and snip vote on
+    pairs inside a search; the count over all pairs turns that into an order.
+    """
+    n, members = ranks.shape
+    halves = np.rint(2 * ranks).astype(np.int32)  # mid-ranks are multiples of a half
+    score = np.empty(n)
+    block = max(1, 4_000_000 // max(n, 1))
+    for start in range(0, n, block):
+        rows = halves[start : start + block]
+        votes = np.zeros((len(rows), n), dtype=np.int8)
+        for member in range(members):
+            mine, theirs = rows[:, member, None], halves[None, :, member]
+            votes += mine > theirs
+            votes -= (mine < theirs).view(np.int8)
+        won = np.count_nonzero(votes > 0, axis=1)
+        drawn = np.count_nonzero(votes == 0, axis=1) - 1  # without the comparison with itself
+        score[start : start + block] = won + drawn / 2
+    return score
+
+
+@dataclass(frozen=True)
+class Ensemble:
+    """Several proxies that rank together.
+
+    Attributes:
+        name: the word in tables and for `--by`.
+        members: columns of the scores table.
+        combine: a rule: ranks of shape (archs, members), 1 the worst, to one number per
+            architecture, higher is better.
+        source: where the rule, or the ensemble, is from.
+    """
+
+    name: str
+    members: tuple[str, ...]
+    combine: Callable[[Array], Array]
+    source: str
+
+    def __str__(self) -> str:
+        return self.name
+
+
+ENSEMBLES: tuple[Ensemble, ...] = (
+    Ensemble("te_nas", ("ntk_cond", "linear_regions"), rank_sum, "arXiv:2102.11535"),
+    Ensemble("vote", ("synflow", "jacob_cov", "snip"), majority_vote, "arXiv:2101.08134"),
+    # AZ-NAS' rule over proxies of other authors, hence not its name
+    Ensemble(
+        "log_rank",
+        ("flops", "naswot", "synflow", "jacob_cov"),
+        log_rank_sum,
+        "rule of arXiv:2403.19232",
+    ),
+)
+
+
+def proxies_of(scores: pd.DataFrame) -> tuple[str, ...]:
+    """The proxy columns of a scores table, after a check that it is one.
+
+    Raises:
+        ZeroshotError: for a missing key column, an architecture without a name, a doubled
+            (arch, seed), a proxy column that is not numeric, or seeds that were not all run on the
+            same architectures (their ranks cannot be averaged).
+    """
+    for key in KEYS:
+        if key not in scores.columns:
+            raise ZeroshotError(
+                f"the scores have no column {key!r}, only {_listed(scores.columns)}; expected "
+                "'arch', 'seed' and one column per proxy"
+            )
+    if not scores.columns.is_unique:
+        twice = scores.columns[scores.columns.duplicated()][0]
+        raise ZeroshotError(f"the scores have two columns {twice!r}; rename or drop one")
+    proxies = tuple(str(column) for column in scores.columns if column not in KEYS)
+    for proxy in proxies:
+        if not pd.api.types.is_numeric_dtype(scores[proxy]):
+            raise ZeroshotError(f"column {proxy!r} of the scores is not numeric; drop or fix it")
+    for key in KEYS:
+        if scores[key].isna().any():
+            row = int(np.flatnonzero(scores[key].isna())[0]) + 1
+            raise ZeroshotError(f"row {row} of the scores has no {key}; fill it in or drop the row")
+    doubled = scores.duplicated(list(KEYS))
+    if doubled.any():
+        arch, seed = scores.loc[doubled, list(KEYS)].iloc[0]
+        raise ZeroshotError(f"{arch} with seed {seed} has more than one row of scores; keep one")
+    sizes = scores["seed"].value_counts(sort=False)
+    archs = scores["arch"].nunique()
+    if (sizes < archs).any():
+        seed, size = sizes.idxmin(), sizes.min()
+        raise ZeroshotError(
+            f"seed {seed} has scores of {size} of {archs} architectures; finish that run or drop "
+            "its rows: ranks are averaged over seeds of the same architectures"
+        )
+    return proxies
+
+
+def ratings(
+    scores: pd.DataFrame, by: str | Ensemble, better: Mapping[str, str] | None = None
+) -> pd.Series:
+    """One number per architecture, higher is better, in the table's order.
+
+    Ranks are taken within each seed, over all architectures of the table, combined by the
+    ensemble's rule and averaged over the seeds. A single proxy is its own rank.
+
+    An architecture has no rating (NaN) if a member says nothing about it (NaN) for some seed; it
+    then holds that member's lowest ranks, and the others are ranked above it. A constant column
+    gives everyone the same rank: it has no influence on a rank sum.
+
+    Args:
+        scores: the table.
+        by: a proxy column, the name of one of `ENSEMBLES`, or an ensemble of your own.
+        better: direction of each column, "higher" where it is not mentioned.
+
+    Returns:
+        Ratings, indexed by arch.
+
+    Raises:
+        ZeroshotError: if the table is not sound, or lacks a column that `by` needs.
+    """
+    columns = proxies_of(scores)
+    ensemble = find(by, columns)
+    better = better or {}
+    total: pd.Series | None = None
+    index = pd.Index(scores["arch"].unique(), name="arch")
+    groups = scores.groupby("seed", sort=True)
+    for _, rows in groups:
+        table = rows.set_index("arch").loc[index, list(ensemble.members)]
+        member_ranks = [
+            ranks(table[member].to_numpy(np.float64), better.get(member, "higher"))
+            for member in ensemble.members
+        ]
+        combined = pd.Series(ensemble.combine(np.stack(member_ranks, axis=1)), index=index)
+        combined = combined.mask(table.isna().any(axis=1))
+        total = combined if total is None else total + combined
+    if total is None:
+        raise ZeroshotError("the scores have no rows; nothing to rank")
+    return (total / len(groups)).rename(ensemble.name)
+
+
+def rank(
+    scores: pd.DataFrame, by: str | Ensemble, better: Mapping[str, str] | None = None
+) -> pd.Series:
+    """Architectures from best to worst.
+
+    Ties stay in the table's order. Architectures without a rating (see `ratings`) come last.
+
+    Args:
+        scores: the table.
+        by: a proxy column, the name of one of `ENSEMBLES`, or an ensemble of your own.
+        better: direction of each column, "higher" where it is not mentioned.
+
+    Returns:
+        Indexed by arch, best first. The values are the ratings; for one proxy and one seed they are
+        the raw scores, so with better="lower" they ascend.
+
+    Raises:
+        ZeroshotError: if the table is not sound, or lacks a column that `by` needs.
+    """
+    rated = ratings(scores, by, better)
+    order = rated.sort_values(ascending=False, kind="stable", na_position="last").index
+    if isinstance(by, str) and by in scores.columns and scores["seed"].nunique() == 1:
+        return scores.set_index("arch")[by].loc[order]
+    return rated.loc[order]
+
+
+def find(by: str | Ensemble, columns: tuple[str, ...]) -> Ensemble:
+    """The ensemble meant by `by`; a proxy column is an ensemble of one.
+
+    Raises:
+        ZeroshotError: if neither a column nor an ensemble has that name, or members are missing.
+    """
+    if isinstance(by, str) and by in columns:
+        return Ensemble(by, (by,), rank_sum, "")
+    if isinstance(by, str):
+        named = {ensemble.name: ensemble for ensemble in ENSEMBLES}
+        if by not in named:
+            close = get_close_matches(by, [*columns, *named], n=1)
+            hint = f"did you mean {close[0]!r}? " if close else ""
+            raise ZeroshotError(
+                f"cannot rank by {by!r}: {hint}expected a column ({_listed(columns)}) or an "
+                f"ensemble ({_listed(named)})"
+            )
+        by = named[by]
+    missing = [member for member in by.members if member not in columns]
+    if missing:
+        raise ZeroshotError(
+            f"the ensemble {by.name!r} needs {_listed(missing)}, which the scores lack; score "
+            f"with --proxies {','.join(by.members)}"
+        )
+    return by
+
+
+def _listed(names: object) -> str:
+    return ", ".join(map(str, names)) or "none"  # type: ignore[call-overload]

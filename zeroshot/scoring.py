@@ -1,0 +1,106 @@
+"""The engine: evaluate one network. READ SECOND, after core.py."""
+
+import math
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import nn
+
+from zeroshot.core import Batch, Net, Pass, Proxy
+from zeroshot.errors import Undefined, ZeroshotError
+from zeroshot.proxies import PROXIES
+
+
+@dataclass(frozen=True)
+class Scores(Mapping[str, float]):
+    """Scores by proxy name, in the papers' own signs and scales.
+
+    Attributes:
+        reasons: why a score is NaN, by proxy name.
+        seconds: what each pass took, without the passes it needs; for CUDA, to enqueue.
+    """
+
+    found: dict[str, float]
+    reasons: dict[str, str] = field(default_factory=dict)
+    seconds: dict[str, float] = field(default_factory=dict)
+
+    def __getitem__(self, name: str) -> float:
+        return self.found[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.found)
+
+    def __len__(self) -> int:
+        return len(self.found)
+
+
+def evaluate(net: Net | nn.Module, batch: Batch, proxies: Iterable[Proxy] = PROXIES) -> Scores:
+    """Score one network. Every pass that the proxies need runs once.
+
+    The network, its gradients, hooks, modes and device, the batch and the global random state are
+    afterwards what they were; a score depends on the network, the batch and the seed alone.
+
+    Args:
+        net: a network of a space, or any module (with seed 0) that maps the batch to logits.
+        batch: at least two samples; moved to the network's device and precision.
+        proxies: which; all by default.
+
+    Returns:
+        One number per proxy; NaN where it says nothing about this network, with the reason.
+
+    Raises:
+        ZeroshotError: if the network's weights are not finite, if it fails on the batch, or if
+            memory runs out; nothing is ever computed on less than the batch instead.
+    """
+    net = net if isinstance(net, Net) else Net(net)
+    _check_weights(net.module)
+    batch = batch.to(net.device, net.dtype)
+    seen: dict[Pass[Any], Any] = {}
+    seconds: dict[str, float] = {}
+
+    def result(wanted: Pass[Any]) -> Any:
+        if wanted not in seen:
+            needed = [result(need) for need in wanted.needs]
+            start = time.perf_counter()
+            try:
+                seen[wanted] = wanted.run(net, batch, *needed)
+            except Undefined as reason:
+                seen[wanted] = reason
+            except (RuntimeError, MemoryError) as error:
+                raise ZeroshotError(_failure(wanted, batch, error)) from error
+            seconds[repr(wanted)] = time.perf_counter() - start
+        if isinstance(seen[wanted], Undefined):
+            raise seen[wanted]
+        return seen[wanted]
+
+    found: dict[str, float] = {}
+    reasons: dict[str, str] = {}
+    for proxy in proxies:
+        try:
+            found[proxy.name] = float(proxy.formula(*map(result, proxy.needs)))
+            if math.isnan(found[proxy.name]):
+                reasons[proxy.name] = "the formula gives NaN"
+        except Undefined as reason:
+            found[proxy.name] = math.nan
+            reasons[proxy.name] = str(reason)
+    return Scores(found, reasons, seconds)
+
+
+def _check_weights(module: nn.Module) -> None:
+    for name, p in module.named_parameters():
+        if isinstance(p, nn.parameter.UninitializedParameter):
+            raise ZeroshotError(f"parameter {name} has no shape yet: run the lazy network once")
+        if not bool(p.isfinite().all()):
+            raise ZeroshotError(f"parameter {name} holds NaN or infinite values; initialise it")
+
+
+def _failure(wanted: Pass[Any], batch: Batch, error: Exception) -> str:
+    words = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+    memory = isinstance(error, (MemoryError, torch.OutOfMemoryError))
+    if memory or "can't allocate memory" in words:
+        chunk = ", or the pass's chunk," if hasattr(wanted, "chunk") else ""
+        return f"out of memory in pass {wanted}: lower the batch size ({len(batch)}){chunk} or use a smaller network"
+    return f"the network fails in pass {wanted} on inputs of shape {tuple(batch.inputs.shape)}: {words}"

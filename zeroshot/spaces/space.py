@@ -1,0 +1,268 @@
+"""What every search space is made of: Axis, Arch, Task, Cost, Space."""
+
+import math
+import zlib
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from itertools import product
+from typing import ClassVar, NamedTuple
+
+import numpy as np
+import torch
+from torch import nn
+
+from zeroshot.core import Cost, Net
+from zeroshot.errors import ZeroshotError
+from zeroshot.initial import INITS
+
+
+class Axis(NamedTuple):
+    """One decision of a space: its name and what can be chosen."""
+
+    name: str
+    options: tuple[str, ...]
+
+
+class Task(NamedTuple):
+    """What a network maps: (n, channels, size, size) images to (n, classes) logits."""
+
+    channels: int = 3
+    size: int = 32
+    classes: int = 10
+
+
+@dataclass(frozen=True, order=True)
+class Arch:
+    """The options still open on each axis. One everywhere: a network. More: a supernet."""
+
+    space: str
+    open: tuple[tuple[int, ...], ...]
+
+    @property
+    def is_network(self) -> bool:
+        """Whether every axis is decided."""
+        return all(len(options) == 1 for options in self.open)
+
+    @property
+    def genes(self) -> tuple[int, ...]:
+        """The chosen option of each axis; ZeroshotError for a supernet."""
+        if not self.is_network:
+            undecided = sum(len(options) > 1 for options in self.open)
+            raise ZeroshotError(
+                f"{self} is a supernet ({undecided} of {len(self.open)} axes undecided); "
+                "a single network is expected here: drop options until one is left on each axis"
+            )
+        return tuple(options[0] for options in self.open)
+
+    def drop(self, axis: int, option: int) -> "Arch":
+        """Close one option of one axis; ZeroshotError if it is not open or is the last one."""
+        options = self.open[axis]
+        if option not in options or len(options) == 1:
+            raise ZeroshotError(
+                f"option {option} of axis {axis} cannot be dropped: open there are {list(options)}"
+            )
+        rest = tuple(o for o in options if o != option)
+        return replace(self, open=(*self.open[:axis], rest, *self.open[axis + 1 :]))
+
+    def __str__(self) -> str:
+        return f"{self.space}:" + ".".join("|".join(map(str, options)) for options in self.open)
+
+
+@dataclass(frozen=True)
+class Space(ABC):
+    """A product of axes, and how to build a point of it. Everything else is written once, here.
+
+    A space of your own is a frozen dataclass that inherits this, names itself and its `axes`,
+    and has `build`. Fields of the dataclass (widths, depths) are its network shape.
+    """
+
+    name: ClassVar[str]
+    axes: ClassVar[tuple[Axis, ...]]
+    source: ClassVar[str]
+    task: ClassVar[Task] = Task()  # what its networks are made for, unless told otherwise
+
+    # -- what a space must or may say of itself ------------------------------------------------
+
+    @abstractmethod
+    def build(self, arch: Arch, task: Task) -> nn.Module:
+        """The network of an architecture, freshly initialised."""
+
+    def thin(self, arch: Arch, task: Task) -> nn.Module | None:
+        """The reduced network on which TE-NAS counts linear regions, where the space has one."""
+        return None
+
+    def blocks(self, module: nn.Module) -> tuple[str, ...]:
+        """Names of the submodules that count as blocks, in forward order."""
+        return ()
+
+    def canonical(self, arch: Arch) -> Arch:
+        """The representative of all that compute the same function at initialisation."""
+        return arch
+
+    def connected(self, arch: Arch) -> bool:
+        """Whether the input reaches the output."""
+        return True
+
+    def spell(self, arch: Arch) -> str:
+        """The architecture in the benchmark's own notation; `parse` reads it back."""
+        return ".".join(map(str, arch.genes))
+
+    def cost(self, arch: Arch, task: Task | None = None) -> Cost:
+        """Parameters, multiply-adds and weight tensors, as the space's benchmark counts them."""
+        from zeroshot.passes import census
+
+        task = task or self.task
+        with torch.device("meta"):
+            module = self.build(arch, task)
+            inputs = torch.empty(1, task.channels, task.size, task.size)
+        return census(Net(module), inputs)
+
+    # -- what every space has ---------------------------------------------------------------------
+
+    @property
+    def whole(self) -> Arch:
+        """The supernet with everything open."""
+        return Arch(self.name, tuple(tuple(range(len(axis.options))) for axis in self.axes))
+
+    def __len__(self) -> int:
+        return math.prod(len(axis.options) for axis in self.axes)
+
+    def __iter__(self) -> Iterator[Arch]:
+        """All architectures, in index order."""
+        return (self.at(index) for index in range(len(self)))
+
+    def arch(self, *genes: int) -> Arch:
+        """The architecture with these options; ZeroshotError where the space has no such point."""
+        if len(genes) != len(self.axes):
+            raise ZeroshotError(
+                f"{self.name} has {len(self.axes)} axes, got {len(genes)} genes: {list(genes)}"
+            )
+        for gene, axis in zip(genes, self.axes, strict=True):
+            if not 0 <= gene < len(axis.options):
+                raise ZeroshotError(
+                    f"option {gene} of axis {axis.name}: {self.name} has options 0 to "
+                    f"{len(axis.options) - 1} there ({', '.join(axis.options[:8])})"
+                )
+        return Arch(self.name, tuple((gene,) for gene in genes))
+
+    def at(self, index: int) -> Arch:
+        """The architecture of an index; ZeroshotError outside 0 … len - 1."""
+        self._check_index(index)
+        genes = np.unravel_index(index, [len(axis.options) for axis in self.axes])
+        return self.arch(*map(int, genes))
+
+    def index(self, arch: Arch) -> int:
+        """The index of an architecture: the inverse of `at`."""
+        return int(np.ravel_multi_index(arch.genes, [len(axis.options) for axis in self.axes]))
+
+    def parse(self, text: str) -> Arch:
+        """Read an index, genes ('3.1.0') or the space's own notation; ZeroshotError otherwise."""
+        text = text.strip().removeprefix(f"{self.name}:")
+        if text.isdigit():
+            return self.at(int(text))
+        parts = text.split(".")
+        if len(parts) == len(self.axes) and all(part.isdigit() for part in parts):
+            return self.arch(*map(int, parts))
+        return self.parse_native(text)
+
+    def parse_native(self, text: str) -> Arch:
+        """Read the space's own notation; overridden where `spell` is."""
+        raise ZeroshotError(
+            f"{text!r} is no architecture of {self.name}: expected an index below {len(self):,} "
+            f"or {len(self.axes)} options such as '{'.'.join('0' for _ in self.axes)}'"
+        )
+
+    def sample(self, count: int, rng: np.random.Generator) -> list[Arch]:
+        """`count` different architectures, uniformly; ZeroshotError if there are not that many."""
+        if not 0 < count <= len(self):
+            raise ZeroshotError(f"a sample of {count}: {self.name} has {len(self):,} architectures")
+        if len(self) <= 1_000_000:
+            return [self.at(int(index)) for index in rng.permutation(len(self))[:count]]
+        chosen: dict[Arch, None] = {}  # far too many to shuffle, so far too many to collide often
+        while len(chosen) < count:
+            chosen[self.arch(*(int(rng.integers(len(axis.options))) for axis in self.axes))] = None
+        return list(chosen)
+
+    def neighbours(self, arch: Arch) -> list[Arch]:
+        """All architectures that differ on exactly one axis."""
+        genes = arch.genes
+        return [
+            self.arch(*genes[:position], option, *genes[position + 1 :])
+            for position, axis in enumerate(self.axes)
+            for option in range(len(axis.options))
+            if option != genes[position]
+        ]
+
+    def mutate(self, arch: Arch, rng: np.random.Generator) -> Arch:
+        """A neighbour at random: an axis, then another option of it."""
+        genes = list(arch.genes)
+        movable = [i for i, axis in enumerate(self.axes) if len(axis.options) > 1]
+        position = movable[int(rng.integers(len(movable)))]
+        shift = 1 + int(rng.integers(len(self.axes[position].options) - 1))
+        genes[position] = (genes[position] + shift) % len(self.axes[position].options)
+        return self.arch(*genes)
+
+    def cross(self, one: Arch, other: Arch, rng: np.random.Generator) -> Arch:
+        """A child that takes each axis from either parent."""
+        pairs = zip(one.genes, other.genes, strict=True)
+        return self.arch(*(pair[int(rng.integers(2))] for pair in pairs))
+
+    def subspace(self, arch: Arch) -> Iterator[Arch]:
+        """The networks that a supernet still holds."""
+        return (self.arch(*genes) for genes in product(*arch.open))
+
+    def network(
+        self,
+        arch: Arch,
+        task: Task | None = None,
+        *,
+        init: str = "default",
+        seed: int = 0,
+        device: str | torch.device = "cpu",
+    ) -> Net:
+        """The canonical network of an architecture at initialisation.
+
+        Drawn on the CPU from the seed alone and then moved: the same numbers on every device, and
+        the global random state stays as it was.
+
+        Args:
+            arch: the architecture.
+            task: what it must accept and answer; the space's own by default.
+            init: a name of `zeroshot.initial.INITS`.
+            seed: of the weights, and of every random draw that a proxy makes for this network.
+            device: where the network is put.
+
+        Raises:
+            ZeroshotError: for an unknown initialisation.
+        """
+        if init not in INITS:
+            raise ZeroshotError(f"unknown initialisation {init!r}; there are {', '.join(INITS)}")
+        task = task or self.task
+        canonical = self.canonical(arch)
+
+        def draw(build: "type[nn.Module] | object", purpose: str) -> nn.Module | None:
+            with torch.random.fork_rng(devices=[]):
+                torch.manual_seed(seed ^ zlib.crc32(purpose.encode()))
+                module = build(canonical, task)  # type: ignore[operator]
+            if module is not None:
+                generator = torch.Generator().manual_seed(seed ^ zlib.crc32(purpose.encode()))
+                INITS[init](module, generator)
+                module.to(device)
+            return module
+
+        module = draw(self.build, "network")
+        assert module is not None
+        return Net(
+            module,
+            blocks=self.blocks(module),
+            seed=seed,
+            cost=self.cost(arch, task),
+            thin=lambda: draw(self.thin, "thin"),
+        )
+
+    def _check_index(self, index: int) -> None:
+        if not 0 <= index < len(self):
+            raise ZeroshotError(
+                f"{self.name} has no architecture {index}: expected 0 to {len(self) - 1:,}"
+            )
