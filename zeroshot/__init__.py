@@ -1,0 +1,75 @@
+"""Score, rank and validate untrained neural networks.
+
+    import zeroshot
+    scores = zeroshot.evaluate(model, zeroshot.load_batch("noise")[0])
+
+Names are loaded when they are first used, so that `import zeroshot` costs nothing.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from zeroshot.commands import rank, score, validate
+    from zeroshot.core import Batch, Cost, Net, Pass, Proxy
+    from zeroshot.data import load_batch
+    from zeroshot.errors import OutOfMemory, Undefined, ZeroshotError
+    from zeroshot.eval.benchmarks import BENCHMARKS, load_truth
+    from zeroshot.proxies import PROXIES
+    from zeroshot.ranking import ENSEMBLES, Ensemble
+    from zeroshot.scoring import Scores, evaluate
+    from zeroshot.spaces import SPACES, Arch, Axis, Space, Task
+
+__version__ = "0.1.0"
+
+_HOME = {
+    "zeroshot.commands": ("rank", "score", "validate"),
+    "zeroshot.core": ("Batch", "Cost", "Net", "Pass", "Proxy"),
+    "zeroshot.data": ("load_batch",),
+    "zeroshot.errors": ("OutOfMemory", "Undefined", "ZeroshotError"),
+    "zeroshot.eval.benchmarks": ("BENCHMARKS", "load_truth"),
+    "zeroshot.proxies": ("PROXIES",),
+    "zeroshot.ranking": ("ENSEMBLES", "Ensemble"),
+    "zeroshot.scoring": ("Scores", "evaluate"),
+    "zeroshot.spaces": ("SPACES", "Arch", "Axis", "Space", "Task"),
+}
+
+__all__ = [
+    "BENCHMARKS",
+    "ENSEMBLES",
+    "PROXIES",
+    "SPACES",
+    "Arch",
+    "Axis",
+    "Batch",
+    "Cost",
+    "Ensemble",
+    "Net",
+    "OutOfMemory",
+    "Pass",
+    "Proxy",
+    "Scores",
+    "Space",
+    "Task",
+    "Undefined",
+    "ZeroshotError",
+    "__version__",
+    "evaluate",
+    "load_batch",
+    "load_truth",
+    "rank",
+    "score",
+    "validate",
+]
+
+
+def __getattr__(name: str) -> Any:
+    for module, names in _HOME.items():
+        if name in names:
+            globals()[name] = getattr(import_module(module), name)
+            return globals()[name]
+    raise AttributeError(f"module 'zeroshot' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -1,4 +1,4 @@
-"""The two ways in which `zeroshot` says no."""
+"""The ways in which `zeroshot` says no."""
 
 
 class ZeroshotError(ValueError):
@@ -6,6 +6,10 @@ class ZeroshotError(ValueError):
 
     The command line prints the line and exits with 2; a library caller gets an ordinary `ValueError`.
     """
+
+
+class OutOfMemory(ZeroshotError):
+    """Memory ran out; says in which pass and what to lower. Nothing is computed on less instead."""
 
 
 class Undefined(Exception):  # noqa: N818 - a statement about a network, not a failure

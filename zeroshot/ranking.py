@@ -5,7 +5,7 @@ come apart from it (`better`), and are applied here, once: whatever leaves this 
 better".
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
 
@@ -40,16 +40,16 @@ def ranks(values: ArrayLike, better: str = "higher") -> Array:
     """
     if better not in ("higher", "lower"):
         raise ZeroshotError(f"direction {better!r}: expected 'higher' or 'lower'")
-    values = np.asarray(values, dtype=np.float64)
-    missing = np.isnan(values)
+    numbers = np.asarray(values, dtype=np.float64)
+    missing = np.isnan(numbers)
     number = int(missing.sum())
-    result = np.full(values.shape, (number + 1) / 2)
-    known = values[~missing]
+    result = np.full(numbers.shape, (number + 1) / 2)
+    known = numbers[~missing]
     result[~missing] = rankdata(known if better == "higher" else -known) + number
     return result
 
 
-# -- rules of combination: ranks (archs × members, 1 is the worst) to one number per architecture ----
+# -- rules of combination: ranks (archs × members, 1 is the worst) to one number per architecture --
 
 
 def rank_sum(ranks: Array) -> Array:
@@ -264,5 +264,5 @@ def find(by: str | Ensemble, columns: tuple[str, ...]) -> Ensemble:
     return by
 
 
-def _listed(names: object) -> str:
-    return ", ".join(map(str, names)) or "none"  # type: ignore[call-overload]
+def _listed(names: Iterable[object]) -> str:
+    return ", ".join(map(str, names)) or "none"

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from zeroshot.core import Batch, Net, Pass, Proxy
-from zeroshot.errors import Undefined, ZeroshotError
+from zeroshot.errors import OutOfMemory, Undefined, ZeroshotError
 from zeroshot.proxies import PROXIES
 
 
@@ -69,8 +69,10 @@ def evaluate(net: Net | nn.Module, batch: Batch, proxies: Iterable[Proxy] = PROX
                 seen[wanted] = wanted.run(net, batch, *needed)
             except Undefined as reason:
                 seen[wanted] = reason
-            except (RuntimeError, MemoryError) as error:
-                raise ZeroshotError(_failure(wanted, batch, error)) from error
+            except ZeroshotError:
+                raise
+            except Exception as error:  # whatever the caller's network raises
+                raise _failure(wanted, batch, error) from error
             seconds[repr(wanted)] = time.perf_counter() - start
         if isinstance(seen[wanted], Undefined):
             raise seen[wanted]
@@ -97,10 +99,14 @@ def _check_weights(module: nn.Module) -> None:
             raise ZeroshotError(f"parameter {name} holds NaN or infinite values; initialise it")
 
 
-def _failure(wanted: Pass[Any], batch: Batch, error: Exception) -> str:
-    words = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-    memory = isinstance(error, (MemoryError, torch.OutOfMemoryError))
-    if memory or "can't allocate memory" in words:
-        chunk = ", or the pass's chunk," if hasattr(wanted, "chunk") else ""
-        return f"out of memory in pass {wanted}: lower the batch size ({len(batch)}){chunk} or use a smaller network"
-    return f"the network fails in pass {wanted} on inputs of shape {tuple(batch.inputs.shape)}: {words}"
+def _failure(wanted: Pass[Any], batch: Batch, error: Exception) -> ZeroshotError:
+    words = (str(error).strip().splitlines() or [type(error).__name__])[0]
+    out_of_memory = isinstance(error, (MemoryError, torch.OutOfMemoryError))
+    if out_of_memory or "can't allocate memory" in words:
+        chunk = " or the pass's chunk" if hasattr(wanted, "chunk") else ""
+        return OutOfMemory(
+            f"out of memory in pass {wanted}: lower the batch size ({len(batch)}){chunk}"
+        )
+    return ZeroshotError(
+        f"the network fails in pass {wanted} on inputs of shape {tuple(batch.inputs.shape)}: {words}"
+    )

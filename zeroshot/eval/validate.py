@@ -63,7 +63,7 @@ def validate(
         - interval: "bootstrap", or "linearised bootstrap" for Kendall's τ of n > 2,000
 
     Raises:
-        ZeroshotError: for tables that are not sound, or fewer than 3 architectures with an accuracy.
+        ZeroshotError: if the tables are not sound, or fewer than 3 architectures have an accuracy.
     """
     proxies = proxies_of(scores)
     better = better or {}

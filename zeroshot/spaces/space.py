@@ -113,9 +113,13 @@ class Space(ABC):
         from zeroshot.passes import census
 
         task = task or self.task
-        with torch.device("meta"):
-            module = self.build(arch, task)
-            inputs = torch.empty(1, task.channels, task.size, task.size)
+        try:
+            with torch.device("meta"):
+                module = self.build(arch, task)
+        except NotImplementedError:  # the builder computes with tensors, which meta ones forbid
+            with torch.random.fork_rng(devices=[]):
+                module = self.build(arch, task).to("meta")
+        inputs = torch.empty(1, task.channels, task.size, task.size, device="meta")
         return census(Net(module), inputs)
 
     # -- what every space has ---------------------------------------------------------------------

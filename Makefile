@@ -1,0 +1,33 @@
+# Every target starts from a fresh clone with nothing but Python and make.
+PYTHON ?= python3
+BIN := .venv/bin
+
+.PHONY: help install test demo lint docs clean
+
+help:            ## show this
+	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST)
+
+install: .venv/.installed  ## create .venv with the package and what developing it takes
+
+.venv/.installed: pyproject.toml
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --upgrade pip
+	$(BIN)/python -m pip install --quiet --editable '.[dev,nb201]'
+	touch $@
+
+test: install    ## run the whole suite
+	$(BIN)/python -m pytest -n auto
+
+demo: install    ## rank 100 NAS-Bench-201 architectures and check the ranking, into demo/
+	mkdir -p demo
+	$(BIN)/zeroshot rank nasbench201 --sample 100 --proxies all --channels 8 --cells 1 \
+		--batch-size 32 --out demo/scores.csv
+	$(BIN)/zeroshot validate demo/scores.csv --truth nb201 --out demo
+
+lint: install    ## check style and types
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/pyright
+
+clean:           ## remove what the targets above made
+	rm -rf .venv demo

@@ -1,0 +1,193 @@
+import itertools
+import math
+import tracemalloc
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from zeroshot.errors import ZeroshotError
+from zeroshot.ranking import (
+    ENSEMBLES,
+    Ensemble,
+    log_rank_sum,
+    majority_vote,
+    proxies_of,
+    rank,
+    rank_sum,
+    ranks,
+    ratings,
+)
+
+NAN, INF = math.nan, math.inf
+
+
+def table(seed=0, **columns):
+    size = len(next(iter(columns.values())))
+    return pd.DataFrame({"arch": list("abcdefgh"[:size]), "seed": seed, **columns})
+
+
+class TestRanks:
+    @pytest.mark.parametrize(
+        ("values", "better", "expected"),
+        [
+            ([10, 30, 20], "higher", [1, 3, 2]),
+            ([10, 30, 20], "lower", [3, 1, 2]),
+            ([5, 5, 1, 9], "higher", [2.5, 2.5, 1, 4]),
+            ([5, NAN, 1, NAN], "higher", [4, 1.5, 3, 1.5]),
+            ([5, NAN, 1, NAN], "lower", [3, 1.5, 4, 1.5]),
+            ([-INF, 0, INF, NAN], "higher", [2, 3, 4, 1]),
+            ([-INF, 0, INF, NAN], "lower", [4, 3, 2, 1]),
+            ([7, 7, 7], "higher", [2, 2, 2]),
+            ([NAN, NAN], "higher", [1.5, 1.5]),
+            ([], "higher", []),
+        ],
+    )
+    def test_by_hand(self, values, better, expected):
+        assert ranks(values, better).tolist() == expected
+
+    def test_keeps_its_argument(self):
+        values = np.array([3.0, NAN])
+        ranks(pd.Series(values), "lower")
+        assert np.array_equal(values, [3.0, NAN], equal_nan=True)
+
+    def test_unknown_direction(self):
+        with pytest.raises(ZeroshotError, match="'up'.*'higher' or 'lower'"):
+            ranks([1, 2], "up")
+
+
+class TestRules:
+    def test_rank_sum(self):
+        assert rank_sum(np.array([[1.0, 3], [2, 2], [3, 1]])).tolist() == [4, 4, 4]
+
+    def test_log_rank_sum(self):
+        result = log_rank_sum(np.array([[1.0, 3], [2, 2], [3, 1]]))
+        assert result == pytest.approx([math.log(3 / 9), math.log(4 / 9), math.log(3 / 9)])
+
+    def test_majority_vote_by_hand(self):
+        # a beats b and c by 2:1; b and c draw 1:1, as the third member ties them
+        votes = np.array([[3, 3, 1], [2, 1, 2.5], [1, 2, 2.5]])
+        assert majority_vote(votes).tolist() == [2, 0.5, 0.5]
+
+    def test_majority_vote_of_a_cycle_is_a_draw(self):
+        assert majority_vote(np.array([[1.0, 2, 3], [2, 3, 1], [3, 1, 2]])).tolist() == [1, 1, 1]
+
+    @pytest.mark.parametrize("members", [1, 2, 3])
+    def test_majority_vote_against_pairs(self, members):
+        rng = np.random.default_rng(members)
+        columns = np.stack([ranks(rng.integers(9, size=40)) for _ in range(members)], axis=1)
+        expected = np.zeros(40)
+        for i, j in itertools.permutations(range(40), 2):
+            balance = np.sign(columns[i] - columns[j]).sum()
+            expected[i] += 1 if balance > 0 else 0.5 if balance == 0 else 0
+        assert majority_vote(columns).tolist() == expected.tolist()
+
+    def test_majority_vote_needs_little_memory(self):
+        columns = np.stack([np.random.default_rng(i).permutation(6000) + 1.0 for i in range(3)], 1)
+        tracemalloc.start()
+        score = majority_vote(columns)
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        assert peak < 50e6  # one byte per pair would be 36 MB a matrix
+        assert score.sum() == 6000 * 5999 / 2
+
+
+class TestRank:
+    def test_one_proxy_keeps_raw_values(self):
+        result = rank(table(x=[1.5, 9.5, -2.0]), "x")
+        assert result.to_dict() == {"b": 9.5, "a": 1.5, "c": -2.0}
+        assert list(result.index) == ["b", "a", "c"]
+
+    def test_direction_is_applied_once(self):
+        scores = table(x=[1.5, 9.5, -2.0])
+        assert list(rank(scores, "x", {"x": "lower"}).index) == ["c", "a", "b"]
+        assert rank(scores, "x", {"x": "lower"}).tolist() == [-2.0, 1.5, 9.5]
+
+    def test_ties_keep_the_order_of_the_table(self):
+        assert list(rank(table(x=[1, 2, 1, 2]), "x").index) == ["b", "d", "a", "c"]
+
+    def test_nan_comes_last_below_minus_infinity(self):
+        result = rank(table(x=[NAN, -INF, 3, INF]), "x")
+        assert list(result.index) == ["d", "c", "b", "a"]
+        assert math.isnan(result["a"])
+
+    def test_seeds_are_ranked_apart_and_averaged(self):
+        scores = pd.concat([table(0, x=[1.0, 2, 3]), table(1, x=[900.0, 100, 200])])
+        assert ratings(scores, "x").to_dict() == {"a": 2, "b": 1.5, "c": 2.5}
+        assert list(rank(scores, "x").index) == ["c", "a", "b"]
+
+    def test_no_rating_where_a_seed_has_none(self):
+        scores = pd.concat([table(0, x=[1.0, 2, 3]), table(1, x=[1.0, 2, NAN])])
+        assert ratings(scores, "x").isna().tolist() == [False, False, True]
+
+    def test_te_nas_by_hand(self):
+        scores = table(ntk_cond=[100, 10, INF, 50], linear_regions=[8, 9, 10, 5])
+        result = rank(scores, "te_nas", {"ntk_cond": "lower"})
+        # κ: 2 4 1 3, regions: 2 3 4 1
+        assert result.to_dict() == {"b": 7, "c": 5, "a": 4, "d": 4}
+        assert list(result.index) == ["b", "c", "a", "d"]
+
+    def test_ensemble_says_nothing_where_a_member_does_not(self):
+        scores = table(ntk_cond=[100, 10, NAN], linear_regions=[8, 9, 10])
+        result = rank(scores, "te_nas", {"ntk_cond": "lower"})
+        assert list(result.index) == ["b", "a", "c"]
+        assert result["b"] == 3 + 2
+        assert math.isnan(result["c"])
+
+    def test_a_constant_member_changes_nothing(self):
+        both = Ensemble("both", ("x", "y"), rank_sum, "here")
+        scores = table(x=[3, 1, 2], y=[7, 7, 7])
+        assert list(rank(scores, both).index) == list(rank(scores, "x").index)
+
+    @pytest.mark.parametrize("ensemble", ENSEMBLES, ids=str)
+    def test_every_ensemble_ranks_the_best_of_all_members_first(self, ensemble):
+        rng = np.random.default_rng(0)
+        scores = pd.DataFrame({"arch": [f"n{i}" for i in range(30)], "seed": 0})
+        for member in ensemble.members:
+            scores[member] = rng.normal(size=30)
+        scores.loc[17, list(ensemble.members)] = 99.0
+        before = scores.copy()
+        assert rank(scores, ensemble.name).index[0] == "n17"
+        worst = dict.fromkeys(ensemble.members, "lower")
+        assert rank(scores, ensemble, worst).index[-1] == "n17"
+        pd.testing.assert_frame_equal(scores, before)
+
+    def test_ensembles_have_distinct_names(self):
+        assert len({ensemble.name for ensemble in ENSEMBLES}) == len(ENSEMBLES)
+
+
+class TestBadInput:
+    @pytest.mark.parametrize(
+        ("by", "message"),
+        [
+            ("te_nas", "'te_nas' needs linear_regions.*--proxies ntk_cond,linear_regions"),
+            ("ntk_cnd", "'ntk_cnd'.*did you mean 'ntk_cond'.*te_nas, vote"),
+            (Ensemble("mine", ("p", "q"), rank_sum, ""), "'mine' needs p, q"),
+        ],
+    )
+    def test_what_to_rank_by(self, by, message):
+        with pytest.raises(ZeroshotError, match=message):
+            rank(table(ntk_cond=[1.0, 2]), by)
+
+    @pytest.mark.parametrize(
+        ("scores", "message"),
+        [
+            (pd.DataFrame({"arch": ["a"], "x": [1.0]}), "no column 'seed', only arch, x"),
+            (pd.DataFrame({"seed": [0], "x": [1.0]}), "no column 'arch'"),
+            (table(x=[1.0, 2]).assign(arch="a"), "^a with seed 0 has more than one row"),
+            (table(x=["1", "p"]), "column 'x'.*not numeric"),
+            (table(x=[1.0, 2]).assign(arch=["a", None]), "row 2 .* no arch"),
+            (
+                pd.concat([table(0, x=[1.0, 2]), table(1, x=[1.0])]),
+                "seed 1 has scores of 1 of 2 architectures",
+            ),
+            (table(x=[1.0]).set_axis(["arch", "seed", "seed"], axis=1), "two columns 'seed'"),
+        ],
+    )
+    def test_tables(self, scores, message):
+        with pytest.raises(ZeroshotError, match=message):
+            proxies_of(scores)
+
+    def test_no_rows(self):
+        with pytest.raises(ZeroshotError, match="no rows"):
+            rank(table(x=[1.0]).head(0), "x")

@@ -1,0 +1,338 @@
+"""The command line: list, score, rank, validate. Each calls the library function of its name."""
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from enum import Enum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from zeroshot.errors import ZeroshotError
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from rich.console import Console
+    from rich.table import Table
+
+app = typer.Typer(
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    help="Score, rank and validate untrained neural networks.",
+)
+
+Data = Annotated[
+    str,
+    typer.Option(help="noise, digits, cifar10, cifar100, folder:PATH or npz:PATH."),
+]
+BatchSize = Annotated[int, typer.Option(help="Samples that each network is shown.")]
+Seed = Annotated[int, typer.Option(help="Of weights, batch, sample and every draw.")]
+Init = Annotated[str, typer.Option(help="Initialisation; see `zeroshot list inits`.")]
+Device = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:i.")]
+
+
+class What(str, Enum):
+    """What there are lists of."""
+
+    proxies = "proxies"
+    ensembles = "ensembles"
+    spaces = "spaces"
+    benchmarks = "benchmarks"
+    data = "data"
+    inits = "inits"
+
+
+@app.command("list")
+def list_(what: Annotated[What, typer.Argument(help="Which list.")]) -> None:
+    """Show what there is: name, direction, needs, source."""
+    console = _console()
+    if what is What.proxies:
+        from zeroshot.proxies import PROXIES
+
+        table = _table("proxy", "better", "needs", "source", "what it is")
+        for proxy in PROXIES:
+            needs = ", ".join(repr(need).replace("()", "") for need in proxy.needs)
+            words = (sys.modules[proxy_module(proxy)].__doc__ or "").split(": ", 1)[-1].strip()
+            table.add_row(proxy.name, proxy.better, needs, proxy.source, words)
+    elif what is What.ensembles:
+        from zeroshot.ranking import ENSEMBLES
+
+        table = _table("ensemble", "members", "rule", "source")
+        for ensemble in ENSEMBLES:
+            members = ", ".join(ensemble.members)
+            table.add_row(ensemble.name, members, ensemble.combine.__name__, ensemble.source)
+    elif what is What.spaces:
+        from zeroshot.spaces import SPACES
+
+        table = _table("space", "architectures", "axes", "source")
+        for space in SPACES:
+            axes = " × ".join(str(len(axis.options)) for axis in space.axes)
+            table.add_row(space.name, f"{len(space):,}", axes, space.source)
+    elif what is What.benchmarks:
+        from zeroshot.eval.benchmarks import BENCHMARKS
+
+        table = _table("benchmark", "space", "data sets", "source")
+        for benchmark in BENCHMARKS:
+            sets = ", ".join(benchmark.datasets)
+            table.add_row(benchmark.name, benchmark.space, sets, benchmark.source)
+    elif what is What.data:
+        from zeroshot.data import DATA
+
+        table = _table("data", "what it is")
+        for name, words in DATA.items():
+            table.add_row(name, words)
+    else:
+        from zeroshot.initial import INITS
+
+        table = _table("init", "what it is")
+        for name, fill in INITS.items():
+            table.add_row(name, (fill.__doc__ or "").strip())
+    console.print(table)
+
+
+@app.command()
+def score(
+    models: Annotated[
+        list[str],
+        typer.Argument(help="nasbench201:13714, torchvision:resnet18 or package.module:factory."),
+    ],
+    proxies: Annotated[str, typer.Option(help="Names with commas, all, or module:PROXY.")] = "all",
+    data: Data = "noise",
+    batch_size: BatchSize = 64,
+    size: Annotated[int | None, typer.Option(help="Of the images; by default the space's.")] = None,
+    init: Init = "default",
+    seed: Seed = 0,
+    device: Device = "auto",
+) -> None:
+    """Score one or several networks."""
+    from zeroshot import commands
+
+    found = commands.score(
+        models,
+        proxies=proxies,
+        data=data,
+        batch_size=batch_size,
+        size=size,
+        init=init,
+        seed=seed,
+        device=device,
+    )
+    table = _table("proxy", *found, right=True)
+    first = next(iter(found.values()))
+    for name in first:
+        table.add_row(name, *(_number(scores[name]) for scores in found.values()))
+    console = _console()
+    console.print(table)
+    for model, scores in found.items():
+        for name, reason in scores.reasons.items():
+            console.print(f"{name} of {model} is not a number: {reason}", highlight=False)
+
+
+@app.command()
+def rank(
+    space: Annotated[str, typer.Argument(help="See `zeroshot list spaces`.")],
+    sample: Annotated[int, typer.Option(help="How many architectures, at random.")] = 100,
+    all_: Annotated[bool, typer.Option("--all", help="All architectures instead.")] = False,
+    archs: Annotated[
+        Path | None, typer.Option(help="A file's architectures instead: lines, or a table.")
+    ] = None,
+    proxies: Annotated[
+        str | None, typer.Option(help="What to compute; by default what --by needs. Or: all.")
+    ] = None,
+    by: Annotated[
+        str | None, typer.Option(help="Order: an ensemble or a proxy. By default log_rank.")
+    ] = None,
+    data: Data = "noise",
+    batch_size: BatchSize = 64,
+    seed: Seed = 0,
+    repeats: Annotated[int, typer.Option(help="Initialisations; ranks are averaged.")] = 1,
+    init: Init = "default",
+    max_params: Annotated[float | None, typer.Option(help="At most so many parameters.")] = None,
+    max_flops: Annotated[float | None, typer.Option(help="At most so many multiply-adds.")] = None,
+    channels: Annotated[int | None, typer.Option(help="Width of the networks.")] = None,
+    cells: Annotated[int | None, typer.Option(help="Cells per stage.")] = None,
+    workers: Annotated[int | None, typer.Option(help="Processes; by default one a core.")] = None,
+    device: Device = "auto",
+    out: Annotated[Path | None, typer.Option(help="A .csv or .parquet file.")] = None,
+    top: Annotated[int, typer.Option(help="How many of the best to show.")] = 10,
+) -> None:
+    """Rank architectures of a space without training any.
+
+    With --out, the same command goes on where it was interrupted.
+    """
+    from zeroshot import commands
+
+    try:
+        with _progress("networks") as progress:
+            found = commands.rank(
+                space,
+                sample=None if all_ else sample,
+                archs=archs,
+                proxies=proxies,
+                by=by,
+                data=data,
+                batch_size=batch_size,
+                seed=seed,
+                repeats=repeats,
+                init=init,
+                max_params=max_params,
+                max_flops=max_flops,
+                channels=channels,
+                cells=cells,
+                workers=workers,
+                device=device,
+                out=out,
+                progress=progress,
+            )
+    except KeyboardInterrupt:
+        kept = f"; what is done is kept, the same command goes on from {out}.partial" if out else ""
+        typer.echo(f"interrupted{kept}", err=True)
+        raise typer.Exit(130) from None
+    console = _console()
+    names = list(dict.fromkeys((*found.members, *found.scores.columns[2:])))[:6]
+    means = found.scores.groupby("arch", sort=False)[names].mean()
+    shown = found.order.head(top)
+    title = f"Best {len(shown)} of {len(found.order):,} by {found.order.name}"
+    table = _table("", "architecture", *names, title=title, right=True)
+    table.columns[1].justify, table.columns[1].overflow = "left", "fold"
+    for column in table.columns[2:]:
+        column.no_wrap = True
+    for place, arch in enumerate(shown.index, start=1):
+        table.add_row(str(place), str(arch), *(_number(means.loc[arch, name]) for name in names))
+    console.print(table)
+    for name, reasons in found.record["not a number"].items():
+        for reason, count in reasons.items():
+            console.print(f"{name} is not a number for {count} networks: {reason}")
+    if out:
+        console.print(f"{len(found.scores):,} rows in {out}, the run record in {out}.json")
+
+
+@app.command()
+def validate(
+    scores: Annotated[Path, typer.Argument(help="What `zeroshot rank` wrote.")],
+    truth: Annotated[str, typer.Option(help="BENCHMARK[/DATASET], or a table with a column arch.")],
+    column: Annotated[str | None, typer.Option(help="Which column of the table.")] = None,
+    benchmark_path: Annotated[
+        Path | None, typer.Option(help="The benchmark's own files, where it needs them.")
+    ] = None,
+    out: Annotated[Path | None, typer.Option(help="Folder for CSV, plots and report.html.")] = None,
+    resamples: Annotated[int, typer.Option(help="Of the bootstrap.")] = 1000,
+    seed: Annotated[int, typer.Option(help="Of the bootstrap.")] = 0,
+) -> None:
+    """Check a ranking against accuracies that others measured."""
+    from zeroshot import commands
+
+    found = commands.validate(
+        scores,
+        truth,
+        column=column,
+        benchmark_path=benchmark_path,
+        out=out,
+        resamples=resamples,
+        seed=seed,
+    )
+    console = _console()
+    console.print(_validation(found.table))
+    if found.report:
+        console.print(f"report in {found.report}")
+
+
+def main() -> None:
+    """Run the command line: a user's mistake is one line on stderr and exit code 2."""
+    try:
+        app()
+    except ZeroshotError as error:
+        typer.echo(f"error: {' '.join(str(error).split())}", err=True)
+        sys.exit(2)
+
+
+def proxy_module(proxy: Any) -> str:
+    """The module that says what a proxy is: the one of its name, or else its formula's."""
+    own = f"zeroshot.proxies.{proxy.name}"
+    return own if own in sys.modules else proxy.formula.__module__
+
+
+def _validation(found: "pd.DataFrame") -> "Table":
+    title = f"Against {found['n'].max():,} measured accuracies, the best {found['best'].max():.2f}"
+    columns = ("Kendall τ", "95 %", "Spearman ρ", "95 %", "ρ given size", "top 10 %", "nDCG")
+    table = _table("", *columns, "picked", "n", "ties", title=title, right=True)
+    ordered = found.sort_values("kendall", ascending=False, kind="stable", na_position="last")
+    for row in ordered.to_dict("records"):
+        table.add_row(
+            row["name"],
+            f"{row['kendall']:.3f}",
+            f"{row['kendall_lo']:.2f} … {row['kendall_hi']:.2f}",
+            f"{row['spearman']:.3f}",
+            f"{row['spearman_lo']:.2f} … {row['spearman_hi']:.2f}",
+            f"{row['partial_spearman']:.2f}",
+            f"{row['precision_top10']:.0%}",
+            f"{row['ndcg']:.3f}",
+            f"{row['picked']:.2f}",
+            f"{row['n']:,}",
+            f"{row['ties']:.1%}",
+            style={"baseline": "dim", "ensemble": "bold"}.get(row["kind"]),
+        )
+    return table
+
+
+def _table(first: str, *columns: str, title: str | None = None, right: bool = False) -> "Table":
+    from rich import box
+    from rich.table import Table
+
+    table = Table(title=title, box=box.SIMPLE_HEAD, title_justify="left", pad_edge=False)
+    table.add_column(first, style="bold", no_wrap=True)
+    for column in columns:
+        table.add_column(column, justify="right" if right else "left")
+    return table
+
+
+def _console() -> "Console":
+    from rich.console import Console
+
+    console = Console()
+    # A pipe has no width of its own: do not cut numbers off there.
+    return console if console.is_terminal else Console(width=180)
+
+
+@contextmanager
+def _progress(what: str) -> Iterator[Callable[[int, int], None]]:
+    from rich.console import Console
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        ProgressColumn,
+        Task,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
+    from rich.text import Text
+
+    class Rate(ProgressColumn):
+        def render(self, task: Task) -> Text:
+            return Text("" if task.speed is None else f"{task.speed:.2f}/s")
+
+    columns = (TextColumn(what), BarColumn(), MofNCompleteColumn(), Rate())
+    console = Console(stderr=True)
+    with Progress(*columns, TimeElapsedColumn(), TimeRemainingColumn(), console=console) as bar:
+        task = None
+
+        def update(done: int, total: int) -> None:
+            nonlocal task
+            if task is None:
+                task = bar.add_task(what, total=total, completed=done)
+            else:
+                bar.update(task, completed=done)
+
+        yield update
+
+
+def _number(value: float) -> str:
+    if value != value or value in (float("inf"), float("-inf")):
+        return str(value)
+    if float(value).is_integer() and abs(value) < 1e15:
+        return f"{value:,.0f}"
+    return f"{value:.5g}"

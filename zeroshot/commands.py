@@ -1,0 +1,293 @@
+"""The library calls behind the commands: score, rank, validate. Same names, same defaults."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from os import cpu_count
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import nn
+
+from zeroshot import ranking
+from zeroshot.core import Net, Proxy
+from zeroshot.data import load_batch
+from zeroshot.errors import ZeroshotError
+from zeroshot.eval.benchmarks import load_truth
+from zeroshot.eval.report import write_report
+from zeroshot.eval.tables import read_scores
+from zeroshot.eval.validate import BASELINES
+from zeroshot.eval.validate import validate as compare
+from zeroshot.models import find_device, find_model, find_proxies, find_space
+from zeroshot.proxies import PROXIES
+from zeroshot.ranking import Ensemble
+from zeroshot.run import Outcome, Progress, Run, execute, record_path
+from zeroshot.scoring import Scores, evaluate
+from zeroshot.search.candidates import Limits, choose, read_archs
+from zeroshot.spaces import SPACES, Arch, Space, Task
+
+DEFAULT = "log_rank"  # the ensemble that ranks where none is asked for
+BETTER = {proxy.name: proxy.better for proxy in PROXIES}
+
+
+@dataclass(frozen=True, eq=False)
+class Ranking:
+    """What `rank` found.
+
+    Attributes:
+        order: architectures from best to worst, with what they were ordered by.
+        members: the proxies that decided.
+        scores: columns `arch`, `seed`, then one per proxy, raw values.
+        record: how they came about.
+    """
+
+    order: pd.Series
+    members: tuple[str, ...]
+    scores: pd.DataFrame
+    record: dict[str, Any]
+
+
+@dataclass(frozen=True, eq=False)
+class Validation:
+    """What `validate` found.
+
+    Attributes:
+        table: one row per proxy, ensemble and baseline; see `zeroshot.eval.validate`.
+        report: the page that was written, if a folder was given.
+    """
+
+    table: pd.DataFrame
+    report: Path | None
+
+
+def score(
+    models: str | nn.Module | Net | Sequence[str | nn.Module | Net],
+    *,
+    proxies: str | tuple[str | Proxy, ...] = "all",
+    data: str = "noise",
+    batch_size: int = 64,
+    size: int | None = None,
+    init: str = "default",
+    seed: int = 0,
+    device: str = "auto",
+) -> dict[str, Scores]:
+    """Score networks, one after the other.
+
+    Args:
+        models: 'nasbench201:13714' (or its string), 'torchvision:resnet18',
+            'package.module:factory', or a module; one or several.
+        proxies: names, comma-separated or as a tuple; 'all'; 'package.module:MY_PROXY'.
+        data: what they are shown; see `load_batch`.
+        batch_size: number of samples.
+        size: of the images; by default the space's own, or 32.
+        init: initialisation, a name of `zeroshot.initial.INITS`. A module given is left as it is.
+        seed: of weights, batch and all draws.
+        device: auto, cpu, cuda or cuda:i. A module given stays where it is.
+
+    Returns:
+        Scores by model, in the order given.
+
+    Raises:
+        ZeroshotError: for a model, proxy, data or device that is not there or not usable.
+    """
+    wanted = find_proxies(proxies)
+    where = find_device(device)
+    several = [models] if isinstance(models, (str, nn.Module, Net)) else list(models)
+    found: dict[str, Scores] = {}
+    for number, model in enumerate(several):
+        home = model.partition(":")[0] if isinstance(model, str) else ""
+        task = next((space.task for space in SPACES if space.name == home), Task())
+        task = task._replace(size=size or task.size)
+        batch, task = load_batch(data, size=batch_size, task=task, seed=seed)
+        if isinstance(model, str):
+            name, net = model, find_model(model, task, init=init, seed=seed, device=where)
+        else:
+            net = model if isinstance(model, Net) else Net(model, seed=seed)
+            name = f"{number}: {type(net.module).__name__}"
+        found[name] = evaluate(net, batch, wanted)
+    return found
+
+
+def rank(
+    space: str | Space,
+    *,
+    sample: int | None = 100,
+    archs: str | Path | Sequence[str | Arch] | None = None,
+    proxies: str | tuple[str | Proxy, ...] | None = None,
+    by: str | Ensemble | None = None,
+    data: str = "noise",
+    batch_size: int = 64,
+    seed: int = 0,
+    repeats: int = 1,
+    init: str = "default",
+    max_params: float | None = None,
+    max_flops: float | None = None,
+    channels: int | None = None,
+    cells: int | None = None,
+    workers: int | None = None,
+    device: str = "auto",
+    out: str | Path | None = None,
+    progress: Progress = lambda done, total: None,
+) -> Ranking:
+    """Rank architectures of a space without training any.
+
+    Args:
+        space: its name, or a space of your own.
+        sample: how many architectures, at random; None takes all. A smaller space is taken whole.
+        archs: instead of a sample: a file (one per line, or a table with a column `arch`), or a
+            list.
+        proxies: what to compute; by default the members of `by`. 'all' is all of them.
+        by: what to order by: an ensemble or a proxy. By default `log_rank`, or the first of
+            `proxies`, if these lack one of its members.
+        data: what the networks are shown; see `load_batch`.
+        batch_size: number of samples.
+        seed: of sample, batch, weights and all draws.
+        repeats: how many initialisations; their seeds follow `seed`. Ranks are averaged.
+        init: initialisation, a name of `zeroshot.initial.INITS`.
+        max_params: only architectures with at most so many parameters.
+        max_flops: only architectures with at most so many multiply-adds.
+        channels: width of the networks, for spaces that have it.
+        cells: cells per stage, for spaces that have it.
+        workers: processes; by default one per core, and one for a CUDA device.
+        device: auto, cpu, cuda or cuda:i.
+        out: a .csv or .parquet file. The same call goes on where it was interrupted.
+        progress: called with the numbers of networks done and in all.
+
+    Returns:
+        The order, the table and the record.
+
+    Raises:
+        ZeroshotError: for anything that is not there, malformed or not to be written.
+    """
+    space = find_space(space, channels=channels, cells=cells) if isinstance(space, str) else space
+    where = find_device(device)
+    if repeats < 1:
+        raise ZeroshotError(f"{repeats} repeats; expected at least 1")
+    if workers is not None and workers < 1:
+        raise ZeroshotError(f"{workers} workers; expected at least 1")
+    wanted = () if proxies is None else find_proxies(proxies)
+    ensembles = {ensemble.name: ensemble for ensemble in ranking.ENSEMBLES}
+    if by is None:
+        names = {proxy.name for proxy in wanted}
+        enough = not wanted or set(ensembles[DEFAULT].members) <= names
+        by = DEFAULT if enough else wanted[0].name
+    if not wanted:
+        meant = ensembles.get(by) if isinstance(by, str) else by
+        wanted = find_proxies(meant.members if meant else str(by))
+    ensemble = ranking.find(by, tuple(proxy.name for proxy in wanted))
+    batch, task = load_batch(data, size=batch_size, task=space.task, seed=seed)
+    limits = Limits(max_params, max_flops)
+    if archs is None:
+        if sample is not None and sample >= len(space):
+            sample = None
+        generator = np.random.default_rng(seed)
+        chosen = choose(space, task, sample=sample, limits=limits, rng=generator)
+    elif isinstance(archs, (str, Path)):
+        chosen = read_archs(space, Path(archs))
+    else:
+        chosen = [space.parse(arch) if isinstance(arch, str) else arch for arch in archs]
+    run = Run(
+        space=space,
+        archs=tuple(arch for arch in chosen if limits.admit(space, arch, task)),
+        batch=batch,
+        proxies=wanted,
+        seeds=tuple(range(seed, seed + repeats)),
+        task=task,
+        data=data,
+        init=init,
+        device=where,
+    )
+    if not run.archs:
+        raise ZeroshotError(f"no architecture has at most {limits}; raise the limits")
+    if workers is None:
+        workers = 1 if where.startswith("cuda") else min(cpu_count() or 1, len(run.archs))
+    path = None if out is None else Path(out)
+    outcome: Outcome = execute(run, path, workers=workers, progress=progress)
+    better = {proxy.name: proxy.better for proxy in wanted}
+    order = ranking.rank(outcome.scores, by, better)
+    return Ranking(order, ensemble.members, outcome.scores, outcome.record)
+
+
+def validate(
+    scores: str | Path | pd.DataFrame,
+    truth: str | Path | pd.Series,
+    *,
+    column: str | None = None,
+    benchmark_path: str | Path | None = None,
+    out: str | Path | None = None,
+    resamples: int = 1000,
+    seed: int = 0,
+) -> Validation:
+    """Check a ranking against accuracies that others measured.
+
+    Args:
+        scores: a table of `rank`, or its file.
+        truth: 'nb201', 'torchvision', another benchmark, 'BENCHMARK/DATASET', or a file with a
+            column `arch`; or accuracies indexed by architecture.
+        column: of the file, if it has several of numbers.
+        benchmark_path: where the benchmark's own files lie, for those that need them.
+        out: folder for validation.csv, plots and report.html; nothing is written without.
+        resamples: of the bootstrap.
+        seed: of the bootstrap.
+
+    Returns:
+        The table, and where the report is.
+
+    Raises:
+        ZeroshotError: if a file is damaged, or scores and accuracies have too little in common.
+    """
+    record: dict[str, Any] = {}
+    if not isinstance(scores, pd.DataFrame):
+        path = Path(scores)
+        scores = read_scores(path)
+        record = _read_record(record_path(path))
+    if not isinstance(truth, pd.Series):
+        files = None if benchmark_path is None else Path(benchmark_path)
+        record = {"truth": str(truth) + (f", column {column}" if column else "")} | record
+        truth = load_truth(str(truth), column, files)
+    scores = _with_baselines(scores)
+    better = BETTER | record.get("run", {}).get("better", {})
+    table = compare(scores, truth, better=better, resamples=resamples, seed=seed)
+    report = None
+    if out is not None:
+        report = write_report(Path(out), table, scores, truth, record, better=better)
+    return Validation(table, report)
+
+
+def _read_record(path: Path) -> dict[str, Any]:
+    try:
+        record = json.loads(path.read_text())
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError) as error:
+        raise ZeroshotError(f"the run record {path} is damaged; restore or delete it") from error
+    return record if isinstance(record, dict) else {}
+
+
+def _with_baselines(scores: pd.DataFrame) -> pd.DataFrame:
+    """Add params, flops and depth, for the space's own networks, if the architectures tell it."""
+    missing = [name for name in BASELINES if name not in scores.columns]
+    space = _space_of(scores) if missing else None
+    if space is None:
+        return scores
+    costs = {text: space.cost(space.parse(text)) for text in scores["arch"].unique()}
+    formulas = {proxy.name: proxy.formula for proxy in PROXIES}
+    added = {
+        name: [float(formulas[name](costs[arch])) for arch in scores["arch"]] for name in missing
+    }
+    return scores.assign(**added)
+
+
+def _space_of(scores: pd.DataFrame) -> Space | None:
+    """The space that reads every architecture of a table; a bare number belongs to any."""
+    for space in SPACES:
+        try:
+            parsed = [space.parse(text) for text in scores["arch"].unique() if not text.isdigit()]
+        except ZeroshotError:
+            continue
+        if len(parsed) == scores["arch"].nunique():
+            return space
+    return None

@@ -1,0 +1,210 @@
+"""The one batch of a run: seeded, class-balanced, from noise, a data set or a file of images."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from zipfile import BadZipFile
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from zeroshot.core import Batch
+from zeroshot.errors import ZeroshotError
+from zeroshot.spaces.space import Task
+
+CACHE = Path("~/.cache/zeroshot")
+IMAGENET = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+DATA = {
+    "noise": "standard normal images, balanced labels; no download",
+    "digits": "scikit-learn's handwritten digits, resized, as RGB; no download",
+    "cifar10": "torchvision's CIFAR-10, training images; downloaded once to ~/.cache/zeroshot",
+    "cifar100": "torchvision's CIFAR-100, training images; downloaded likewise",
+    "folder:PATH": "your images, one folder per class",
+    "npz:PATH": "your arrays: x_train (n, h, w[, c]) as uint8 or 0 … 1, y_train (n,)",
+}
+
+
+@dataclass(frozen=True, eq=False)
+class _Images:
+    """A data set as this module needs it: labels at once, images on demand."""
+
+    labels: np.ndarray  # (n,) class indices
+    classes: int
+    take: Callable[[Sequence[int]], Tensor]  # -> (n, c, h, w) in 0 … 1
+    normal: tuple[Sequence[float], Sequence[float]]  # mean and deviation of each channel
+
+
+def load_batch(
+    data: str = "noise", *, size: int = 64, task: Task | None = None, seed: int = 0
+) -> tuple[Batch, Task]:
+    """Draw the batch that every network of a run is shown.
+
+    Args:
+        data: 'noise' (standard normal images, balanced labels), 'digits' (scikit-learn's, no
+            download), 'cifar10' or 'cifar100' (downloaded once to ~/.cache/zeroshot),
+            'folder:PATH' (one folder per class, as torchvision's ImageFolder), or 'npz:PATH'
+            (x_train: (n, h, w[, c]) uint8 or 0 … 1, y_train: (n,) class indices).
+        size: number of samples, spread over the classes as evenly as it goes.
+        task: what the networks accept; images are resized to it. 32 × 32 RGB by default.
+        seed: of the draw.
+
+    Returns:
+        The batch, images normalised per channel, and the task with the data's number of classes.
+
+    Raises:
+        ZeroshotError: for unknown data, files that cannot be read, or fewer images than `size`.
+    """
+    task = task or Task()
+    if size < 2:
+        raise ZeroshotError(f"a batch of {size}: batch statistics need at least 2 samples")
+    generator = torch.Generator().manual_seed(seed)
+    if data == "noise":
+        shape = (size, task.channels, task.size, task.size)
+        inputs = torch.randn(shape, generator=generator)
+        order = torch.randperm(size, generator=generator)
+        return Batch(inputs, (torch.arange(size) % task.classes)[order]), task
+    kind, _, path = data.partition(":")
+    if data not in DATA and not (path and f"{kind}:PATH" in DATA):
+        raise ZeroshotError(f"unknown data {data!r}; expected one of {', '.join(DATA)}")
+    images = _OPEN[kind](path)
+    chosen = _balanced(images.labels, size, generator)
+    pixels = images.take(chosen)
+    if pixels.shape[1] != task.channels:
+        if pixels.shape[1] != 1:
+            raise ZeroshotError(
+                f"{data} has {pixels.shape[1]} channels, the networks expect {task.channels}"
+            )
+        pixels = pixels.expand(-1, task.channels, -1, -1)
+    mean, deviation = (torch.tensor(list(part)).view(1, -1, 1, 1) for part in images.normal)
+    if pixels.shape[-2:] != (task.size, task.size):
+        wanted = (task.size, task.size)
+        pixels = F.interpolate(pixels, wanted, mode="bilinear", antialias=True)
+    labels = torch.from_numpy(images.labels[chosen].astype(np.int64))
+    inputs = ((pixels - mean) / deviation).contiguous()
+    return Batch(inputs, labels), task._replace(classes=images.classes)
+
+
+def _balanced(labels: np.ndarray, size: int, generator: torch.Generator) -> list[int]:
+    """Indices of `size` samples, taken from the classes in turn; order and choice are random."""
+    if size > len(labels):
+        raise ZeroshotError(f"a batch of {size} from {len(labels)} images; lower the batch size")
+    order = torch.randperm(len(labels), generator=generator).numpy()
+    by_class = [list(order[labels[order] == label]) for label in np.unique(labels)]
+    turn = torch.randperm(len(by_class), generator=generator).tolist()
+    chosen: list[int] = []
+    while len(chosen) < size:
+        for label in turn:
+            if by_class[label] and len(chosen) < size:
+                chosen.append(int(by_class[label].pop()))
+    return [chosen[i] for i in torch.randperm(size, generator=generator).tolist()]
+
+
+def _in_memory(pixels: np.ndarray, labels: Any, classes: int) -> _Images:
+    """Images (n, h, w[, c]), uint8 or 0 … 1, normalised by their own mean and deviation."""
+    scale = 255.0 if pixels.dtype == np.uint8 else 1.0
+    pixels = pixels[..., None] if pixels.ndim == 3 else pixels
+    sample = pixels[:10_000].astype(np.float64) / scale  # enough for two digits, and for memory
+    mean, deviation = sample.mean((0, 1, 2)), sample.std((0, 1, 2))
+
+    def take(chosen: Sequence[int]) -> Tensor:
+        return torch.from_numpy(pixels[chosen].astype(np.float32) / scale).permute(0, 3, 1, 2)
+
+    return _Images(np.asarray(labels), classes, take, (mean, np.maximum(deviation, 1e-6)))
+
+
+def _digits(_: str) -> _Images:
+    from sklearn.datasets import load_digits
+
+    found: Any = load_digits()
+    return _in_memory((found.images / 16).astype(np.float32), found.target, 10)
+
+
+def _cifar(name: str) -> Callable[[str], _Images]:
+    def load(_: str) -> _Images:
+        from torchvision import datasets
+
+        kind = {"cifar10": datasets.CIFAR10, "cifar100": datasets.CIFAR100}[name]
+        root = CACHE.expanduser()
+        try:
+            found = kind(str(root), train=True, download=True)
+        except (OSError, RuntimeError) as error:
+            raise ZeroshotError(
+                f"{name} could not be downloaded to {root} ({_first_line(error)}); put the archive "
+                f"{kind.filename} there, or use --data digits or npz:PATH, which need no network"
+            ) from error
+        return _in_memory(found.data, found.targets, len(found.classes))
+
+    return load
+
+
+def _folder(path: str) -> _Images:
+    from torchvision import datasets, transforms
+
+    try:
+        found = datasets.ImageFolder(path)
+    except (OSError, RuntimeError) as error:
+        raise ZeroshotError(
+            f"folder:{path} cannot be read ({_first_line(error)}); expected one folder per class "
+            "with images in it"
+        ) from error
+    steps = transforms.Compose(
+        [transforms.Resize(256), transforms.CenterCrop(224), transforms.ToTensor()]
+    )
+
+    def take(chosen: Sequence[int]) -> Tensor:
+        pixels = []
+        for index in chosen:
+            try:
+                pixels.append(steps(found.loader(found.samples[index][0])))
+            except OSError as error:
+                raise ZeroshotError(
+                    f"{found.samples[index][0]} is no readable image ({_first_line(error)})"
+                ) from error
+        return torch.stack(pixels)
+
+    return _Images(np.asarray(found.targets), len(found.classes), take, IMAGENET)
+
+
+def _npz(path: str) -> _Images:
+    try:
+        with np.load(path, allow_pickle=False) as held:
+            missing = [name for name in ("x_train", "y_train") if name not in held.files]
+            if missing:
+                raise ZeroshotError(
+                    f"npz:{path} has {', '.join(held.files) or 'nothing'}; "
+                    f"expected also {' and '.join(missing)}"
+                )
+            pixels, labels = held["x_train"], held["y_train"]
+    except (OSError, ValueError, EOFError, BadZipFile, AttributeError) as error:
+        if isinstance(error, ZeroshotError):
+            raise
+        raise ZeroshotError(f"npz:{path} cannot be read ({_first_line(error)})") from error
+    if pixels.ndim not in (3, 4) or labels.shape != (len(pixels),):
+        raise ZeroshotError(
+            f"npz:{path} has x_train {pixels.shape} and y_train {labels.shape}; "
+            "expected (n, h, w[, c]) images and (n,) labels"
+        )
+    if not np.issubdtype(labels.dtype, np.integer) or (labels < 0).any():
+        raise ZeroshotError(f"npz:{path}: y_train is {labels.dtype}; expected class indices from 0")
+    if pixels.dtype != np.uint8:
+        if not np.issubdtype(pixels.dtype, np.floating):
+            raise ZeroshotError(f"npz:{path}: x_train is {pixels.dtype}; expected uint8 or 0 … 1")
+        if not np.isfinite(pixels).all():
+            raise ZeroshotError(f"npz:{path}: x_train holds NaN or infinite values; remove them")
+    return _in_memory(pixels, labels, int(labels.max()) + 1)
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]
+
+
+_OPEN: dict[str, Callable[[str], _Images]] = {
+    "digits": _digits,
+    "cifar10": _cifar("cifar10"),
+    "cifar100": _cifar("cifar100"),
+    "folder": _folder,
+    "npz": _npz,
+}

@@ -1,0 +1,140 @@
+"""Networks by name: an architecture of a space, or a factory of the user's own."""
+
+import importlib
+import sys
+import zlib
+from dataclasses import replace
+from difflib import get_close_matches
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from zeroshot.core import Net, Proxy
+from zeroshot.errors import ZeroshotError
+from zeroshot.proxies import PROXIES
+from zeroshot.spaces import SPACES, Space, Task
+
+
+def find_space(name: str, **shape: int | None) -> Space:
+    """A space by name, with its network shape changed where `shape` has a number.
+
+    Raises:
+        ZeroshotError: for an unknown name, or a shape that the space does not have.
+    """
+    space = next((space for space in SPACES if space.name == name), None)
+    if space is None:
+        raise ZeroshotError(_unknown("space", name, [space.name for space in SPACES]))
+    for field, value in shape.items():
+        if value is None:
+            continue
+        if field not in space.__dataclass_fields__:
+            raise ZeroshotError(f"--{field} {value}: the networks of {name} have no such setting")
+        if value < 1:
+            raise ZeroshotError(f"--{field} {value}: expected a positive number")
+        space = replace(space, **{field: value})
+    return space
+
+
+def find_proxies(names: str | tuple[str | Proxy, ...]) -> tuple[Proxy, ...]:
+    """Proxies by name (comma-separated or a tuple), 'all', or 'package.module:OBJECT'.
+
+    Raises:
+        ZeroshotError: for an unknown name, with the nearest ones.
+    """
+    wanted = tuple(names.split(",")) if isinstance(names, str) else names
+    if wanted == ("all",):
+        return PROXIES
+    known = {proxy.name: proxy for proxy in PROXIES}
+    found: dict[str, Proxy] = {}
+    for name in wanted:
+        proxy = name if isinstance(name, Proxy) else known.get(name.strip())
+        if proxy is None and isinstance(name, str) and ":" in name:
+            proxy = _import(name)
+            if not isinstance(proxy, Proxy):
+                raise ZeroshotError(f"{name} is {type(proxy).__name__}; expected a zeroshot.Proxy")
+        if proxy is None:
+            raise ZeroshotError(_unknown("proxy", str(name), list(known)))
+        found[proxy.name] = proxy
+    return tuple(found.values())
+
+
+def find_model(spec: str, task: Task | None, *, init: str, seed: int, device: str) -> Net:
+    """The network of 'space:architecture' or of 'package.module:factory'.
+
+    A factory is called without arguments, from a fresh random state that depends on the seed.
+
+    Raises:
+        ZeroshotError: for an unknown space, a malformed architecture, a module that cannot be
+            imported, a factory that raises or gives no network.
+    """
+    home, colon, rest = spec.partition(":")
+    if not colon or not rest:
+        raise ZeroshotError(
+            f"{spec!r} names no model; expected nasbench201:13714, torchvision:resnet18 or "
+            "package.module:factory"
+        )
+    if any(space.name == home for space in SPACES):
+        space = find_space(home)
+        return space.network(space.parse(rest), task, init=init, seed=seed, device=device)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed ^ zlib.crc32(b"network"))
+        made = _import(spec)
+        if not isinstance(made, nn.Module):
+            try:
+                made = made()
+            except Exception as error:
+                words = (str(error).splitlines() or [""])[0]
+                raise ZeroshotError(f"{spec} raised {type(error).__name__}: {words}") from error
+    if not isinstance(made, nn.Module):
+        raise ZeroshotError(f"{spec} gave {type(made).__name__}; expected a torch.nn.Module")
+    from zeroshot.initial import INITS
+
+    if init not in INITS:
+        raise ZeroshotError(_unknown("initialisation", init, list(INITS)))
+    net = Net(made, seed=seed)
+    INITS[init](made, net.generator("network"))
+    made.to(device)
+    return net
+
+
+def find_device(name: str) -> str:
+    """'cpu', 'cuda' or 'cuda:i' as given, 'auto' as the best there is; ZeroshotError if absent."""
+    if name == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    kind, _, index = name.partition(":")
+    if kind not in ("cpu", "cuda") or (index and not index.isdigit()):
+        raise ZeroshotError(f"unknown device {name!r}; expected auto, cpu, cuda or cuda:i")
+    there = torch.cuda.device_count() if kind == "cuda" else 1
+    if int(index or 0) >= there:
+        raise ZeroshotError(f"device {name} is not there: this machine has {there} CUDA devices")
+    return name
+
+
+def _import(spec: str) -> object:
+    module, _, attribute = spec.partition(":")
+    here = str(Path.cwd())
+    sys.path.insert(0, here)  # as `python -m` has it
+    try:
+        return getattr(importlib.import_module(module), attribute)
+    except ModuleNotFoundError as error:
+        spaces = ", ".join(space.name for space in SPACES)
+        raise ZeroshotError(
+            f"{spec}: there is no module {error.name!r} here or installed, "
+            f"and no space of that name ({spaces})"
+        ) from error
+    except AttributeError as error:
+        raise ZeroshotError(f"{spec}: module {module} has no {attribute!r}") from error
+    except Exception as error:
+        words = (str(error).splitlines() or [""])[0]
+        raise ZeroshotError(
+            f"{spec}: importing {module} raised {type(error).__name__}: {words}"
+        ) from error
+    finally:
+        sys.path.remove(here)
+
+
+def _unknown(what: str, name: str, known: list[str]) -> str:
+    close = get_close_matches(name, known, n=1)
+    hint = f"did you mean {close[0]}? " if close else ""
+    return f"unknown {what} {name!r}; {hint}there are {', '.join(known)}"
