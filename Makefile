@@ -27,7 +27,7 @@ demo: install    ## rank 100 NAS-Bench-201 architectures and check the ranking, 
 lint: install    ## check style and types
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
-	$(BIN)/pyright
+	$(BIN)/pyright --pythonpath $(BIN)/python
 
 clean:           ## remove what the targets above made
 	rm -rf .venv demo

@@ -52,7 +52,7 @@ class TestRanks:
         assert np.array_equal(values, [3.0, NAN], equal_nan=True)
 
     def test_unknown_direction(self):
-        with pytest.raises(ZeroshotError, match="'up'.*'higher' or 'lower'"):
+        with pytest.raises(ZeroshotError, match=r"'up'.*'higher' or 'lower'"):
             ranks([1, 2], "up")
 
 

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from zeroshot.commands import rank, score, validate
     from zeroshot.core import Batch, Cost, Net, Pass, Proxy
     from zeroshot.data import load_batch
-    from zeroshot.errors import OutOfMemory, Undefined, ZeroshotError
+    from zeroshot.errors import OutOfMemoryError, Undefined, ZeroshotError
     from zeroshot.eval.benchmarks import BENCHMARKS, load_truth
     from zeroshot.proxies import PROXIES
     from zeroshot.ranking import ENSEMBLES, Ensemble
@@ -26,7 +26,7 @@ _HOME = {
     "zeroshot.commands": ("rank", "score", "validate"),
     "zeroshot.core": ("Batch", "Cost", "Net", "Pass", "Proxy"),
     "zeroshot.data": ("load_batch",),
-    "zeroshot.errors": ("OutOfMemory", "Undefined", "ZeroshotError"),
+    "zeroshot.errors": ("OutOfMemoryError", "Undefined", "ZeroshotError"),
     "zeroshot.eval.benchmarks": ("BENCHMARKS", "load_truth"),
     "zeroshot.proxies": ("PROXIES",),
     "zeroshot.ranking": ("ENSEMBLES", "Ensemble"),
@@ -45,7 +45,7 @@ __all__ = [
     "Cost",
     "Ensemble",
     "Net",
-    "OutOfMemory",
+    "OutOfMemoryError",
     "Pass",
     "Proxy",
     "Scores",

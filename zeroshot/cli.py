@@ -200,7 +200,8 @@ def rank(
     for column in table.columns[2:]:
         column.no_wrap = True
     for place, arch in enumerate(shown.index, start=1):
-        table.add_row(str(place), str(arch), *(_number(means.loc[arch, name]) for name in names))
+        values = (_number(float(value)) for value in means.loc[str(arch)])
+        table.add_row(str(place), str(arch), *values)
     console.print(table)
     for name, reasons in found.record["not a number"].items():
         for reason, count in reasons.items():
@@ -317,17 +318,22 @@ def _progress(what: str) -> Iterator[Callable[[int, int], None]]:
 
     columns = (TextColumn(what), BarColumn(), MofNCompleteColumn(), Rate())
     console = Console(stderr=True)
-    with Progress(*columns, TimeElapsedColumn(), TimeRemainingColumn(), console=console) as bar:
-        task = None
+    bar = Progress(*columns, TimeElapsedColumn(), TimeRemainingColumn(), console=console)
+    task = None
 
-        def update(done: int, total: int) -> None:
-            nonlocal task
-            if task is None:
-                task = bar.add_task(what, total=total, completed=done)
-            else:
-                bar.update(task, completed=done)
+    def update(done: int, total: int) -> None:
+        nonlocal task
+        if task is None:  # not before there is something to show: an error comes without a bar
+            bar.start()
+            task = bar.add_task(what, total=total, completed=done)
+        else:
+            bar.update(task, completed=done)
 
+    try:
         yield update
+    finally:
+        if task is not None:
+            bar.stop()
 
 
 def _number(value: float) -> str:

@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import torch
 from torch import nn
 
 from zeroshot import ranking
@@ -168,12 +167,12 @@ def rank(
         raise ZeroshotError(f"{repeats} repeats; expected at least 1")
     if workers is not None and workers < 1:
         raise ZeroshotError(f"{workers} workers; expected at least 1")
-    wanted = () if proxies is None else find_proxies(proxies)
+    wanted: tuple[Proxy, ...] = () if proxies is None else find_proxies(proxies)
     ensembles = {ensemble.name: ensemble for ensemble in ranking.ENSEMBLES}
     if by is None:
         names = {proxy.name for proxy in wanted}
         enough = not wanted or set(ensembles[DEFAULT].members) <= names
-        by = DEFAULT if enough else wanted[0].name
+        by = DEFAULT if enough else next(iter(wanted)).name
     if not wanted:
         meant = ensembles.get(by) if isinstance(by, str) else by
         wanted = find_proxies(meant.members if meant else str(by))

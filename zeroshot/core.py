@@ -34,7 +34,7 @@ class Batch:
     targets: Tensor
 
     def __post_init__(self) -> None:
-        n = len(self.inputs)
+        n = len(self.inputs) if self.inputs.ndim else 1
         if n < 2:
             raise ZeroshotError(f"a batch of {n}: batch statistics need at least 2 samples")
         if self.targets.shape != (n,) or self.targets.dtype != torch.long:
@@ -42,8 +42,10 @@ class Batch:
                 f"targets of shape {tuple(self.targets.shape)} and type {self.targets.dtype}: "
                 f"expected ({n},) class indices of type torch.int64"
             )
+        if int(self.targets.min()) < 0:
+            raise ZeroshotError(f"target {int(self.targets.min())}: classes count from 0")
         if self.inputs.is_floating_point() and not bool(self.inputs.isfinite().all()):
-            bad = int((~self.inputs.isfinite()).flatten(1).any(1).sum())
+            bad = int((~self.inputs.isfinite()).reshape(n, -1).any(1).sum())
             raise ZeroshotError(f"{bad} of {n} samples hold NaN or infinite values; remove them")
 
     def __len__(self) -> int:
@@ -60,7 +62,8 @@ class Batch:
         """12 hexadecimal digits that tell this batch from any other."""
         digest = hashlib.sha256(f"{self.inputs.dtype} {tuple(self.inputs.shape)}".encode())
         for tensor in (self.inputs, self.targets):
-            digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
+            data = tensor.detach().cpu().contiguous().view(torch.uint8)  # NumPy has no bfloat16
+            digest.update(data.numpy().tobytes())
         return digest.hexdigest()[:12]
 
 
@@ -109,7 +112,9 @@ class Net:
         if inputs.is_floating_point():
             own = {n: t.to(inputs.dtype) if t.is_floating_point() else t for n, t in own.items()}
         with self._quiet(batch_norm=statistics == "batch"):
-            return _logits(functional_call(self.module, {**own, **(weights or {})}, (inputs,)))
+            # Inputs are copied too: the network may overwrite them.
+            stand_ins = {**own, **(weights or {})}
+            return _logits(functional_call(self.module, stand_ins, (inputs.clone(),)))
 
     @property
     def device(self) -> torch.device:
@@ -139,7 +144,7 @@ class Net:
         return ((n, m) for n, m in self.module.named_modules() if isinstance(m, LAYERS))
 
     def generator(self, purpose: str) -> torch.Generator:
-        """Random numbers that depend on the seed and the purpose, and on nothing that ran before."""
+        """Random numbers that depend on the seed and the purpose, not on what ran before."""
         return torch.Generator().manual_seed(self._seed(purpose))
 
     def _seed(self, purpose: str) -> int:
@@ -149,10 +154,8 @@ class Net:
     def _quiet(self, *, batch_norm: bool) -> Iterator[None]:
         """Set the modes described above; afterwards modes and global random state are as before."""
         modes = [(module, module.training) for module in self.module.modules()]
-        devices = [self.device] if self.device.type == "cuda" else []
         try:
-            with torch.random.fork_rng(devices=devices):
-                torch.manual_seed(self._seed("forward"))
+            with seeded(self._seed("forward"), self.device):
                 for module, _ in modes:
                     norm = isinstance(module, nn.modules.batchnorm._NormBase)
                     module.training = batch_norm and norm
@@ -160,6 +163,19 @@ class Net:
         finally:
             for module, training in modes:
                 module.training = training
+
+
+@contextmanager
+def seeded(seed: int, device: torch.device) -> Iterator[None]:
+    """Global random numbers start from a seed; afterwards their state is what it was."""
+    devices = [device] if device.type == "cuda" else []
+    with torch.random.fork_rng(devices=devices):
+        # Not torch.manual_seed: it would reseed devices whose state is not put back.
+        torch.default_generator.manual_seed(seed)
+        for cuda in devices:
+            with torch.cuda.device(cuda):
+                torch.cuda.manual_seed(seed)
+        yield
 
 
 LAYERS = (nn.modules.conv._ConvNd, nn.Linear)
@@ -172,7 +188,7 @@ WEIGHTED: tuple[tuple[type[nn.Module] | tuple[type[nn.Module], ...], tuple[str, 
 
 
 class Pass(ABC, Generic[R]):
-    """One way of running a network. Subclasses are frozen dataclasses: equal passes are one pass."""
+    """One way of running a network. Subclasses are frozen dataclasses: equal ones are one."""
 
     needs: ClassVar[tuple["Pass[Any]", ...]] = ()
 

@@ -2,13 +2,13 @@
 
 
 class ZeroshotError(ValueError):
-    """A mistake of the caller's, told in one line: the offending value, what was expected, what to do.
+    """A mistake of the caller's, in one line: what was found, what was expected, what to do.
 
-    The command line prints the line and exits with 2; a library caller gets an ordinary `ValueError`.
+    The command line prints the line and exits with 2; to a library it is a `ValueError`.
     """
 
 
-class OutOfMemory(ZeroshotError):
+class OutOfMemoryError(ZeroshotError):
     """Memory ran out; says in which pass and what to lower. Nothing is computed on less instead."""
 
 

@@ -80,7 +80,7 @@ def find_model(spec: str, task: Task | None, *, init: str, seed: int, device: st
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed ^ zlib.crc32(b"network"))
         made = _import(spec)
-        if not isinstance(made, nn.Module):
+        if callable(made) and not isinstance(made, nn.Module):
             try:
                 made = made()
             except Exception as error:

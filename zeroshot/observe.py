@@ -29,27 +29,26 @@ BATCH_NORMS = frozenset({F.batch_norm, torch.batch_norm})
 
 
 class watching_activations(TorchFunctionMode):  # noqa: N801 - reads as `with watching…`
-    """Collect which inputs of each activation are positive, as (n, units), in call order.
+    """Collect which inputs of each activation are positive, in call order and in their own shapes.
 
     Sees modules, functions and tensor methods alike, and in-place forms before they overwrite
     their input. Does not see what never reaches PyTorch's Python functions (TorchScript) or is
     spelled otherwise (`x * x.sigmoid()`, `x.clamp(min=0)`).
     """
 
-    def __init__(self, samples: int, codes: list[Tensor]) -> None:
+    def __init__(self, codes: list[Tensor]) -> None:
         super().__init__()
-        self.samples, self.codes = samples, codes
+        self.codes = codes
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
         if func in ACTIVATIONS:
-            positive = (args[0] if args else kwargs["input"]).detach() > 0
-            self.codes.append(_by_sample(positive, self.samples))
+            self.codes.append((args[0] if args else kwargs["input"]).detach() > 0)
         return func(*args, **kwargs)
 
 
 class watching_pools(TorchFunctionMode):  # noqa: N801
-    """Collect what goes into every global pooling: adaptive, over the whole map, or a plain mean."""
+    """Collect what goes into every global pooling: adaptive, of the whole map, or a mean."""
 
     def __init__(self, pooled: list[Tensor]) -> None:
         super().__init__()
@@ -96,14 +95,18 @@ def _is_global(func: Any, input: Tensor, *args: Any, **kwargs: Any) -> bool:  # 
     return {d % 4 for d in pair} == {2, 3}
 
 
-def _by_sample(values: Tensor, samples: int) -> Tensor:
-    """(samples, units), whether samples come first, second (sequences) or split into windows."""
+def by_sample(values: Tensor, samples: int) -> Tensor:
+    """(samples, …), whether samples come first, second (sequences) or as windows in a row.
+
+    Raises:
+        Undefined: if there is no such axis.
+    """
     if values.ndim and values.shape[0] == samples:
-        return values.reshape(samples, -1)
+        return values
     if values.ndim > 1 and values.shape[1] == samples:
-        return values.transpose(0, 1).reshape(samples, -1)
+        return values.transpose(0, 1)
     if values.ndim and values.shape[0] % samples == 0:
-        return values.reshape(samples, -1)
+        return values.unflatten(0, (samples, -1))
     raise Undefined(
         f"an activation has shape {tuple(values.shape)}, in which {samples} samples are not found"
     )

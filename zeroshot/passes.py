@@ -1,5 +1,6 @@
 """Every way a network is run. READ THIRD, after core.py and scoring.py."""
 
+import math
 from collections.abc import Iterator, Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass
@@ -15,7 +16,13 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from zeroshot.core import LAYERS, Batch, Cost, Net, Pass
 from zeroshot.errors import Undefined, ZeroshotError
-from zeroshot.observe import bypassing_batch_norm, hooked, watching_activations, watching_pools
+from zeroshot.observe import (
+    bypassing_batch_norm,
+    by_sample,
+    hooked,
+    watching_activations,
+    watching_pools,
+)
 
 # -- nothing is run ---------------------------------------------------------------------------
 
@@ -44,14 +51,24 @@ def census(net: Net, sample: Tensor) -> Cost:
     Counted are convolutions and matrix products, those of attention included, as PyTorch's
     FlopCounterMode sees them; normalisation, pooling, activations and sums are not.
     """
-    # Leaves keep attention off its fused inference path, whose products the counter cannot see.
-    with FlopCounterMode(display=False) as counter, sdpa_kernel(SDPBackend.MATH):
+    counter = FlopCounterMode(display=False)
+    # Normalisation is not counted, and one sample may be too few for its statistics. Leaves keep
+    # attention off its fused inference path, whose products the counter cannot see.
+    with counter, bypassing_batch_norm(), sdpa_kernel(SDPBackend.MATH):
         net(sample, _leaves(net), statistics="stored")
     params = sum(p.numel() for p in net.module.parameters())
     return Cost(params, counter.get_total_flops() // 2, len(net.weights()))
 
 
 # -- one forward run, and what hangs off its graph --------------------------------------------
+
+
+class Layer(NamedTuple):
+    """What one run of a convolution or linear layer gave."""
+
+    output: Tensor
+    fan_in: int  # weights that one channel has
+    channels: int  # the output's axis of channels
 
 
 class Trace(NamedTuple):
@@ -62,8 +79,8 @@ class Trace(NamedTuple):
     leaves: dict[str, Tensor]  # every parameter, as a fresh leaf
     weights: dict[str, Tensor]  # those of them that are convolution or linear weights
     logits: Float[Tensor, "n ..."]
-    codes: tuple[Bool[Tensor, "n _"], ...]  # per activation: which inputs are positive
-    layers: tuple[tuple[str, Tensor], ...]  # weight's name and output, per layer run
+    codes: tuple[Bool[Tensor, "..."], ...]  # per activation: which inputs are positive
+    layers: tuple[Layer, ...]
 
 
 @dataclass(frozen=True)
@@ -73,7 +90,7 @@ class Forward(Pass[Trace]):
     def run(self, net: Net, batch: Batch) -> Trace:
         """Run it; a second time, on copies, if the network overwrote a layer's output in place."""
         trace, versions = self._run(net, batch, copy=False)
-        if versions != [output._version for _, output in trace.layers]:
+        if versions != [layer.output._version for layer in trace.layers]:
             trace, _ = self._run(net, batch, copy=True)
         return trace
 
@@ -81,17 +98,16 @@ class Forward(Pass[Trace]):
         inputs = batch.inputs.detach().clone()
         inputs.requires_grad_(inputs.is_floating_point())
         leaves = _leaves(net)
-        names = {module: f"{name}.weight".lstrip(".") for name, module in net.named_layers()}
         codes: list[Tensor] = []
-        layers: list[tuple[str, Tensor]] = []
+        layers: list[Layer] = []
         versions: list[int] = []
 
         def keep(module: nn.Module, _: object, output: Tensor) -> Tensor | None:
-            layers.append((names[module], output))
+            layers.append(_layer(module, output))
             versions.append(output._version)
             return output.clone() if copy else None
 
-        observers = hooked(net.module, LAYERS, keep), watching_activations(len(batch), codes)
+        observers = hooked(net.module, LAYERS, keep), watching_activations(codes)
         # Of the attention kernels, the plain one can be differentiated twice.
         with observers[0], observers[1], sdpa_kernel(SDPBackend.MATH):
             logits = net(inputs, leaves)
@@ -122,6 +138,7 @@ class LossTrace(NamedTuple):
 
     grads: Grads
     layers: tuple[Saliency, ...]  # one per layer run
+    lost: str = ""  # why there are no layers, if there are none
 
 
 @dataclass(frozen=True)
@@ -132,17 +149,17 @@ class LossBackward(Pass[LossTrace]):
 
     def run(self, net: Net, batch: Batch, trace: Trace) -> LossTrace:
         """Differentiate the loss; layer outputs are reduced to a number per sample and channel."""
-        leaves, outputs = _some(trace.weights), tuple(output for _, output in trace.layers)
+        leaves, outputs = _some(trace.weights), tuple(layer.output for layer in trace.layers)
         found = _grad(_loss(trace), (*leaves.values(), *outputs))
         grads = Grads(tuple(leaf.detach() for leaf in leaves.values()), found[: len(leaves)])
-        layers = []
-        for (name, output), gradient in zip(trace.layers, found[len(leaves) :], strict=True):
-            weight = trace.leaves[name]
-            channels_last = weight.ndim == 2  # linear
-            product = (output.detach() * gradient).movedim(-1 if channels_last else 1, 1)
-            summed = product.flatten(2).sum(2) if product.ndim > 2 else product
-            layers.append(Saliency(summed, weight[0].numel()))
-        return LossTrace(grads, tuple(layers))
+        if not trace.layers:
+            return LossTrace(grads, (), "no convolution or linear layer ran as a module")
+        try:
+            pairs = zip(trace.layers, found[len(leaves) :], strict=True)
+            layers = tuple(_saliency(layer, gradient, len(batch)) for layer, gradient in pairs)
+        except Undefined as reason:
+            return LossTrace(grads, (), str(reason))
+        return LossTrace(grads, layers)
 
 
 @dataclass(frozen=True)
@@ -163,8 +180,14 @@ class LayerSaliency(Pass[tuple[Saliency, ...]]):
     needs = (LossBackward(),)
 
     def run(self, net: Net, batch: Batch, found: LossTrace) -> tuple[Saliency, ...]:
-        """The layers' part of the one backward run."""
+        """The layers' part of the one backward run; Undefined if there is none."""
+        if found.lost:
+            raise Undefined(found.lost)
         return found.layers
+
+
+# How PyTorch says that something cannot be differentiated twice.
+ONCE_ONLY = ("not implemented", "once_differentiable", "ouble backwards is not supported")
 
 
 @dataclass(frozen=True)
@@ -178,12 +201,9 @@ class CurvatureGrads(Pass[Grads]):
         leaves = tuple(_some(trace.weights).values())
         try:
             found = _grad(_loss(trace), leaves, create_graph=True)
-            half = sum((g.detach() * g).sum() for g in found)
-            products = (
-                _grad(half, leaves) if isinstance(half, Tensor) and half.requires_grad else found
-            )
+            products = _grad(torch.stack([(g.detach() * g).sum() for g in found]).sum(), leaves)
         except RuntimeError as error:
-            if "not implemented" not in str(error):
+            if not any(words in str(error) for words in ONCE_ONLY):
                 raise
             raise Undefined(f"no second derivative: {error}".splitlines()[0]) from error
         return Grads(tuple(leaf.detach() for leaf in leaves), tuple(p.detach() for p in products))
@@ -210,7 +230,7 @@ class Codes(Pass[tuple[Bool[Tensor, "n _"], ...]]):
 
     def run(self, net: Net, batch: Batch, trace: Trace) -> tuple[Bool[Tensor, "n _"], ...]:
         """Take them from the forward run; Undefined without any ReLU-like activation."""
-        return _seen(trace.codes)
+        return _seen(trace.codes, len(batch))
 
 
 @dataclass(frozen=True)
@@ -243,6 +263,8 @@ class TangentKernel(Pass[Float64[Tensor, "n n"]]):
     def run(self, net: Net, batch: Batch, trace: Trace) -> Float64[Tensor, "n n"]:
         """Accumulate the kernel layer by layer; Undefined if no weight reaches the logits."""
         summed = trace.logits.flatten(1).sum(1)
+        if not summed.requires_grad:
+            raise Undefined("no weight reaches the logits")
         n = len(summed)
         picks = torch.eye(n, dtype=summed.dtype, device=summed.device).split(self.chunk)
         kernel = torch.zeros(n, n, dtype=torch.float64, device=summed.device)
@@ -257,6 +279,8 @@ class TangentKernel(Pass[Float64[Tensor, "n n"]]):
                     reached = True
         if not reached:
             raise Undefined("no weight reaches the logits")
+        if not bool(kernel.isfinite().all()):
+            raise Undefined("the gradients of the logits overflow")
         return kernel
 
 
@@ -319,15 +343,16 @@ class Perturbed(Pass[Perturbation]):
             raise Undefined(f"inputs of type {batch.inputs.dtype} cannot be perturbed")
         generator = net.generator("perturbed")
 
-        def noise(like: Tensor) -> Tensor:  # drawn on the CPU: the same on every device
-            drawn = torch.empty(like.shape, dtype=like.dtype).normal_(generator=generator)
-            return drawn.to(like.device)
+        def noise(like: Tensor) -> Tensor:  # the same on every device and in every precision
+            drawn = torch.empty(like.shape, dtype=torch.float32).normal_(generator=generator)
+            return drawn.to(like.device, like.dtype)
 
+        shared_once = dict(net.module.named_parameters())
         weights: dict[str, Tensor] = {}
         for name, module in net.module.named_modules():
             own = {f"{name}.{part}".lstrip("."): p for part, p in module._parameters.items()}
             for part, p in own.items():
-                if p is None:
+                if p is None or part not in shared_once:
                     continue
                 scale = part.endswith("weight")
                 if isinstance(module, LAYERS):
@@ -395,9 +420,9 @@ class Patterns(Pass[UInt8[Tensor, "n _"]]):
     @staticmethod
     def _codes(net: Net, inputs: Tensor) -> tuple[Tensor, ...]:
         codes: list[Tensor] = []
-        with torch.no_grad(), watching_activations(len(inputs), codes):
+        with torch.no_grad(), watching_activations(codes):
             net(inputs)
-        return _seen(tuple(codes))
+        return _seen(tuple(codes), len(inputs))
 
     def _crops(self, net: Net, images: Float[Tensor, "n c h w"]) -> Float[Tensor, "m 1 3 3"]:
         n, channels, height, width = images.shape
@@ -427,10 +452,28 @@ def _some(weights: dict[str, Tensor]) -> dict[str, Tensor]:
     return weights
 
 
-def _seen(codes: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-    if not codes:
+def _layer(module: nn.Module, output: Tensor) -> Layer:
+    if isinstance(module, nn.Linear):
+        return Layer(output, module.in_features, output.ndim - 1)
+    assert isinstance(module, nn.modules.conv._ConvNd)
+    area = math.prod(module.kernel_size)
+    return Layer(output, module.in_channels // module.groups * area, 1)
+
+
+def _saliency(layer: Layer, gradient: Tensor, samples: int) -> Saliency:
+    products = (layer.output.detach() * gradient).movedim(layer.channels, -1)
+    placed = by_sample(products, samples)
+    return Saliency(placed.reshape(samples, -1, placed.shape[-1]).sum(1), layer.fan_in)
+
+
+def _seen(
+    codes: tuple[Bool[Tensor, "..."], ...], samples: int
+) -> tuple[Bool[Tensor, "samples _"], ...]:
+    """Codes as rows, but for activations that all samples share (a table of positions, say)."""
+    own = tuple(code for code in codes if samples in code.shape[:2] or code.shape[:1] != (1,))
+    if not own:
         raise Undefined("no ReLU-like activation was seen")
-    return codes
+    return tuple(by_sample(code, samples).reshape(samples, -1) for code in own)
 
 
 def _loss(trace: Trace) -> Float[Tensor, ""]:
@@ -447,7 +490,7 @@ def _loss(trace: Trace) -> Float[Tensor, ""]:
 
 
 def _grad(
-    value: Tensor, leaves: tuple[Tensor, ...], *, create_graph: bool = False
+    value: Float[Tensor, ""], leaves: tuple[Tensor, ...], *, create_graph: bool = False
 ) -> tuple[Tensor, ...]:
     """Gradients of a scalar, zeros where a leaf reaches nothing; the graph stays for others."""
     if not value.requires_grad:
@@ -472,7 +515,7 @@ def _rows(
     return grad(summed, leaves, picks, is_grads_batched=True, retain_graph=True, allow_unused=True)
 
 
-def _groups(leaves: Mapping[str, Tensor], limit: int) -> Iterator[tuple[Tensor, ...]]:
+def _groups(leaves: dict[str, Tensor], limit: int) -> Iterator[tuple[Tensor, ...]]:
     """Weights from the output down, in groups of at most `limit` numbers (or a single layer)."""
     group: list[Tensor] = []
     size = 0

@@ -63,7 +63,7 @@ def rank_sum(ranks: Array) -> Array:
 def log_rank_sum(ranks: Array) -> Array:
     """Σ log(rank / n), at most 0; higher is better. One bad rank weighs more than one good rank.
 
-    Source: AZ-NAS (arXiv:2403.19232), equation 8.
+    Source: AZ-NAS (arXiv:2403.19232).
     """
     return np.log(ranks / len(ranks)).sum(axis=1)
 

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pandas as pd
@@ -22,7 +22,7 @@ from joblib import Parallel, delayed
 
 import zeroshot
 from zeroshot.core import Batch, Proxy
-from zeroshot.errors import OutOfMemory, ZeroshotError
+from zeroshot.errors import OutOfMemoryError, ZeroshotError
 from zeroshot.eval.tables import read_scores
 from zeroshot.passes import Census
 from zeroshot.scoring import Scores, evaluate
@@ -70,15 +70,15 @@ class Run:
             "zeroshot": zeroshot.__version__,
             "torch": torch.__version__,
             "space": repr(self.space),
-            "architectures": f"{len(self.archs)} ({sha256(spelled.encode()).hexdigest()[:12]})",
+            "seeds": list(self.seeds),
             "proxies": {proxy.name: [repr(need) for need in proxy.needs] for proxy in self.proxies},
             "better": {proxy.name: proxy.better for proxy in self.proxies},
             "data": self.data,
             "batch": f"{len(self.batch)} ({self.batch.hash})",
             "task": list(self.task),
-            "seeds": list(self.seeds),
             "init": self.init,
             "device": self.device.split(":")[0],
+            "architectures": f"{len(self.archs)} ({sha256(spelled.encode()).hexdigest()[:12]})",
         }
 
     @property
@@ -195,7 +195,8 @@ def _scored(
     light = Run(
         run.space, (), run.batch, (), (), run.task, init=run.init, device=run.device
     )  # without the list of all architectures, which would travel with every task
-    yield from parallel(delayed(_score_one)(light, proxies, arch, seed) for arch, seed in units)
+    tasks = (delayed(_score_one)(light, proxies, arch, seed) for arch, seed in units)
+    yield from cast(Iterator[tuple[Arch, int, Scores]], parallel(tasks))
 
 
 def _score_one(
@@ -206,7 +207,7 @@ def _score_one(
     try:
         net = run.space.network(arch, run.task, init=run.init, seed=seed, device=run.device)
         return arch, seed, evaluate(net, run.batch, proxies)
-    except OutOfMemory:
+    except OutOfMemoryError:
         raise
     except ZeroshotError as error:  # this network alone cannot be scored; the others can
         names = [proxy.name for proxy in proxies]

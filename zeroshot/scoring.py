@@ -3,6 +3,7 @@
 import math
 import time
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -10,7 +11,7 @@ import torch
 from torch import nn
 
 from zeroshot.core import Batch, Net, Pass, Proxy
-from zeroshot.errors import OutOfMemory, Undefined, ZeroshotError
+from zeroshot.errors import OutOfMemoryError, Undefined, ZeroshotError
 from zeroshot.proxies import PROXIES
 
 
@@ -57,56 +58,81 @@ def evaluate(net: Net | nn.Module, batch: Batch, proxies: Iterable[Proxy] = PROX
     """
     net = net if isinstance(net, Net) else Net(net)
     _check_weights(net.module)
-    batch = batch.to(net.device, net.dtype)
-    seen: dict[Pass[Any], Any] = {}
-    seconds: dict[str, float] = {}
-
-    def result(wanted: Pass[Any]) -> Any:
-        if wanted not in seen:
-            needed = [result(need) for need in wanted.needs]
-            start = time.perf_counter()
-            try:
-                seen[wanted] = wanted.run(net, batch, *needed)
-            except Undefined as reason:
-                seen[wanted] = reason
-            except ZeroshotError:
-                raise
-            except Exception as error:  # whatever the caller's network raises
-                raise _failure(wanted, batch, error) from error
-            seconds[repr(wanted)] = time.perf_counter() - start
-        if isinstance(seen[wanted], Undefined):
-            raise seen[wanted]
-        return seen[wanted]
-
+    run = _Run(net, batch.to(net.device, net.dtype))
     found: dict[str, float] = {}
     reasons: dict[str, str] = {}
-    for proxy in proxies:
-        try:
-            found[proxy.name] = float(proxy.formula(*map(result, proxy.needs)))
-            if math.isnan(found[proxy.name]):
-                reasons[proxy.name] = "the formula gives NaN"
-        except Undefined as reason:
-            found[proxy.name] = math.nan
-            reasons[proxy.name] = str(reason)
-    return Scores(found, reasons, seconds)
+    with _as_usual(net.device):
+        for proxy in proxies:
+            try:
+                found[proxy.name] = float(proxy.formula(*map(run.result, proxy.needs)))
+                if math.isnan(found[proxy.name]):
+                    reasons[proxy.name] = "the formula gives NaN"
+            except Undefined as reason:
+                found[proxy.name] = math.nan
+                reasons[proxy.name] = str(reason)
+    return Scores(found, reasons, run.seconds)
+
+
+@dataclass
+class _Run:
+    """The passes that were run on one network. No cycle refers to it: its graphs go when it goes."""
+
+    net: Net
+    batch: Batch
+    seen: dict[Pass[Any], Any] = field(default_factory=dict)
+    undefined: dict[Pass[Any], str] = field(default_factory=dict)
+    seconds: dict[str, float] = field(default_factory=dict)
+
+    def result(self, wanted: Pass[Any]) -> Any:
+        """What a pass yields; it is run at the first call. Undefined if it or a need of it is."""
+        if wanted in self.undefined:
+            raise Undefined(self.undefined[wanted])
+        if wanted not in self.seen:
+            needed = [self.result(need) for need in wanted.needs]
+            start = time.perf_counter()
+            try:
+                self.seen[wanted] = wanted.run(self.net, self.batch, *needed)
+            except Undefined as reason:
+                self.undefined[wanted] = str(reason)
+                raise
+            except ZeroshotError:
+                raise
+            except Exception as error:  # a network may raise anything
+                raise _failure(wanted, self.batch, error) from error
+            finally:
+                self.seconds[repr(wanted)] = time.perf_counter() - start
+        return self.seen[wanted]
+
+
+@contextmanager
+def _as_usual(device: torch.device) -> Iterator[None]:
+    """Gradients on and autocast off, whatever the caller has set."""
+    autocast = torch.autocast(device.type, enabled=False)
+    with torch.inference_mode(False), torch.enable_grad(), autocast:
+        yield
 
 
 def _check_weights(module: nn.Module) -> None:
     for name, p in module.named_parameters():
         if isinstance(p, nn.parameter.UninitializedParameter):
             raise ZeroshotError(f"parameter {name} has no shape yet: run the lazy network once")
+        if p.is_meta:
+            raise ZeroshotError(f"parameter {name} is on the device 'meta', without values")
         if not bool(p.isfinite().all()):
             raise ZeroshotError(f"parameter {name} holds NaN or infinite values; initialise it")
 
 
 def _failure(wanted: Pass[Any], batch: Batch, error: Exception) -> ZeroshotError:
-    words = (str(error).strip().splitlines() or [type(error).__name__])[0]
+    words = (str(error).strip().splitlines() or [""])[0]
+    if not words or not isinstance(error, RuntimeError):
+        words = f"{type(error).__name__}: {words}".rstrip(": ")
     out_of_memory = isinstance(error, (MemoryError, torch.OutOfMemoryError))
     if out_of_memory or "can't allocate memory" in words:
         chunk = " or the pass's chunk" if hasattr(wanted, "chunk") else ""
-        return OutOfMemory(
+        return OutOfMemoryError(
             f"out of memory in pass {wanted}: lower the batch size ({len(batch)}){chunk}"
         )
     return ZeroshotError(
-        f"the network fails in pass {wanted} on inputs of shape {tuple(batch.inputs.shape)}: {words}"
+        f"the network fails in pass {wanted} on inputs of shape {tuple(batch.inputs.shape)}: "
+        f"{words}"
     )

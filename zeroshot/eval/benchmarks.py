@@ -239,7 +239,7 @@ def _load_nbsz(dataset: str, path: Path | None) -> pd.Series:
     if dataset not in tables:
         asked = f"no data set {dataset!r}{_did_you_mean(dataset, tables)}" if dataset else "several"
         raise ZeroshotError(
-            f"{path} has {asked}; name one, as in {path.name}:{next(iter(tables))}. It has "
+            f"{path} has {asked}; name one, as in {path.name}:{next(iter(tables))}; it has "
             f"{', '.join(tables)}"
         )
     spell: Callable[[str], str] = str

@@ -15,6 +15,7 @@ Array = NDArray[np.float64]
 Interval = tuple[float, float]
 
 EXACT = 2_000  # up to this n, `rank_intervals` resamples Kendall's τ without approximation
+BLOCK = 2_000_000  # numbers in the arrays of `rank_intervals`, to bound its memory
 
 
 def kendall(x: ArrayLike, y: ArrayLike) -> float:
@@ -28,8 +29,8 @@ def kendall(x: ArrayLike, y: ArrayLike) -> float:
     a, b = _pairs(x, y)
     if len(a) < 2:
         return float("nan")
-    tau, _ = kendalltau(rankdata(a), rankdata(b))
-    return float(tau)
+    result = kendalltau(rankdata(a), rankdata(b))
+    return float(result.statistic)  # type: ignore[attr-defined]
 
 
 def spearman(x: ArrayLike, y: ArrayLike) -> float:
@@ -59,7 +60,7 @@ def partial_spearman(x: ArrayLike, y: ArrayLike, controls: ArrayLike) -> float:
         controls: (n, k) numbers, or n for one control.
     """
     given = np.asarray(controls, dtype=np.float64)
-    given = given.reshape(len(given), -1)
+    given = given[:, None] if given.ndim == 1 else given
     a, b, *others = _pairs(x, y, *given.T)
     if len(a) < len(others) + 3:
         return float("nan")
@@ -102,7 +103,8 @@ def ndcg(x: ArrayLike, y: ArrayLike, top: int = 1000) -> float:
     If no accuracy exceeds 1, they are taken for fractions and multiplied by 100. NaN if y is
     constant or n = 0.
 
-    Source: Järvelin & Kekäläinen 2002; gains and top 1000 as in VKDNW (CVPR 2025).
+    Source: Järvelin & Kekäläinen 2002. These gains and this top give what VKDNW (CVPR 2025) reports
+    for NAS-Bench-201 to within 0.06 (flops 0.73 for 0.745, jacob_cov 0.53 for 0.540).
 
     Differs: from gains of 2^y − 1 in that 2^(worst y) is subtracted instead of 1, so the worst
     gain is 0 even where all accuracies are close. On NAS-Bench-201 the two agree to 1e-20.
@@ -198,7 +200,7 @@ def rank_intervals(
     by_x, by_y = _Order(a), _Order(b)
     rng = np.random.default_rng(seed)
     taus, rhos = [], []
-    block = max(1, 2_000_000 // n)
+    block = max(1, BLOCK // n)
     for start in range(0, resamples, block):
         rows = min(block, resamples - start)
         draws = rng.integers(n, size=(rows, n)) + n * np.arange(rows)[:, None]

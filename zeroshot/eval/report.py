@@ -81,6 +81,7 @@ def write_report(
     better = better or {}
     named = {ensemble.name: ensemble for ensemble in ensembles}
     table = table.sort_values("kendall", ascending=False, kind="stable", na_position="last")
+    _write(folder / "validation.csv", table.to_csv(index=False).encode())
     correlations = rank_correlations(scores, truth, better=better, ensembles=ensembles)
     plots = {"heat-map": _png(heat_map(correlations))}
     for _, row in table.iterrows():
@@ -88,7 +89,6 @@ def write_report(
         by = name if name in scores.columns else named.get(name, name)
         figure = scatter(scores, truth, row, by=by, better=_direction(by, better))
         plots[_unused(f"scatter-{name}", plots)] = _png(figure)
-    _write(folder / "validation.csv", table.to_csv(index=False).encode())
     for name, image in plots.items():
         _write(folder / "plots" / f"{name}.png", image)
     path = folder / "report.html"

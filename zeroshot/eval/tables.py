@@ -38,10 +38,11 @@ def read_table(path: Path) -> pd.DataFrame:
             table = table.astype({"arch": str})
         return _named(table, path)
     text = read_text(path)
-    _check(text, path)
+    archs = _check(text, path)
     try:
-        # an architecture may be called NA or 007: it stays what it is
-        table = pd.read_csv(io.StringIO(text), converters={"arch": str}, low_memory=False)
+        table = pd.read_csv(io.StringIO(text), low_memory=False)
+        if archs:  # one may be called NA or 007: it stays what it is
+            table["arch"] = archs
     except ValueError as error:
         raise ZeroshotError(f"{path} is no readable CSV: {_first(error)}") from error
     return _named(table, path)
@@ -169,12 +170,13 @@ def _named(table: pd.DataFrame, path: Path) -> pd.DataFrame:
     return table
 
 
-def _check(text: str, path: Path) -> None:
-    """That a CSV is whole."""
+def _check(text: str, path: Path) -> list[str]:
+    """Check that a CSV is whole; returns the column `arch` as it is spelled, if there is one."""
     if not text:
         raise ZeroshotError(f"{path} is empty; expected a header and rows")
     reader = csv.reader(io.StringIO(text, newline=""), strict=True)
     header: list[str] = []
+    archs: list[str] = []
     try:
         for fields in reader:
             if not header:
@@ -187,12 +189,15 @@ def _check(text: str, path: Path) -> None:
                     f"{path}, line {reader.line_num}: {len(fields)} fields, expected "
                     f"{len(header)} as in the header; the file is truncated or damaged"
                 )
+            elif fields and "arch" in header:
+                archs.append(fields[header.index("arch")])
     except csv.Error as error:
         raise ZeroshotError(f"{path}, line {reader.line_num}: {error}; it is damaged") from error
     if not text.endswith(("\n", "\r")):
         raise ZeroshotError(
             f"{path}, line {reader.line_num}: ends in the middle of a line; it is truncated"
         )
+    return archs
 
 
 def _first(error: BaseException) -> str:

@@ -9,7 +9,7 @@ from zeroshot.passes import Perturbation, Perturbed
 
 
 def zen(seen: Perturbation) -> Float[Tensor, ""]:
-    """log mean |f(x) − f(x + γ x′)| summed over features, plus Σ log σ̄ over batch normalisations.
+    """Log mean |f(x) − f(x + γ x′)| summed over features, plus Σ log σ̄ over batch normalisations.
 
     f are the features before the last global pooling, with weights, x and x′ from N(0, 1);
     σ̄² is the mean of a layer's channel variances.

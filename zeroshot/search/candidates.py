@@ -46,7 +46,7 @@ def choose(
             chosen.append(arch)
             if len(chosen) == sample:
                 break
-    if sample is not None and len(chosen) < sample or not chosen:
+    if (sample is not None and len(chosen) < sample) or not chosen:
         wanted = "any" if sample is None else f"a sample of {sample:,}"
         within = f" with at most {limits}" if str(limits) else ""
         raise ZeroshotError(

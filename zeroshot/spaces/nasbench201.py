@@ -115,7 +115,7 @@ class NasBench201(Space):
         return bool(_function(arch.genes))
 
     def cost(self, arch: Arch, task: Task | None = None) -> Cost:
-        """Parameters, multiply-adds of convolutions and classifier, and number of weight tensors."""
+        """Parameters, multiply-adds of convolutions and classifier, and weight tensors."""
         task = task or self.task
         ops = Counter(arch.genes)
         widths = [self.channels * 2**stage for stage in range(3)]

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from zeroshot.core import Cost, Net
+from zeroshot.core import Cost, Net, seeded
 from zeroshot.errors import ZeroshotError
 from zeroshot.initial import INITS
 
@@ -57,6 +57,8 @@ class Arch:
 
     def drop(self, axis: int, option: int) -> "Arch":
         """Close one option of one axis; ZeroshotError if it is not open or is the last one."""
+        if not 0 <= axis < len(self.open):
+            raise ZeroshotError(f"axis {axis}: {self} has axes 0 to {len(self.open) - 1}")
         options = self.open[axis]
         if option not in options or len(options) == 1:
             raise ZeroshotError(
@@ -117,7 +119,7 @@ class Space(ABC):
             with torch.device("meta"):
                 module = self.build(arch, task)
         except NotImplementedError:  # the builder computes with tensors, which meta ones forbid
-            with torch.random.fork_rng(devices=[]):
+            with seeded(0, torch.device("cpu")):
                 module = self.build(arch, task).to("meta")
         inputs = torch.empty(1, task.channels, task.size, task.size, device="meta")
         return census(Net(module), inputs)
@@ -163,10 +165,10 @@ class Space(ABC):
     def parse(self, text: str) -> Arch:
         """Read an index, genes ('3.1.0') or the space's own notation; ZeroshotError otherwise."""
         text = text.strip().removeprefix(f"{self.name}:")
-        if text.isdigit():
+        if text.isdecimal():
             return self.at(int(text))
         parts = text.split(".")
-        if len(parts) == len(self.axes) and all(part.isdigit() for part in parts):
+        if len(parts) == len(self.axes) and all(part.isdecimal() for part in parts):
             return self.arch(*map(int, parts))
         return self.parse_native(text)
 
@@ -246,8 +248,7 @@ class Space(ABC):
         canonical = self.canonical(arch)
 
         def draw(build: "type[nn.Module] | object", purpose: str) -> nn.Module | None:
-            with torch.random.fork_rng(devices=[]):
-                torch.manual_seed(seed ^ zlib.crc32(purpose.encode()))
+            with seeded(seed ^ zlib.crc32(purpose.encode()), torch.device("cpu")):
                 module = build(canonical, task)  # type: ignore[operator]
             if module is not None:
                 generator = torch.Generator().manual_seed(seed ^ zlib.crc32(purpose.encode()))

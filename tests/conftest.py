@@ -1,0 +1,7 @@
+"""Every test runs with shapes and types enforced, on one thread."""
+
+import torch
+from jaxtyping import install_import_hook
+
+install_import_hook("zeroshot", "beartype.beartype")
+torch.set_num_threads(1)  # the tests themselves are spread over the cores

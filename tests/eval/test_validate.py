@@ -1,0 +1,166 @@
+import math
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from zeroshot.errors import ZeroshotError
+from zeroshot.eval.correlate import kendall, spearman
+from zeroshot.eval.validate import rank_correlations, validate
+from zeroshot.ranking import Ensemble, rank, rank_sum
+
+NAN, INF = math.nan, math.inf
+BOTH = Ensemble("both", ("good", "cost"), rank_sum, "here")
+
+
+@pytest.fixture
+def truth():
+    accuracy = 60 + 30 * np.random.default_rng(0).beta(5, 2, size=40)
+    return pd.Series(accuracy, index=[f"net{i}" for i in range(40)])
+
+
+@pytest.fixture
+def scores(truth):
+    rng = np.random.default_rng(1)
+    table = pd.DataFrame({"arch": truth.index, "seed": 0})
+    table["good"] = truth.to_numpy() + rng.normal(size=40)
+    table["cost"] = -truth.to_numpy() + 5 * rng.normal(size=40)
+    table["params"] = rng.uniform(1, 2, size=40)
+    table["flat"] = 1.0
+    return table.sample(frac=1, random_state=0)
+
+
+def row(table, name):
+    return table.set_index("name").loc[name]
+
+
+def test_columns_and_rows(scores, truth):
+    table = validate(scores, truth, better={"cost": "lower"}, ensembles=(BOTH,), resamples=20)
+    assert list(table["name"]) == ["good", "cost", "params", "flat", "both"]
+    assert list(table["kind"]) == ["proxy", "proxy", "baseline", "proxy", "ensemble"]
+    correlations = [
+        f"{name}{end}" for name in ("kendall", "spearman") for end in ("", "_lo", "_hi")
+    ]
+    assert list(table.columns) == [
+        *("name", "kind", "n", "coverage", "unmatched", "ties", *correlations),
+        *("partial_spearman", "precision_top10", "ndcg", "picked", "best", "interval"),
+    ]
+    assert (table["best"] == truth.max()).all()
+
+
+def test_direction_is_applied_once(scores, truth):
+    higher = row(validate(scores, truth, resamples=20), "cost")
+    lower = row(validate(scores, truth, better={"cost": "lower"}, resamples=20), "cost")
+    raw = scores.set_index("arch")["cost"].loc[truth.index]
+    assert higher["kendall"] == pytest.approx(kendall(raw, truth))
+    assert higher["kendall"] < 0 < lower["kendall"] == pytest.approx(-higher["kendall"])
+    assert lower["spearman"] == pytest.approx(-spearman(raw, truth))
+    assert lower["picked"] == truth[raw.idxmin()]
+    assert higher["picked"] == truth[raw.idxmax()]
+    assert lower["kendall_lo"] < lower["kendall"] < lower["kendall_hi"]
+
+
+def test_the_pick_is_the_first_of_rank(scores, truth):
+    better = {"cost": "lower"}
+    table = validate(scores, truth, better=better, ensembles=(BOTH,), resamples=5)
+    for by in ("good", "cost", BOTH):
+        assert row(table, str(by))["picked"] == truth[rank(scores, by, better).index[0]]
+
+
+def test_a_constant_column_has_no_correlation(scores, truth):
+    flat = row(validate(scores, truth, resamples=20), "flat")
+    assert flat["ties"] == 1
+    undefined = [name for name in flat.index if name.startswith(("kendall", "spearman", "partial"))]
+    assert flat[undefined].isna().all()
+    assert flat["picked"] == pytest.approx(truth.mean())
+
+
+def test_nan_scores_are_counted_and_left_out(scores, truth):
+    best = scores["good"].idxmax()
+    scores.loc[best, "good"] = NAN
+    scores.loc[scores["good"].idxmin(), "good"] = -INF
+    good = row(validate(scores, truth, resamples=20), "good")
+    assert good["n"] == 39
+    assert good["coverage"] == 39 / 40
+    known = scores[scores["good"].notna()].set_index("arch")["good"]
+    assert good["kendall"] == pytest.approx(kendall(known, truth[known.index]))
+    assert good["picked"] == truth[known.idxmax()]
+
+
+def test_a_column_of_nan(scores, truth):
+    scores["none"] = NAN
+    none = row(validate(scores, truth, resamples=20), "none")
+    assert (none["n"], none["coverage"]) == (0, 0)
+    assert none[["kendall", "spearman", "ndcg", "picked", "precision_top10"]].isna().all()
+
+
+def test_unknown_accuracies_are_counted_and_left_out(scores, truth):
+    known = truth.copy()
+    known.iloc[:3] = NAN
+    table = validate(scores, known.drop(known.index[5]), resamples=20)
+    assert (table["unmatched"] == 4).all()
+    assert (table["n"] == 36).all()
+    assert (table["coverage"] == 1).all()
+
+
+def test_partial_given_size(scores, truth):
+    scores["size_in_disguise"] = np.log(scores["params"])
+    table = validate(scores, truth, resamples=5)
+    assert math.isnan(row(table, "params")["partial_spearman"])
+    assert math.isnan(row(table, "size_in_disguise")["partial_spearman"])
+    assert row(table, "good")["partial_spearman"] > 0.8
+    without = validate(scores.drop(columns="params"), truth, resamples=5)
+    assert without["partial_spearman"].isna().all()
+
+
+def test_several_seeds_are_averaged_as_ranks(scores, truth):
+    noisy = [scores.assign(seed=seed) for seed in range(9)]
+    rng = np.random.default_rng(2)
+    for table in noisy:
+        table["cost"] = truth[table["arch"]].to_numpy() + 9 * rng.normal(size=40)
+    one = row(validate(noisy[0], truth, resamples=5), "cost")
+    nine = row(validate(pd.concat(noisy), truth, resamples=5), "cost")
+    assert nine["n"] == one["n"] == 40
+    assert nine["kendall"] > one["kendall"]
+
+
+def test_the_same_twice_and_arguments_untouched(scores, truth):
+    before, accuracy = scores.copy(), truth.copy()
+    pd.testing.assert_frame_equal(validate(scores, truth), validate(scores, truth))
+    pd.testing.assert_frame_equal(scores, before)
+    pd.testing.assert_series_equal(truth, accuracy)
+
+
+def test_ensembles_without_their_members_are_left_out(scores, truth):
+    assert "te_nas" not in set(validate(scores, truth, resamples=5)["name"])
+
+
+def test_too_few_architectures_with_an_accuracy(scores, truth):
+    with pytest.raises(ZeroshotError, match=r"0 of 40.*at least 3.*'net\d+'.*'other'"):
+        validate(scores, pd.Series({"other": 3.0}))
+    with pytest.raises(ZeroshotError, match="2 of 40"):
+        validate(scores, truth.head(2))
+    validate(scores, truth.head(3), resamples=5)
+
+
+def test_bad_tables(scores, truth):
+    with pytest.raises(ZeroshotError, match="net0 more than once"):
+        validate(scores, pd.concat([truth, truth.head(1)]))
+    with pytest.raises(ZeroshotError, match="no proxy column"):
+        validate(scores[["arch", "seed"]], truth)
+    with pytest.raises(ZeroshotError, match="'cost' of the scores is not numeric"):
+        validate(scores.assign(cost="x"), truth)
+
+
+def test_rank_correlations(scores, truth):
+    better = {"cost": "lower"}
+    matrix = rank_correlations(scores, truth, better=better, ensembles=(BOTH,))
+    assert list(matrix) == ["good", "cost", "params", "flat", "both", "accuracy"]
+    assert np.allclose(matrix, matrix.T, equal_nan=True)
+    assert matrix["flat"].isna().all()
+    table = validate(scores, truth, better=better, ensembles=(BOTH,), resamples=5)
+    expected = table.set_index("name")["spearman"]
+    assert matrix["accuracy"].drop("accuracy").to_numpy() == pytest.approx(
+        expected.to_numpy(), nan_ok=True
+    )
+    assert matrix.loc["good", "cost"] > 0
