@@ -156,11 +156,14 @@ def on_pair(proxy: Proxy) -> float:
 
 
 @contextmanager
-def unchanged(net: Net, shown: Batch) -> Iterator[None]:
-    """Fails if the body leaves a trace on the network, the batch or the global random state."""
-    before = _state(net, shown)
+def unchanged(net: Net, shown: Batch, *, python: bool = False) -> Iterator[None]:
+    """Fails if the body leaves a trace on the network, the batch or the global random state.
+
+    Python's own random state only if asked for: beartype, in these tests, draws from it.
+    """
+    before = _state(net, shown) | {"python random state": python and random.getstate()}
     yield
-    after = _state(net, shown)
+    after = _state(net, shown) | {"python random state": python and random.getstate()}
     for what, value in before.items():
         assert _equal(after[what], value), f"{what} changed"
 
@@ -181,7 +184,6 @@ def _state(net: Net, shown: Batch) -> dict[str, Any]:
         "batch": [shown.inputs.clone(), shown.targets.clone(), shown.inputs.requires_grad],
         "torch random state": torch.get_rng_state().clone(),
         "numpy random state": np.random.get_state(),  # noqa: NPY002 - the global one is meant
-        "python random state": random.getstate(),
         "autograd mode": (torch.is_grad_enabled(), torch.is_inference_mode_enabled()),
     }
 

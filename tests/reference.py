@@ -326,7 +326,10 @@ class _Rectified(TorchFunctionMode):
     def __torch_function__(
         self, func: Callable[..., Any], types: Any, args: Any = (), kwargs: Any = None
     ) -> Any:
-        if getattr(func, "__name__", "") not in RECTIFIERS:
+        name = getattr(func, "__name__", "")
+        # nn.ReLU6 calls hardtanh, with bounds 0 and 6.
+        clipped = name == "hardtanh" and 0 in (args[1:2] or [(kwargs or {}).get("min_val")])
+        if name not in RECTIFIERS and not clipped:
             return func(*args, **(kwargs or {}))
         given = args[0] if args else kwargs["input"]
         code = (given.detach() > 0).flatten(1).numpy()  # before the call: it may be in-place

@@ -5,6 +5,9 @@ import importlib
 import inspect
 import math
 import random
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -18,7 +21,7 @@ from zeroshot.scoring import Scores, evaluate
 SENTINELS = (-1e8, -1e9, 1e9, 1e5, -1.0)
 
 
-@functools.lru_cache(maxsize=None)
+@functools.cache
 def together(name: str, dtype: torch.dtype = torch.float64) -> Scores:
     return evaluate(dict(NETS)[name](dtype), batch(dtype))
 
@@ -38,11 +41,27 @@ def test_alone_or_together_the_same_and_no_trace(proxy, name):
         p.grad = torch.ones_like(p)
         p.requires_grad_(p.ndim > 1)
     next(net.module.children()).eval()
-    disturb(hash(proxy.name) % 1000)  # `together` ran under another global random state
+    disturb(len(proxy.name))  # `together` ran under another global random state
     with unchanged(net, shown):
         alone = evaluate(net, shown, [proxy])
     assert same(alone[proxy.name], together(name)[proxy.name])
     assert alone.reasons.get(proxy.name) == together(name).reasons.get(proxy.name)
+
+
+def test_pythons_random_state_stays_too():
+    """In a process of its own, without the type checks, which draw from that state."""
+    code = """
+import torch
+from tests.checks import NETS, batch, unchanged
+from zeroshot.scoring import evaluate
+torch.set_num_threads(1)
+for _, make in NETS[::4]:
+    net, shown = make(torch.float32), batch(torch.float32)
+    with unchanged(net, shown, python=True):
+        evaluate(net, shown)
+"""
+    root = Path(__file__).parents[1]
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=root)
 
 
 @pytest.mark.parametrize("name", dict(NETS))

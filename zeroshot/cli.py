@@ -32,6 +32,8 @@ Seed = Annotated[int, typer.Option(help="Of weights, batch, sample and every dra
 Init = Annotated[str, typer.Option(help="Initialisation; see `zeroshot list inits`.")]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:i.")]
 
+WIDE = 140  # columns of a terminal that has room for everything
+
 
 class What(str, Enum):
     """What there are lists of."""
@@ -127,7 +129,7 @@ def score(
     console.print(table)
     for model, scores in found.items():
         for name, reason in scores.reasons.items():
-            console.print(f"{name} of {model} is not a number: {reason}", highlight=False)
+            _say(console, f"{name} of {model} is not a number: {reason}")
 
 
 @app.command()
@@ -156,15 +158,17 @@ def rank(
     workers: Annotated[int | None, typer.Option(help="Processes; by default one a core.")] = None,
     device: Device = "auto",
     out: Annotated[Path | None, typer.Option(help="A .csv or .parquet file.")] = None,
-    top: Annotated[int, typer.Option(help="How many of the best to show.")] = 10,
+    top: Annotated[int, typer.Option(min=0, help="How many of the best to show.")] = 10,
 ) -> None:
     """Rank architectures of a space without training any.
 
     With --out, the same command goes on where it was interrupted.
     """
-    from zeroshot import commands
-
+    if all_ and archs:
+        raise ZeroshotError(f"--all and --archs {archs}: expected one of them")
     try:
+        from zeroshot import commands
+
         with _progress("networks") as progress:
             found = commands.rank(
                 space,
@@ -187,27 +191,35 @@ def rank(
                 progress=progress,
             )
     except KeyboardInterrupt:
-        kept = f"; what is done is kept, the same command goes on from {out}.partial" if out else ""
-        typer.echo(f"interrupted{kept}", err=True)
+        kept = f"what is done is kept in {out}.partial; the same command goes on from there"
+        typer.echo(f"interrupted: {kept if out else 'nothing is kept without --out'}", err=True)
         raise typer.Exit(130) from None
     console = _console()
-    names = list(dict.fromkeys((*found.members, *found.scores.columns[2:])))[:6]
+    wide = console.width >= WIDE
+    names = list(dict.fromkeys((*found.members, *found.scores.columns[2:])))[: 6 if wide else 4]
     means = found.scores.groupby("arch", sort=False)[names].mean()
     shown = found.order.head(top)
-    title = f"Best {len(shown)} of {len(found.order):,} by {found.order.name}"
-    table = _table("", "architecture", *names, title=title, right=True)
-    table.columns[1].justify, table.columns[1].overflow = "left", "fold"
-    for column in table.columns[2:]:
-        column.no_wrap = True
+    beside = wide or max((len(str(arch)) for arch in shown.index), default=0) <= 24
+    title = f"Best {len(shown):,} of {len(found.order):,} by {found.order.name}"
+    table = _table("", *(("architecture",) if beside else ()), *names, title=title, right=True)
+    if beside:
+        table.columns[1].justify, table.columns[1].overflow = "left", "fold"
     for place, arch in enumerate(shown.index, start=1):
-        values = (_number(float(value)) for value in means.loc[str(arch)])
-        table.add_row(str(place), str(arch), *values)
+        values = [_number(float(value)) for value in means.loc[str(arch)]]
+        table.add_row(str(place), *((str(arch),) if beside else ()), *values)
     console.print(table)
+    if not beside:  # too long for a column: one a line, to be copied
+        for place, arch in enumerate(shown.index, start=1):
+            _say(console, f"{place:>2}  {arch}")
+        console.print()
+    networks = found.record["networks scored"] or found.record["rows"]
     for name, reasons in found.record["not a number"].items():
         for reason, count in reasons.items():
-            console.print(f"{name} is not a number for {count} networks: {reason}")
+            _say(
+                console, f"{name} is not a number for {count:,} of {networks:,} networks: {reason}"
+            )
     if out:
-        console.print(f"{len(found.scores):,} rows in {out}, the run record in {out}.json")
+        _say(console, f"{len(found.scores):,} rows in {out}, the run record in {out}.json")
 
 
 @app.command()
@@ -235,9 +247,9 @@ def validate(
         seed=seed,
     )
     console = _console()
-    console.print(_validation(found.table))
+    console.print(_validation(found.table, console.width >= WIDE))
     if found.report:
-        console.print(f"report in {found.report}")
+        _say(console, f"report in {found.report}")
 
 
 def main() -> None:
@@ -255,26 +267,30 @@ def proxy_module(proxy: Any) -> str:
     return own if own in sys.modules else proxy.formula.__module__
 
 
-def _validation(found: "pd.DataFrame") -> "Table":
+def _validation(found: "pd.DataFrame", wide: bool) -> "Table":
     title = f"Against {found['n'].max():,} measured accuracies, the best {found['best'].max():.2f}"
-    columns = ("Kendall τ", "95 %", "Spearman ρ", "95 %", "ρ given size", "top 10 %", "nDCG")
-    table = _table("", *columns, "picked", "n", "ties", title=title, right=True)
+    columns: dict[str, Callable[[dict[str, Any]], str]] = {
+        "Kendall τ": lambda row: f"{row['kendall']:.3f}",
+        "95 %": lambda row: f"{row['kendall_lo']:.2f} … {row['kendall_hi']:.2f}",
+        "Spearman ρ": lambda row: f"{row['spearman']:.3f}",
+        "95 % ": lambda row: f"{row['spearman_lo']:.2f} … {row['spearman_hi']:.2f}",
+        "ρ given size": lambda row: f"{row['partial_spearman']:.2f}",
+        "top 10 %": lambda row: f"{row['precision_top10']:.0%}",
+        "nDCG": lambda row: f"{row['ndcg']:.3f}",
+        "picked": lambda row: f"{row['picked']:.2f}",
+        "n": lambda row: f"{row['n']:,}",
+        "ties": lambda row: f"{row['ties']:.1%}",
+    }
+    if not wide:  # the file and the report have all
+        columns = {
+            name: columns[name] for name in ("Kendall τ", "95 %", "Spearman ρ", "picked", "n")
+        }
+    table = _table("", *columns, title=title, right=True)
     ordered = found.sort_values("kendall", ascending=False, kind="stable", na_position="last")
     for row in ordered.to_dict("records"):
-        table.add_row(
-            row["name"],
-            f"{row['kendall']:.3f}",
-            f"{row['kendall_lo']:.2f} … {row['kendall_hi']:.2f}",
-            f"{row['spearman']:.3f}",
-            f"{row['spearman_lo']:.2f} … {row['spearman_hi']:.2f}",
-            f"{row['partial_spearman']:.2f}",
-            f"{row['precision_top10']:.0%}",
-            f"{row['ndcg']:.3f}",
-            f"{row['picked']:.2f}",
-            f"{row['n']:,}",
-            f"{row['ties']:.1%}",
-            style={"baseline": "dim", "ensemble": "bold"}.get(row["kind"]),
-        )
+        cells = (show({str(key): value for key, value in row.items()}) for show in columns.values())
+        style = {"baseline": "dim", "ensemble": "bold"}.get(row["kind"])
+        table.add_row(row["name"], *cells, style=style)
     return table
 
 
@@ -285,16 +301,23 @@ def _table(first: str, *columns: str, title: str | None = None, right: bool = Fa
     table = Table(title=title, box=box.SIMPLE_HEAD, title_justify="left", pad_edge=False)
     table.add_column(first, style="bold", no_wrap=True)
     for column in columns:
-        table.add_column(column, justify="right" if right else "left")
+        table.add_column(column, justify="right" if right else "left", no_wrap=right)
     return table
 
 
 def _console() -> "Console":
     from rich.console import Console
 
-    console = Console()
-    # A pipe has no width of its own: do not cut numbers off there.
-    return console if console.is_terminal else Console(width=180)
+    # Brackets and colons in names and reasons are meant as they stand.
+    console = Console(markup=False, emoji=False, highlight=False)
+    if not console.is_terminal:  # a pipe has no width of its own: do not cut numbers off there
+        console.width = 180
+    return console
+
+
+def _say(console: "Console", words: str) -> None:
+    """Print a line that the terminal may wrap, so that paths can be copied."""
+    console.print(words, soft_wrap=True)
 
 
 @contextmanager

@@ -3,12 +3,12 @@
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from os import cpu_count
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
+from joblib import cpu_count
 from torch import nn
 
 from zeroshot import ranking
@@ -22,10 +22,10 @@ from zeroshot.eval.validate import BASELINES
 from zeroshot.eval.validate import validate as compare
 from zeroshot.models import find_device, find_model, find_proxies, find_space
 from zeroshot.proxies import PROXIES
-from zeroshot.ranking import Ensemble
+from zeroshot.ranking import Ensemble, proxies_of
 from zeroshot.run import Outcome, Progress, Run, execute, record_path
 from zeroshot.scoring import Scores, evaluate
-from zeroshot.search.candidates import Limits, choose, read_archs
+from zeroshot.search.candidates import Limits, choose, list_archs, read_archs
 from zeroshot.spaces import SPACES, Arch, Space, Task
 
 DEFAULT = "log_rank"  # the ensemble that ranks where none is asked for
@@ -99,7 +99,7 @@ def score(
     for number, model in enumerate(several):
         home = model.partition(":")[0] if isinstance(model, str) else ""
         task = next((space.task for space in SPACES if space.name == home), Task())
-        task = task._replace(size=size or task.size)
+        task = task if size is None else task._replace(size=size)
         batch, task = load_batch(data, size=batch_size, task=task, seed=seed)
         if isinstance(model, str):
             name, net = model, find_model(model, task, init=init, seed=seed, device=where)
@@ -114,7 +114,7 @@ def rank(
     space: str | Space,
     *,
     sample: int | None = 100,
-    archs: str | Path | Sequence[str | Arch] | None = None,
+    archs: str | Path | Sequence[str | int | Arch] | None = None,
     proxies: str | tuple[str | Proxy, ...] | None = None,
     by: str | Ensemble | None = None,
     data: str = "noise",
@@ -187,7 +187,7 @@ def rank(
     elif isinstance(archs, (str, Path)):
         chosen = read_archs(space, Path(archs))
     else:
-        chosen = [space.parse(arch) if isinstance(arch, str) else arch for arch in archs]
+        chosen = list_archs(space, archs)
     run = Run(
         space=space,
         archs=tuple(arch for arch in chosen if limits.admit(space, arch, task)),
@@ -200,9 +200,9 @@ def rank(
         device=where,
     )
     if not run.archs:
-        raise ZeroshotError(f"no architecture has at most {limits}; raise the limits")
+        raise ZeroshotError(f"no architecture of {archs} has at most {limits}; raise the limits")
     if workers is None:
-        workers = 1 if where.startswith("cuda") else min(cpu_count() or 1, len(run.archs))
+        workers = 1 if where.startswith("cuda") else min(cpu_count(), len(run.archs))
     path = None if out is None else Path(out)
     outcome: Outcome = execute(run, path, workers=workers, progress=progress)
     better = {proxy.name: proxy.better for proxy in wanted}
@@ -247,8 +247,10 @@ def validate(
         files = None if benchmark_path is None else Path(benchmark_path)
         record = {"truth": str(truth) + (f", column {column}" if column else "")} | record
         truth = load_truth(str(truth), column, files)
+    proxies_of(scores)  # says what is wrong, if it is no table of scores
     scores = _with_baselines(scores)
-    better = BETTER | record.get("run", {}).get("better", {})
+    told = record.get("run")
+    better = BETTER | (told.get("better", {}) if isinstance(told, dict) else {})
     table = compare(scores, truth, better=better, resamples=resamples, seed=seed)
     report = None
     if out is not None:

@@ -192,6 +192,11 @@ class Pass(ABC, Generic[R]):
 
     needs: ClassVar[tuple["Pass[Any]", ...]] = ()
 
+    @property
+    def instead(self) -> "Pass[R] | None":
+        """A dearer pass with this one's result in its own; taken where it is run in any case."""
+        return None
+
     @abstractmethod
     def run(self, net: Net, batch: Batch, *seen: Any) -> R:
         """`seen` holds the results of `needs`, in that order. May not change the net or the batch.

@@ -4,7 +4,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from zipfile import BadZipFile
 
 import numpy as np
 import torch
@@ -12,10 +11,11 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from zeroshot.core import Batch
-from zeroshot.errors import ZeroshotError
+from zeroshot.errors import OutOfMemoryError, ZeroshotError
 from zeroshot.spaces.space import Task
 
 CACHE = Path("~/.cache/zeroshot")
+CLASSES = 1_000_000  # what is above is no class index
 IMAGENET = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 DATA = {
     "noise": "standard normal images, balanced labels; no download",
@@ -60,10 +60,18 @@ def load_batch(
     task = task or Task()
     if size < 2:
         raise ZeroshotError(f"a batch of {size}: batch statistics need at least 2 samples")
+    if task.size < 1:
+        raise ZeroshotError(f"images of size {task.size}; expected at least 1")
+    if not 0 <= seed < 2**63:
+        raise ZeroshotError(f"seed {seed}; expected a number from 0 to 2⁶³ − 1")
     generator = torch.Generator().manual_seed(seed)
     if data == "noise":
         shape = (size, task.channels, task.size, task.size)
-        inputs = torch.randn(shape, generator=generator)
+        try:
+            inputs = torch.randn(shape, generator=generator)
+        except (RuntimeError, MemoryError) as error:
+            words = f"no memory for a batch of {size:,} images; lower the batch size"
+            raise OutOfMemoryError(words) from error
         order = torch.randperm(size, generator=generator)
         return Batch(inputs, (torch.arange(size) % task.classes)[order]), task
     kind, _, path = data.partition(":")
@@ -144,7 +152,7 @@ def _folder(path: str) -> _Images:
     from torchvision import datasets, transforms
 
     try:
-        found = datasets.ImageFolder(path)
+        found = datasets.ImageFolder(str(Path(path).expanduser()))
     except (OSError, RuntimeError) as error:
         raise ZeroshotError(
             f"folder:{path} cannot be read ({_first_line(error)}); expected one folder per class "
@@ -159,7 +167,7 @@ def _folder(path: str) -> _Images:
         for index in chosen:
             try:
                 pixels.append(steps(found.loader(found.samples[index][0])))
-            except OSError as error:
+            except Exception as error:  # a damaged image can fail in any way
                 raise ZeroshotError(
                     f"{found.samples[index][0]} is no readable image ({_first_line(error)})"
                 ) from error
@@ -170,7 +178,10 @@ def _folder(path: str) -> _Images:
 
 def _npz(path: str) -> _Images:
     try:
-        with np.load(path, allow_pickle=False) as held:
+        opened = np.load(Path(path).expanduser(), allow_pickle=False)
+        if not isinstance(opened, np.lib.npyio.NpzFile):
+            raise ZeroshotError(f"npz:{path} is a single array; expected x_train and y_train")
+        with opened as held:
             missing = [name for name in ("x_train", "y_train") if name not in held.files]
             if missing:
                 raise ZeroshotError(
@@ -178,17 +189,24 @@ def _npz(path: str) -> _Images:
                     f"expected also {' and '.join(missing)}"
                 )
             pixels, labels = held["x_train"], held["y_train"]
-    except (OSError, ValueError, EOFError, BadZipFile, AttributeError) as error:
-        if isinstance(error, ZeroshotError):
-            raise
+    except ZeroshotError:
+        raise
+    except Exception as error:  # a damaged archive can fail in any way
         raise ZeroshotError(f"npz:{path} cannot be read ({_first_line(error)})") from error
     if pixels.ndim not in (3, 4) or labels.shape != (len(pixels),):
         raise ZeroshotError(
             f"npz:{path} has x_train {pixels.shape} and y_train {labels.shape}; "
             "expected (n, h, w[, c]) images and (n,) labels"
         )
-    if not np.issubdtype(labels.dtype, np.integer) or (labels < 0).any():
+    if not pixels.size:
+        raise ZeroshotError(f"npz:{path} has x_train {pixels.shape}; expected at least one image")
+    if not np.issubdtype(labels.dtype, np.integer):
         raise ZeroshotError(f"npz:{path}: y_train is {labels.dtype}; expected class indices from 0")
+    if labels.min() < 0 or labels.max() >= CLASSES:
+        raise ZeroshotError(
+            f"npz:{path}: y_train has {labels.min()} to {labels.max()}; expected class indices "
+            "from 0, without gaps"
+        )
     if pixels.dtype != np.uint8:
         if not np.issubdtype(pixels.dtype, np.floating):
             raise ZeroshotError(f"npz:{path}: x_train is {pixels.dtype}; expected uint8 or 0 … 1")

@@ -1,6 +1,7 @@
 """Networks by name: an architecture of a space, or a factory of the user's own."""
 
 import importlib
+import re
 import sys
 import zlib
 from dataclasses import replace
@@ -10,8 +11,9 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from zeroshot.core import Net, Proxy
+from zeroshot.core import Net, Proxy, seeded
 from zeroshot.errors import ZeroshotError
+from zeroshot.initial import INITS
 from zeroshot.proxies import PROXIES
 from zeroshot.spaces import SPACES, Space, Task
 
@@ -47,22 +49,26 @@ def find_proxies(names: str | tuple[str | Proxy, ...]) -> tuple[Proxy, ...]:
         return PROXIES
     known = {proxy.name: proxy for proxy in PROXIES}
     found: dict[str, Proxy] = {}
+    if not wanted:
+        raise ZeroshotError(f"no proxy is named; there are {', '.join(known)}")
     for name in wanted:
         proxy = name if isinstance(name, Proxy) else known.get(name.strip())
         if proxy is None and isinstance(name, str) and ":" in name:
-            proxy = _import(name)
+            proxy = _import(name.strip())
             if not isinstance(proxy, Proxy):
                 raise ZeroshotError(f"{name} is {type(proxy).__name__}; expected a zeroshot.Proxy")
         if proxy is None:
             raise ZeroshotError(_unknown("proxy", str(name), list(known)))
-        found[proxy.name] = proxy
+        if found.setdefault(proxy.name, proxy) != proxy:
+            raise ZeroshotError(f"two proxies are called {proxy.name!r}; give one another name")
     return tuple(found.values())
 
 
 def find_model(spec: str, task: Task | None, *, init: str, seed: int, device: str) -> Net:
     """The network of 'space:architecture' or of 'package.module:factory'.
 
-    A factory is called without arguments, from a fresh random state that depends on the seed.
+    A factory is called without arguments, from a fresh random state that depends on the seed. What
+    is a network already is neither initialised nor moved.
 
     Raises:
         ZeroshotError: for an unknown space, a malformed architecture, a module that cannot be
@@ -77,21 +83,18 @@ def find_model(spec: str, task: Task | None, *, init: str, seed: int, device: st
     if any(space.name == home for space in SPACES):
         space = find_space(home)
         return space.network(space.parse(rest), task, init=init, seed=seed, device=device)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed ^ zlib.crc32(b"network"))
-        made = _import(spec)
-        if callable(made) and not isinstance(made, nn.Module):
-            try:
-                made = made()
-            except Exception as error:
-                words = (str(error).splitlines() or [""])[0]
-                raise ZeroshotError(f"{spec} raised {type(error).__name__}: {words}") from error
-    if not isinstance(made, nn.Module):
-        raise ZeroshotError(f"{spec} gave {type(made).__name__}; expected a torch.nn.Module")
-    from zeroshot.initial import INITS
-
     if init not in INITS:
         raise ZeroshotError(_unknown("initialisation", init, list(INITS)))
+    with seeded(seed ^ zlib.crc32(b"network"), torch.device(device)):
+        held = _import(spec)
+        if isinstance(held, nn.Module):  # a network that is there already stays as it is
+            return Net(held, seed=seed)
+        try:
+            made = held() if callable(held) else held
+        except (Exception, SystemExit) as error:
+            raise ZeroshotError(f"{spec} raised {_words(error)}") from error
+    if not isinstance(made, nn.Module):
+        raise ZeroshotError(f"{spec} gave {type(made).__name__}; expected a torch.nn.Module")
     net = Net(made, seed=seed)
     INITS[init](made, net.generator("network"))
     made.to(device)
@@ -102,36 +105,38 @@ def find_device(name: str) -> str:
     """'cpu', 'cuda' or 'cuda:i' as given, 'auto' as the best there is; ZeroshotError if absent."""
     if name == "auto":
         return "cuda" if torch.cuda.is_available() else "cpu"
-    kind, _, index = name.partition(":")
-    if kind not in ("cpu", "cuda") or (index and not index.isdigit()):
+    found = re.fullmatch(r"cpu|cuda(:[0-9]{1,3})?", name)
+    if not found:
         raise ZeroshotError(f"unknown device {name!r}; expected auto, cpu, cuda or cuda:i")
-    there = torch.cuda.device_count() if kind == "cuda" else 1
-    if int(index or 0) >= there:
+    there = torch.cuda.device_count()
+    if name != "cpu" and int((found[1] or ":0")[1:]) >= there:
         raise ZeroshotError(f"device {name} is not there: this machine has {there} CUDA devices")
     return name
 
 
 def _import(spec: str) -> object:
-    module, _, attribute = spec.partition(":")
+    name, _, attribute = spec.partition(":")
     here = str(Path.cwd())
-    sys.path.insert(0, here)  # as `python -m` has it
+    if here not in sys.path:  # it stays there, for worker processes have to import the same
+        sys.path.append(here)
     try:
-        return getattr(importlib.import_module(module), attribute)
+        module = importlib.import_module(name)
     except ModuleNotFoundError as error:
         spaces = ", ".join(space.name for space in SPACES)
         raise ZeroshotError(
             f"{spec}: there is no module {error.name!r} here or installed, "
             f"and no space of that name ({spaces})"
         ) from error
+    except (Exception, SystemExit) as error:
+        raise ZeroshotError(f"{spec}: importing {name} raised {_words(error)}") from error
+    try:
+        return getattr(module, attribute)
     except AttributeError as error:
-        raise ZeroshotError(f"{spec}: module {module} has no {attribute!r}") from error
-    except Exception as error:
-        words = (str(error).splitlines() or [""])[0]
-        raise ZeroshotError(
-            f"{spec}: importing {module} raised {type(error).__name__}: {words}"
-        ) from error
-    finally:
-        sys.path.remove(here)
+        raise ZeroshotError(f"{spec}: module {name} has no {attribute!r}") from error
+
+
+def _words(error: BaseException) -> str:
+    return f"{type(error).__name__}: {(str(error).splitlines() or [''])[0]}".rstrip(": ")
 
 
 def _unknown(what: str, name: str, known: list[str]) -> str:

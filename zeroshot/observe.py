@@ -23,6 +23,7 @@ ACTIVATIONS: frozenset[Callable[..., Any]] = frozenset(
     for name in (stem, f"{stem}_")
     if hasattr(owner, name)
 )
+HARD_TANHS = frozenset({F.hardtanh, F.hardtanh_})  # nn.ReLU6 is one of them, from 0 to 6
 ADAPTIVE_POOLS = frozenset({F.adaptive_avg_pool2d, F.adaptive_max_pool2d})
 POOLS = ADAPTIVE_POOLS | {F.avg_pool2d, torch.mean, Tensor.mean}
 BATCH_NORMS = frozenset({F.batch_norm, torch.batch_norm})
@@ -42,7 +43,7 @@ class watching_activations(TorchFunctionMode):  # noqa: N801 - reads as `with wa
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
-        if func in ACTIVATIONS:
+        if func in ACTIVATIONS or (func in HARD_TANHS and _starts_at_zero(*args, **kwargs)):
             self.codes.append((args[0] if args else kwargs["input"]).detach() > 0)
         return func(*args, **kwargs)
 
@@ -82,6 +83,11 @@ def hooked(
     finally:
         for handle in handles:
             handle.remove()
+
+
+def _starts_at_zero(input: Tensor, min_val: float | int = -1, *_: Any, **__: Any) -> bool:  # noqa: A002
+    """Whether a hard tanh bends at zero."""
+    return min_val == 0
 
 
 def _is_global(func: Any, input: Tensor, *args: Any, **kwargs: Any) -> bool:  # noqa: A002

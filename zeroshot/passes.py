@@ -17,8 +17,8 @@ from torch.utils.flop_counter import FlopCounterMode
 from zeroshot.core import LAYERS, Batch, Cost, Net, Pass
 from zeroshot.errors import Undefined, ZeroshotError
 from zeroshot.observe import (
-    bypassing_batch_norm,
     by_sample,
+    bypassing_batch_norm,
     hooked,
     watching_activations,
     watching_pools,
@@ -139,27 +139,40 @@ class LossTrace(NamedTuple):
     grads: Grads
     layers: tuple[Saliency, ...]  # one per layer run
     lost: str = ""  # why there are no layers, if there are none
+    alive: tuple[Tensor, ...] = ()  # the weights' gradients once more, if differentiable in turn
 
 
 @dataclass(frozen=True)
 class LossBackward(Pass[LossTrace]):
-    """One backward run of the mean cross-entropy, down to weights and layer outputs at once."""
+    """One backward run of the mean cross-entropy, down to weights and layer outputs at once.
 
+    Attributes:
+        twice: whether the gradients can be differentiated in turn; dearer in memory.
+    """
+
+    twice: bool = False
     needs = (Forward(),)
+
+    @property
+    def instead(self) -> "LossBackward | None":
+        """The same run, kept differentiable."""
+        return None if self.twice else LossBackward(twice=True)
 
     def run(self, net: Net, batch: Batch, trace: Trace) -> LossTrace:
         """Differentiate the loss; layer outputs are reduced to a number per sample and channel."""
         leaves, outputs = _some(trace.weights), tuple(layer.output for layer in trace.layers)
-        found = _grad(_loss(trace), (*leaves.values(), *outputs))
+        found = _grad(_loss(trace), (*leaves.values(), *outputs), create_graph=self.twice)
+        alive = found[: len(leaves)] if self.twice else ()
+        found = tuple(gradient.detach() for gradient in found)
         grads = Grads(tuple(leaf.detach() for leaf in leaves.values()), found[: len(leaves)])
         if not trace.layers:
-            return LossTrace(grads, (), "no convolution or linear layer ran as a module")
+            return LossTrace(grads, (), "no convolution or linear layer ran as a module", alive)
         try:
             pairs = zip(trace.layers, found[len(leaves) :], strict=True)
             layers = tuple(_saliency(layer, gradient, len(batch)) for layer, gradient in pairs)
         except Undefined as reason:
-            return LossTrace(grads, (), str(reason))
-        return LossTrace(grads, layers)
+            return LossTrace(grads, (), str(reason), alive)
+        return LossTrace(grads, layers, alive=alive)
 
 
 @dataclass(frozen=True)
@@ -194,14 +207,14 @@ ONCE_ONLY = ("not implemented", "once_differentiable", "ouble backwards is not s
 class CurvatureGrads(Pass[Grads]):
     """H·g for every convolution and linear weight: g is the loss gradient, H its Hessian."""
 
-    needs = (Forward(),)
+    needs = (Forward(), LossBackward(twice=True))
 
-    def run(self, net: Net, batch: Batch, trace: Trace) -> Grads:
+    def run(self, net: Net, batch: Batch, trace: Trace, first: LossTrace) -> Grads:
         """Differentiate ½‖g‖²; Undefined if an operation cannot be differentiated twice."""
-        leaves = tuple(_some(trace.weights).values())
+        leaves = tuple(trace.weights.values())
         try:
-            found = _grad(_loss(trace), leaves, create_graph=True)
-            products = _grad(torch.stack([(g.detach() * g).sum() for g in found]).sum(), leaves)
+            half = torch.stack([(g.detach() * g).sum() for g in first.alive]).sum()
+            products = _grad(half, leaves)
         except RuntimeError as error:
             if not any(words in str(error) for words in ONCE_ONLY):
                 raise
@@ -312,6 +325,11 @@ class Synflow(Pass[Grads]):
             if "more than 1 value per channel" not in str(error):
                 raise
             raise Undefined("batch statistics of one sample with one value per channel") from error
+        except RuntimeError as error:
+            if batch.inputs.dtype == ones.dtype or "dtype" not in str(error):
+                raise
+            reason = f"the network does not run in float64: {error}"
+            raise Undefined(reason.splitlines()[0]) from error
         return Grads(tuple(w.detach() for w in weights.values()), found)
 
 

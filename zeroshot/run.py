@@ -8,7 +8,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
@@ -19,13 +19,16 @@ import pandas as pd
 import torch
 from filelock import FileLock, Timeout
 from joblib import Parallel, delayed
+from joblib.externals.loky.process_executor import BrokenProcessPool
 
 import zeroshot
-from zeroshot.core import Batch, Proxy
-from zeroshot.errors import OutOfMemoryError, ZeroshotError
+from zeroshot.core import Batch, Pass, Proxy
+from zeroshot.errors import OutOfMemoryError, Undefined, ZeroshotError
 from zeroshot.eval.tables import read_scores
+from zeroshot.initial import INITS
 from zeroshot.passes import Census
-from zeroshot.scoring import Scores, evaluate
+from zeroshot.ranking import KEYS
+from zeroshot.scoring import evaluate
 from zeroshot.spaces.space import Arch, Space, Task
 
 Progress = Callable[[int, int], None]  # networks done, networks in all
@@ -61,6 +64,12 @@ class Run:
         for name, count in Counter(names).items():
             if count > 1:
                 raise ZeroshotError(f"two proxies are called {name!r}; give one another name")
+            if name in KEYS:
+                raise ZeroshotError(f"a proxy is called {name!r}, as is a column; rename it")
+        if self.init not in INITS:
+            raise ZeroshotError(
+                f"unknown initialisation {self.init!r}; there are {', '.join(INITS)}"
+            )
 
     @property
     def identity(self) -> dict[str, Any]:
@@ -82,9 +91,30 @@ class Run:
         }
 
     @property
+    def structural(self) -> tuple[Proxy, ...]:
+        """The proxies that need nothing but the cost, which isomorphic architectures differ in."""
+        return tuple(proxy for proxy in self.proxies if set(proxy.needs) <= {Census()})
+
+    @property
+    def measured(self) -> tuple[Proxy, ...]:
+        """The proxies that need the network."""
+        return tuple(proxy for proxy in self.proxies if not set(proxy.needs) <= {Census()})
+
+    @property
+    def stand_ins(self) -> dict[Arch, Arch]:
+        """What is built for each architecture: one for all that compute the same function.
+
+        A proxy that mixes the cost with what the network does tells them apart: each is built then.
+        """
+        mixed = any(Census() in _needed(proxy.needs) for proxy in self.measured)
+        return {arch: arch if mixed else self.space.canonical(arch) for arch in self.archs}
+
+    @property
     def units(self) -> list[tuple[Arch, int]]:
         """The networks to score: one per class of isomorphic architectures and seed."""
-        unique = dict.fromkeys(map(self.space.canonical, self.archs))
+        if not self.measured:
+            return []
+        unique = dict.fromkeys(self.stand_ins.values())
         return [(arch, seed) for arch in unique for seed in self.seeds]
 
 
@@ -122,17 +152,26 @@ def execute(
         ZeroshotError: if `out` belongs to another run or cannot be written, or memory runs out.
     """
     if out is None:
-        return _outcome(run, {}, run.units, None, workers, progress)
+        return _outcome(run, None, workers, progress)
     _check_out(out)
     if out.exists():
         return _finished(run, out)
-    with _locked(out), _Journal(run, out) as journal:
-        done = journal.done
-        outcome = _outcome(run, done, run.units, journal, workers, progress)
-        with _writing(out, len(done)):
-            _write_table(outcome.scores, out)
-            _write_text(json.dumps(outcome.record, indent=2) + "\n", record_path(out))
-    journal.path.unlink()
+    with _locked(out):
+        if out.exists():  # another process has finished it meanwhile
+            return _finished(run, out)
+        if record_path(out).exists():
+            _check_identity(_read_identity(out), run, record_path(out))
+        with _Journal(run, out) as journal:
+            try:
+                outcome = _outcome(run, journal, workers, progress)
+            except OutOfMemoryError as error:
+                kept = f"; {journal.kept} networks are kept in {journal.path}"
+                raise OutOfMemoryError(f"{error}{kept if journal.kept else ''}") from error
+            with _writing(out, journal.kept):
+                record = json.dumps(outcome.record, indent=2) + "\n"
+                _replace(record_path(out), lambda part: part.write_text(record, encoding="utf-8"))
+                _replace(out, lambda part: _write_table(outcome.scores, part))
+        journal.path.unlink(missing_ok=True)
     return outcome
 
 
@@ -143,93 +182,123 @@ def record_path(out: Path) -> Path:
 
 # -- scoring ---------------------------------------------------------------------------------------
 
-_Key = tuple[str, int]  # spelled canonical architecture, seed
+_Key = tuple[str, int]  # spelled architecture, seed
+_Row = dict[str, Any]  # scores, reasons, seconds, and an error if the network could not be scored
 
 
-def _outcome(
-    run: Run,
-    done: dict[_Key, dict[str, Any]],
-    units: list[tuple[Arch, int]],
-    journal: "_Journal | None",
-    workers: int,
-    progress: Progress,
-) -> Outcome:
-    structural = {p.name for p in run.proxies if set(p.needs) <= {Census()}}
-    measured = tuple(p for p in run.proxies if p.name not in structural)
+def _outcome(run: Run, journal: "_Journal | None", workers: int, progress: Progress) -> Outcome:
     started = time.time()
-    if measured:
-        todo = [unit for unit in units if _key(run.space, unit) not in done]
-        progress(len(units) - len(todo), len(units))
-        for arch, seed, scores in _scored(run, todo, measured, workers):
-            row = {"scores": scores.found, "reasons": scores.reasons, "seconds": scores.seconds}
-            done[run.space.spell(arch), seed] = row
-            if journal:
-                journal.add(run.space.spell(arch), seed, row)
-            progress(len(done), len(units))
-    rows = []
-    for arch in run.archs:
-        cost = run.space.cost(arch, run.task)
-        own = {
-            p.name: float(p.formula(*(cost for _ in p.needs)))
-            for p in run.proxies
-            if p.name in structural
-        }
-        canonical = run.space.spell(run.space.canonical(arch))
+    done = journal.done if journal else {}
+    units = run.units
+    todo = [unit for unit in units if (run.space.spell(unit[0]), unit[1]) not in done]
+    if units:
+        progress(len(done), len(units))
+    for arch, seed, row in _scored(run, todo, workers):
+        done[run.space.spell(arch), seed] = row
+        if journal and "error" not in row:  # what failed is tried again by the next call
+            journal.add(run.space.spell(arch), seed, row)
+        progress(len(done), len(units))
+    if units and all("error" in row for row in done.values()):
+        first = next(iter(done.values()))["error"]
+        raise ZeroshotError(f"none of {len(units)} networks could be scored: {first}")
+    rows: list[dict[str, Any]] = []
+    reasons: dict[str, Counter[str]] = {}
+    for arch, stand_in in run.stand_ins.items():
+        own, silent = _structure(run, arch)
+        for name, reason in silent.items():
+            reasons.setdefault(name, Counter())[reason] += 1
         for seed in run.seeds:
-            found = {**own, **(done[canonical, seed]["scores"] if measured else {})}
+            found = own | (done[run.space.spell(stand_in), seed]["scores"] if units else {})
             rows.append(
                 {"arch": run.space.spell(arch), "seed": seed}
                 | {proxy.name: found[proxy.name] for proxy in run.proxies}
             )
-    return Outcome(pd.DataFrame(rows), _record(run, done, rows, time.time() - started, workers))
+    record = _record(run, done, reasons, len(rows), time.time() - started, workers)
+    return Outcome(pd.DataFrame(rows), record)
+
+
+def _structure(run: Run, arch: Arch) -> tuple[dict[str, float], dict[str, str]]:
+    """What the cost alone tells of an architecture; NaN with a reason where it cannot be told."""
+    if not run.structural:
+        return {}, {}
+    names = [proxy.name for proxy in run.structural]
+    try:
+        cost = run.space.cost(arch, run.task)
+        return {p.name: float(p.formula(*(cost for _ in p.needs))) for p in run.structural}, {}
+    except Exception as error:  # a builder or formula of the user's own may raise anything
+        return dict.fromkeys(names, math.nan), dict.fromkeys(names, _words(error))
 
 
 def _scored(
-    run: Run, units: Sequence[tuple[Arch, int]], proxies: tuple[Proxy, ...], workers: int
-) -> Iterator[tuple[Arch, int, Scores]]:
-    if workers == 1:
+    run: Run, units: Sequence[tuple[Arch, int]], workers: int
+) -> Iterator[tuple[Arch, int, _Row]]:
+    light = Run(
+        run.space, (), run.batch, run.measured, (), run.task, init=run.init, device=run.device
+    )  # without the list of all architectures, which would travel with every task
+    if workers == 1 or len(units) < 2:
         for arch, seed in units:
-            yield _score_one(run, proxies, arch, seed)
+            yield _score_one(light, arch, seed)
         return
     parallel = Parallel(n_jobs=workers, return_as="generator_unordered", pre_dispatch="2*n_jobs")
-    light = Run(
-        run.space, (), run.batch, (), (), run.task, init=run.init, device=run.device
-    )  # without the list of all architectures, which would travel with every task
-    tasks = (delayed(_score_one)(light, proxies, arch, seed) for arch, seed in units)
-    yield from cast(Iterator[tuple[Arch, int, Scores]], parallel(tasks))
+    tasks = (delayed(_score_one)(light, arch, seed) for arch, seed in units)
+    try:
+        yield from cast(Iterator[tuple[Arch, int, _Row]], parallel(tasks))
+    except BrokenProcessPool as error:
+        raise OutOfMemoryError(
+            f"one of {workers} worker processes has died, most likely for lack of memory: "
+            f"lower the workers or the batch size ({len(run.batch)})"
+        ) from error
 
 
-def _score_one(
-    run: Run, proxies: tuple[Proxy, ...], arch: Arch, seed: int
-) -> tuple[Arch, int, Scores]:
+def _score_one(run: Run, arch: Arch, seed: int) -> tuple[Arch, int, _Row]:
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
         net = run.space.network(arch, run.task, init=run.init, seed=seed, device=run.device)
-        return arch, seed, evaluate(net, run.batch, proxies)
+        scores = evaluate(net, run.batch, run.proxies)
     except OutOfMemoryError:
         raise
-    except ZeroshotError as error:  # this network alone cannot be scored; the others can
-        names = [proxy.name for proxy in proxies]
-        scores = Scores(dict.fromkeys(names, math.nan), dict.fromkeys(names, str(error)), {})
-        return arch, seed, scores
+    except Exception as error:  # this network alone cannot be scored; the others can
+        words = _words(error)
+        if isinstance(error, (MemoryError, torch.OutOfMemoryError)) or "allocate memory" in words:
+            raise OutOfMemoryError(
+                f"out of memory while {run.space.spell(arch)} was built: lower the workers, or "
+                "take a smaller network"
+            ) from error
+        names = [proxy.name for proxy in run.proxies]
+        silent = dict.fromkeys(names, math.nan), dict.fromkeys(names, words)
+        return (
+            arch,
+            seed,
+            {"scores": silent[0], "reasons": silent[1], "seconds": {}, "error": words},
+        )
     finally:
         torch.set_num_threads(threads)
+    row = {"scores": scores.found, "reasons": scores.reasons, "seconds": scores.seconds}
+    return arch, seed, row
 
 
-def _key(space: Space, unit: tuple[Arch, int]) -> _Key:
-    return space.spell(unit[0]), unit[1]
+def _words(error: Exception) -> str:
+    """An error of the user's code in one line; ours say it all themselves."""
+    words = (str(error).strip().splitlines() or [""])[0]
+    known = isinstance(error, (ZeroshotError, Undefined))
+    return words if known else f"{type(error).__name__}: {words}".rstrip(": ")
+
+
+def _needed(passes: Sequence[Pass[Any]]) -> set[Pass[Any]]:
+    """Passes, those that they need, and so on."""
+    return set(passes).union(*(_needed(wanted.needs) for wanted in passes))
 
 
 def _record(
     run: Run,
-    done: dict[_Key, dict[str, Any]],
-    rows: list[dict[str, Any]],
+    done: dict[_Key, _Row],
+    reasons: dict[str, Counter[str]],
+    rows: int,
     elapsed: float,
     workers: int,
 ) -> dict[str, Any]:
     seconds: Counter[str] = Counter()
-    reasons: dict[str, Counter[str]] = {}
     for row in done.values():
         seconds.update(row["seconds"])
         for name, reason in row["reasons"].items():
@@ -237,7 +306,7 @@ def _record(
     return {
         "command": shlex.join(sys.argv),
         "run": run.identity,
-        "rows": len(rows),
+        "rows": rows,
         "networks scored": len(done),
         "not a number": {name: dict(found) for name, found in reasons.items()},
         "seconds per pass": {name: round(value, 3) for name, value in seconds.most_common()},
@@ -266,31 +335,35 @@ def _device_name(device: str) -> str:
 
 
 class _Journal:
-    """Finished networks, one JSON line each, behind a first line that says of which run."""
+    """Finished networks, one JSON line each, behind a first line that says of which run.
+
+    Every line is handed to the system at once: what is in the file outlives the process.
+    """
 
     def __init__(self, run: Run, out: Path) -> None:
-        self.path = out.with_name(out.name + ".partial")
-        self.done: dict[_Key, dict[str, Any]] = {}
-        head = json.dumps(run.identity)
-        whole = b""
-        if self.path.exists():
-            lines = self.path.read_bytes().split(b"\n")
-            complete = lines[:-1]  # what follows the last newline was cut off in the middle
-            if complete:
-                self._check_same(complete[0], run)
-                for number, line in enumerate(complete[1:], start=2):
-                    self._take(line, number)
-                whole = b"\n".join(complete) + b"\n"
-        with _writing(out, len(self.done)):
-            if self.path.exists() and whole:
-                with self.path.open("r+b") as file:
-                    file.truncate(len(whole))
-            self.file = self.path.open("ab")
-            if not whole:
-                self.file.truncate(0)
-                self.file.write(head.encode() + b"\n")
-                self.file.flush()
         self.out = out
+        self.path = out.with_name(out.name + ".partial")
+        self.done: dict[_Key, _Row] = {}
+        self.names = {proxy.name for proxy in run.measured}
+        whole = 0
+        try:
+            lines = self.path.read_bytes().split(b"\n")
+        except FileNotFoundError:
+            lines = []
+        except OSError as error:
+            raise ZeroshotError(f"{self.path} cannot be read: {error.strerror}") from error
+        complete = lines[:-1]  # what follows the last newline was cut off in the middle
+        if complete:
+            self._check_same(complete[0], run)
+            for number, line in enumerate(complete[1:], start=2):
+                self._take(line, number)
+            whole = sum(len(line) + 1 for line in complete)
+        self.kept = len(self.done)  # lines in the file
+        with _writing(out, self.kept):
+            self.file = self.path.open("ab", buffering=0)
+            self.file.truncate(whole)
+            if not whole:
+                self._write(run.identity)
 
     def __enter__(self) -> "_Journal":
         return self
@@ -298,19 +371,29 @@ class _Journal:
     def __exit__(self, *_: object) -> None:
         self.file.close()
 
-    def add(self, arch: str, seed: int, row: dict[str, Any]) -> None:
-        with _writing(self.out, len(self.done)):
-            self.file.write(json.dumps({"arch": arch, "seed": seed, **row}).encode() + b"\n")
-            self.file.flush()
+    def add(self, arch: str, seed: int, row: _Row) -> None:
+        with _writing(self.out, self.kept):
+            self._write({"arch": arch, "seed": seed, **row})
+        self.kept += 1
+
+    def _write(self, value: dict[str, Any]) -> None:
+        rest = json.dumps(value).encode() + b"\n"
+        while rest:  # a disk that is nearly full takes a part
+            rest = rest[self.file.write(rest) :]
 
     def _take(self, line: bytes, number: int) -> None:
         try:
             row = json.loads(line)
-            self.done[row.pop("arch"), row.pop("seed")] = row
-        except (ValueError, KeyError, AttributeError) as error:
+            key = str(row.pop("arch")), int(row.pop("seed"))
+            whole = set(row["scores"]) == self.names and row["reasons"].keys() <= self.names
+            if not whole or not all(isinstance(x, float) for x in row["scores"].values()):
+                raise ValueError("not the scores of this run")
+            Counter(row["seconds"])
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise ZeroshotError(
                 f"{self.path}, line {number} is damaged; delete that line to score it again"
             ) from error
+        self.done[key] = row
 
     def _check_same(self, head: bytes, run: Run) -> None:
         try:
@@ -325,14 +408,19 @@ def _check_identity(found: Any, run: Run, path: Path) -> None:
     found = found if isinstance(found, dict) else {}
     for key, value in wanted.items():
         if found.get(key) != value:
+            there, here = _short(found.get(key), value), _short(value, found.get(key))
             raise ZeroshotError(
-                f"{path} belongs to another run: its {key} is {_short(found.get(key))}, now it is "
-                f"{_short(value)}; choose another --out, or move that file away"
+                f"{path} belongs to another run: there, {key} is {there}, now it is {here}; "
+                "choose another --out, or move that file away"
             )
 
 
-def _short(value: Any) -> str:
-    text = ", ".join(value) if isinstance(value, dict) else str(value)
+def _short(value: Any, other: Any) -> str:
+    """A value in a few words; of a dictionary the names, or what differs if these agree."""
+    if isinstance(value, dict):
+        same = isinstance(other, dict) and value.keys() == other.keys()
+        value = {k: v for k, v in value.items() if v != other[k]} if same else ", ".join(value)
+    text = str(value)
     return text if len(text) < 60 else text[:57] + "..."
 
 
@@ -343,22 +431,29 @@ def _check_out(out: Path) -> None:
         raise ZeroshotError(f"--out {out}: the folder {out.parent} does not exist; create it first")
 
 
-def _finished(run: Run, out: Path) -> Outcome:
-    """Read what an earlier call finished, if it is this run."""
+def _read_identity(out: Path) -> Any:
+    """Of which run a table is, by the record beside it."""
     try:
-        record = json.loads(record_path(out).read_text())
-        identity = record["run"]
+        return json.loads(record_path(out).read_text(encoding="utf-8"))["run"]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ZeroshotError(
-            f"{out} exists, and {record_path(out)} does not tell of which run; "
-            "choose another --out, or move that file away"
+            f"{record_path(out)} does not tell of which run {out} is; "
+            "choose another --out, or move both away"
         ) from error
-    _check_identity(identity, run, out)
+
+
+def _finished(run: Run, out: Path) -> Outcome:
+    """Read what an earlier call finished, if it is this run."""
+    _check_identity(_read_identity(out), run, out)
     scores = read_scores(out)
     expected = [(run.space.spell(arch), seed) for arch in run.archs for seed in run.seeds]
-    if list(zip(scores["arch"], scores["seed"], strict=True)) != expected:
-        raise ZeroshotError(f"{out} has other rows than its record says; move that file away")
-    return Outcome(scores, record)
+    rows = list(zip(scores["arch"], scores["seed"], strict=True))
+    columns = [*KEYS, *(proxy.name for proxy in run.proxies)]
+    if rows != expected or list(scores.columns) != columns:
+        raise ZeroshotError(
+            f"{out} has other rows or columns than its record says; move that file away"
+        )
+    return Outcome(scores, json.loads(record_path(out).read_text(encoding="utf-8")))
 
 
 @contextmanager
@@ -390,16 +485,20 @@ def _writing(out: Path, kept: int) -> Iterator[None]:
         ) from error
 
 
-def _write_table(table: pd.DataFrame, out: Path) -> None:
-    part = out.with_name(out.name + ".tmp")
-    if out.suffix == ".csv":
-        table.to_csv(part, index=False, lineterminator="\n")
-    else:
-        table.to_parquet(part, index=False)
-    part.replace(out)
-
-
-def _write_text(text: str, path: Path) -> None:
+def _replace(path: Path, write: Callable[[Path], object]) -> None:
+    """Write a file so that it appears whole or not at all."""
     part = path.with_name(path.name + ".tmp")
-    part.write_text(text)
-    part.replace(path)
+    try:
+        write(part)
+        part.replace(path)
+    except BaseException:
+        with suppress(OSError):
+            part.unlink(missing_ok=True)
+        raise
+
+
+def _write_table(table: pd.DataFrame, path: Path) -> None:
+    if path.name.endswith(".csv.tmp"):
+        table.to_csv(path, index=False, lineterminator="\n")
+    else:
+        table.to_parquet(path, index=False)

@@ -58,7 +58,9 @@ def evaluate(net: Net | nn.Module, batch: Batch, proxies: Iterable[Proxy] = PROX
     """
     net = net if isinstance(net, Net) else Net(net)
     _check_weights(net.module)
-    run = _Run(net, batch.to(net.device, net.dtype))
+    proxies = tuple(proxies)
+    planned = frozenset(_planned(need for proxy in proxies for need in proxy.needs))
+    run = _Run(net, batch.to(net.device, net.dtype), planned)
     found: dict[str, float] = {}
     reasons: dict[str, str] = {}
     with _as_usual(net.device):
@@ -75,16 +77,19 @@ def evaluate(net: Net | nn.Module, batch: Batch, proxies: Iterable[Proxy] = PROX
 
 @dataclass
 class _Run:
-    """The passes that were run on one network. No cycle refers to it: its graphs go when it goes."""
+    """The passes run on one network. No cycle refers to it: its graphs go when it goes."""
 
     net: Net
     batch: Batch
+    planned: frozenset[Pass[Any]]
     seen: dict[Pass[Any], Any] = field(default_factory=dict)
     undefined: dict[Pass[Any], str] = field(default_factory=dict)
     seconds: dict[str, float] = field(default_factory=dict)
 
     def result(self, wanted: Pass[Any]) -> Any:
         """What a pass yields; it is run at the first call. Undefined if it or a need of it is."""
+        if wanted.instead in self.planned:
+            wanted = wanted.instead
         if wanted in self.undefined:
             raise Undefined(self.undefined[wanted])
         if wanted not in self.seen:
@@ -102,6 +107,13 @@ class _Run:
             finally:
                 self.seconds[repr(wanted)] = time.perf_counter() - start
         return self.seen[wanted]
+
+
+def _planned(passes: Iterable[Pass[Any]]) -> Iterator[Pass[Any]]:
+    """Passes and all that they need, directly or not."""
+    for wanted in passes:
+        yield wanted
+        yield from _planned(wanted.needs)
 
 
 @contextmanager

@@ -40,7 +40,7 @@ def read_table(path: Path) -> pd.DataFrame:
     text = read_text(path)
     archs = _check(text, path)
     try:
-        table = pd.read_csv(io.StringIO(text), low_memory=False)
+        table = pd.read_csv(io.StringIO(text), low_memory=False, float_precision="round_trip")
         if archs:  # one may be called NA or 007: it stays what it is
             table["arch"] = archs
     except ValueError as error:

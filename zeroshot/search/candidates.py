@@ -1,13 +1,13 @@
 """Which architectures to score: a sample, all, or a file's, within limits on size."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from zeroshot.errors import ZeroshotError
-from zeroshot.eval.tables import read_table
+from zeroshot.eval.tables import SUFFIXES, read_table, read_text
 from zeroshot.spaces.space import Arch, Space, Task
 
 
@@ -39,6 +39,8 @@ def choose(
     Raises:
         ZeroshotError: if there are none, or fewer than `sample`.
     """
+    if sample is not None and sample < 1:
+        raise ZeroshotError(f"a sample of {sample}; expected at least 1")
     everything: Iterable[Arch] = space if sample is None else _shuffled(space, sample, rng)
     chosen: list[Arch] = []
     for arch in everything:
@@ -57,35 +59,58 @@ def choose(
 
 
 def read_archs(space: Space, path: Path) -> list[Arch]:
-    """Architectures of a file: one per line, or the `arch` column of a .csv or .parquet.
+    """Architectures of a file: one per line, or the `arch` column of a table.
+
+    A table of scores has an architecture once per seed: it counts once.
 
     Raises:
         ZeroshotError: if it cannot be read, names none, names one twice or a malformed one (with
             its line).
     """
-    if path.suffix in (".csv", ".parquet"):
+    if path.name.endswith(SUFFIXES):
         table = read_table(path)
         if "arch" not in table.columns:
-            raise ZeroshotError(f"{path} has no column 'arch', only {', '.join(table.columns)}")
-        lines = [str(text) for text in table["arch"]]
+            listed = ", ".join(map(str, table.columns))
+            raise ZeroshotError(f"{path} has no column 'arch', only {listed}")
+        if "seed" in table.columns:
+            table = table.drop_duplicates("arch")
+        entries = [(f"row {row}", text) for row, text in enumerate(table["arch"], start=1)]
     else:
-        try:
-            lines = path.read_text(encoding="utf-8").splitlines()
-        except (OSError, UnicodeDecodeError) as error:
-            raise ZeroshotError(f"{path} cannot be read: {error}") from error
-    found: dict[Arch, int] = {}
-    for number, line in enumerate(lines, start=1):
-        if not line.strip():
-            continue
-        try:
-            arch = space.parse(line)
-        except ZeroshotError as error:
-            raise ZeroshotError(f"{path}, entry {number}: {error}") from error
-        if arch in found:
-            raise ZeroshotError(f"{path}: entries {found[arch]} and {number} are the same")
-        found[arch] = number
-    if not found:
+        lines = enumerate(read_text(path).splitlines(), start=1)
+        entries = [(f"line {number}", line) for number, line in lines if line.strip()]
+    if not entries:
         raise ZeroshotError(f"{path} names no architecture; expected one per line")
+    return _parsed(space, entries, f"{path}, ")
+
+
+def list_archs(space: Space, archs: Sequence[str | int | Arch]) -> list[Arch]:
+    """Architectures given as strings, indices or values.
+
+    Raises:
+        ZeroshotError: if there are none, or one is malformed, of another space or there twice.
+    """
+    if not len(archs):
+        raise ZeroshotError("the list of architectures is empty; expected at least one")
+    return _parsed(space, [(f"entry {n}", arch) for n, arch in enumerate(archs, start=1)], "")
+
+
+def _parsed(
+    space: Space, entries: Sequence[tuple[str, str | int | Arch]], source: str
+) -> list[Arch]:
+    found: dict[Arch, str] = {}
+    for place, entry in entries:
+        try:
+            arch = entry if isinstance(entry, Arch) else space.parse(str(entry))
+            if arch.space != space.name:
+                raise ZeroshotError(f"{arch} is no architecture of {space.name}")
+            space.spell(arch)  # a supernet has no name
+        except ZeroshotError as error:
+            raise ZeroshotError(f"{source}{place}: {error}") from error
+        if arch in found:
+            raise ZeroshotError(
+                f"{source}{place} is the same architecture as {found[arch]}; keep one"
+            )
+        found[arch] = place
     return list(found)
 
 

@@ -1,0 +1,192 @@
+import dataclasses
+
+import pytest
+import torch
+from torch import nn
+
+from tests import networks
+from tests.checks import batch, unchanged
+from zeroshot.core import Batch, Net, seeded
+from zeroshot.errors import Undefined, ZeroshotError
+
+
+class TestBatch:
+    X, Y = torch.rand(3, 1, 2, 2), torch.tensor([0, 1, 2])
+
+    @pytest.mark.parametrize(
+        ("inputs", "targets", "message"),
+        [
+            (X[:1], Y[:1], "a batch of 1: "),
+            (X[:0], Y[:0], "a batch of 0: "),
+            (torch.tensor(1.0), Y, "a batch of 1: "),
+            (X, Y[:2], r"targets of shape \(2,\)"),
+            (X, Y[:, None], r"targets of shape \(3, 1\)"),
+            (X, Y.float(), "type torch.float32: expected"),
+            (X, Y - 1, "target -1"),
+            (X.where(X[1] != X, torch.nan), Y, "1 of 3 samples hold NaN or infinite"),
+            (X[:, 0, 0, 0] / 0, Y, "3 of 3 samples hold NaN or infinite"),
+        ],
+    )
+    def test_refuses(self, inputs, targets, message):
+        with pytest.raises(ZeroshotError, match=message) as error:
+            Batch(inputs, targets)
+        assert "\n" not in str(error.value)
+
+    def test_to(self):
+        moved = Batch(self.X, self.Y).to(torch.device("cpu"), torch.float64)
+        assert moved.inputs.dtype == torch.float64
+        assert moved.targets.dtype == torch.int64
+        whole = Batch(torch.ones(3, 2, dtype=torch.long), self.Y)
+        assert whole.to(torch.device("cpu"), torch.float64).inputs.dtype == torch.int64
+        assert len(moved) == 3
+
+    def test_hash(self):
+        one = Batch(self.X, self.Y)
+        assert one.hash == Batch(self.X.clone(), self.Y.clone()).hash
+        assert len(one.hash) == 12
+        others = (
+            Batch(self.X + 1, self.Y),
+            Batch(self.X, self.Y.flip(0)),
+            Batch(self.X.double(), self.Y),
+            Batch(self.X.bfloat16(), self.Y),
+            Batch(self.X.reshape(3, 4), self.Y),
+        )
+        assert len({one.hash, *(other.hash for other in others)}) == 6
+
+    def test_hash_of_a_view(self):
+        flipped = self.X.transpose(2, 3)
+        assert Batch(flipped, self.Y).hash == Batch(flipped.contiguous(), self.Y).hash
+
+    def test_is_frozen(self):
+        with pytest.raises(dataclasses.FrozenInstanceError):
+            Batch(self.X, self.Y).inputs = self.X
+
+
+class Reveals(nn.Module):
+    """Answers its modes and a random number."""
+
+    def __init__(self):
+        super().__init__()
+        self.norm, self.drop = nn.BatchNorm1d(2), nn.Dropout()
+
+    def forward(self, x):
+        modes = torch.tensor([self.training, self.norm.training, self.drop.training])
+        return torch.cat([modes.to(x.dtype), torch.rand(1, dtype=x.dtype)])[None].expand(len(x), 4)
+
+
+class TestNet:
+    def test_modes(self):
+        for training in (True, False):
+            net = Net(Reveals().train(training))
+            assert net(torch.rand(2, 2))[0, :3].tolist() == [0, 1, 0]
+            assert net(torch.rand(2, 2), statistics="stored")[0, :3].tolist() == [0, 0, 0]
+            assert all(part.training == training for part in net.module.modules())
+
+    def test_random_numbers_of_the_network_depend_on_the_seed(self):
+        def draw(seed):
+            return float(Net(Reveals(), seed=seed)(torch.rand(2, 2))[0, 3])
+
+        first = draw(0)
+        torch.manual_seed(1)
+        assert draw(0) == first
+        assert draw(1) != first
+
+    def test_stays_as_it_is_even_if_it_fails(self):
+        class Fails(networks.Plain):
+            def forward(self, x):
+                super().forward(x)
+                torch.rand(1)
+                raise KeyError
+
+        net = Net(Fails().double())
+        with unchanged(net, batch()), pytest.raises(KeyError):
+            net(batch().inputs)
+
+    def test_runs_in_the_precision_of_its_inputs(self):
+        net = Net(networks.network("Plain", torch.float32))
+        assert net.dtype == torch.float32
+        assert net(batch().inputs).dtype == torch.float64
+
+    def test_weights_can_be_replaced(self):
+        net = Net(nn.Linear(2, 1, bias=False))
+        assert net(torch.ones(2, 2), {"weight": torch.full((1, 2), 3.0)}).tolist() == [[6], [6]]
+
+    def test_weights(self):
+        assert list(Net(networks.network("Transformer")).weights()) == [
+            "patches.weight",
+            "layer.self_attn.in_proj_weight",
+            "layer.self_attn.out_proj.weight",
+            "layer.linear1.weight",
+            "layer.linear2.weight",
+            "head.weight",
+        ]
+        alone = nn.Linear(2, 2)
+        assert list(Net(alone).weights()) == ["weight"]
+        assert not Net(alone).weights()["weight"].requires_grad
+
+    def test_attention_with_projections_apart(self):
+        attention = nn.MultiheadAttention(4, 2, kdim=3, vdim=5)
+        parts = "q_proj_weight", "k_proj_weight", "v_proj_weight", "out_proj.weight"
+        assert set(Net(attention).weights()) == set(parts)
+
+    def test_without_parameters(self):
+        net = Net(nn.ReLU())
+        assert net.device == torch.device("cpu")
+        assert net.dtype == torch.get_default_dtype()
+
+    def test_generators(self):
+        def draw(seed, purpose):
+            return float(torch.rand(1, generator=Net(nn.ReLU(), seed=seed).generator(purpose)))
+
+        assert draw(0, "a") == draw(0, "a")
+        assert len({draw(0, "a"), draw(0, "b"), draw(1, "a"), draw(1, "b")}) == 4
+
+
+class Answers(nn.Module):
+    def __init__(self, answer):
+        super().__init__()
+        self.answer = answer
+
+    def forward(self, x):
+        return self.answer(x)
+
+
+class Named:
+    def __init__(self, **values):
+        vars(self).update(values)
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        lambda x: x,
+        lambda x: (x, x + 1),
+        lambda x: [None, x, x + 1],
+        lambda x: {"features": x + 1, "logits": x},
+        lambda x: {"aux": x + 1, "out": x},
+        lambda x: {"anything": x, "else": x + 1},
+        lambda x: Named(features=x + 1, logits=x),
+    ],
+)
+def test_logits_are_found(answer):
+    x = torch.rand(2, 3)
+    assert torch.equal(Net(Answers(answer))(x), x)
+
+
+@pytest.mark.parametrize(
+    "answer", [lambda x: None, lambda x: 3.0, lambda x: (), lambda x: {"a": 1}]
+)
+def test_no_logits(answer):
+    with pytest.raises(Undefined, match="no tensor was found"):
+        Net(Answers(answer))(torch.rand(2, 3))
+
+
+def test_seeded(monkeypatch):
+    monkeypatch.setattr(torch, "manual_seed", lambda seed: pytest.fail("it reseeds all devices"))
+    state = torch.get_rng_state()
+    drawn = []
+    for _ in range(2):
+        with seeded(5, torch.device("cpu")):
+            drawn.append(float(torch.rand(1)))
+    assert drawn[0] == drawn[1]
+    assert torch.equal(torch.get_rng_state(), state)

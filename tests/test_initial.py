@@ -1,0 +1,70 @@
+import pytest
+import torch
+from torch import nn
+
+from tests.checks import TASK, TINY, batch
+from zeroshot.initial import INITS
+
+
+def network():
+    torch.manual_seed(3)
+    return nn.Sequential(
+        nn.Conv2d(16, 64, 3), nn.BatchNorm2d(64), nn.ReLU(), nn.Flatten(), nn.Linear(400, 300)
+    )
+
+
+def initialised(name, seed=0):
+    module = network()
+    INITS[name](module, torch.Generator().manual_seed(seed))
+    return module
+
+
+@pytest.mark.parametrize("name", INITS)
+class TestEveryInit:
+    def test_depends_on_the_generator_alone(self, name):
+        one = initialised(name).state_dict()
+        state = torch.get_rng_state()
+        module = network()
+        torch.set_rng_state(state)
+        INITS[name](module, torch.Generator().manual_seed(0))
+        assert torch.equal(torch.get_rng_state(), state)
+        assert all(torch.equal(t, one[key]) for key, t in module.state_dict().items())
+
+    def test_two_seeds_are_two_networks(self, name):
+        one, other = (
+            TINY.network(TINY.at(1), TASK, init=name, seed=seed).module for seed in (0, 1)
+        )
+        assert not torch.equal(one(batch(torch.float32).inputs), other(batch(torch.float32).inputs))
+        weights = zip(one.parameters(), other.parameters(), strict=True)
+        assert all(not torch.equal(a, b) for a, b in weights if a.ndim > 1)
+
+    def test_has_a_docstring(self, name):
+        assert INITS[name].__doc__
+
+    def test_leaves_normalisation_alone(self, name):
+        norm = initialised(name)[1]
+        assert torch.equal(norm.weight, torch.ones(64))
+        assert torch.equal(norm.bias, torch.zeros(64))
+
+
+@pytest.mark.parametrize(
+    ("name", "convolution", "linear"),
+    [
+        ("kaiming_normal", 2 / (16 * 9), 2 / 400),
+        ("kaiming_normal_fan_out", 2 / (64 * 9), 2 / 300),
+        ("xavier_normal", 2 / (80 * 9), 2 / 700),
+        ("gaussian", 1, 1),
+    ],
+)
+def test_variances(name, convolution, linear):
+    module = initialised(name)
+    assert float(module[0].weight.detach().var()) == pytest.approx(convolution, rel=0.05)
+    assert float(module[4].weight.detach().var()) == pytest.approx(linear, rel=0.05)
+    assert not module[0].bias.any()
+    assert not module[4].bias.any()
+
+
+def test_default_is_pytorchs():
+    expected = network().state_dict()
+    found = initialised("default").state_dict()
+    assert all(torch.equal(t, expected[key]) for key, t in found.items())

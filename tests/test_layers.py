@@ -1,0 +1,70 @@
+"""Who may import whom. The cheapest defence against a tangle."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1] / "zeroshot"
+FILES = {
+    ".".join(path.relative_to(ROOT.parent).with_suffix("").parts).removesuffix(".__init__"): path
+    for path in sorted(ROOT.rglob("*.py"))
+}
+
+# Of zeroshot, a module may import these (or modules inside them). What is not here is free.
+MAY = {
+    "zeroshot.errors": (),
+    "zeroshot.core": ("errors",),
+    "zeroshot.observe": ("errors",),
+    "zeroshot.linalg": ("errors",),
+    "zeroshot.initial": ("core",),
+    "zeroshot.passes": ("core", "errors", "observe"),
+    "zeroshot.proxies": ("core", "errors", "linalg", "passes", "proxies"),
+    "zeroshot.spaces": ("core", "errors", "initial", "passes", "spaces"),
+    "zeroshot.scoring": ("core", "errors", "proxies"),
+}
+TABLES = ("zeroshot.ranking", "zeroshot.eval", "zeroshot.search")  # tensors stop before these
+
+
+def imported(path: Path) -> set[str]:
+    """Every module that a file imports, anywhere in it."""
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            found |= {name.name for name in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path} has a relative import"
+            assert node.module
+            found.add(node.module)
+            whole = {f"{node.module}.{name.name}" for name in node.names}
+            found |= whole & set(FILES)
+    return found
+
+
+def inside(module: str, *packages: str) -> bool:
+    return any(module == package or module.startswith(f"{package}.") for package in packages)
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_imports_only_what_lies_below(name):
+    for layer, below in MAY.items():
+        if inside(name, layer):
+            ours = {module for module in imported(FILES[name]) if inside(module, "zeroshot")}
+            wrong = {m for m in ours if not inside(m, *(f"zeroshot.{part}" for part in below))}
+            assert not wrong - {"zeroshot"}
+
+
+@pytest.mark.parametrize("name", [name for name in FILES if inside(name, *TABLES)])
+def test_tensors_stop_at_the_table(name):
+    assert not {module for module in imported(FILES[name]) if inside(module, "torch")}
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_nothing_imports_the_command_line(name):
+    if name != "zeroshot.cli":
+        assert not {module for module in imported(FILES[name]) if inside(module, "zeroshot.cli")}
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_no_drawer_for_everything(name):
+    assert name.rpartition(".")[2] not in {"utils", "base", "helpers", "common", "registry"}

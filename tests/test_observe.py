@@ -1,0 +1,156 @@
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from zeroshot.errors import Undefined
+from zeroshot.observe import (
+    by_sample,
+    bypassing_batch_norm,
+    hooked,
+    watching_activations,
+    watching_pools,
+)
+
+MODULES = (
+    *(nn.ReLU, nn.ReLU6, nn.LeakyReLU, nn.PReLU, nn.RReLU, nn.ELU, nn.CELU, nn.SELU),
+    *(nn.GELU, nn.SiLU, nn.Mish, nn.Hardswish),
+)
+X = torch.linspace(-2, 2, 12).reshape(3, 4)
+
+
+def codes_of(function):
+    codes = []
+    with watching_activations(codes):
+        function(X.clone())
+    return codes
+
+
+class TestActivations:
+    @pytest.mark.parametrize("kind", MODULES)
+    def test_modules(self, kind):
+        (code,) = codes_of(kind())
+        assert torch.equal(code, X > 0)
+
+    @pytest.mark.parametrize("kind", [k for k in MODULES if k not in (nn.PReLU, nn.GELU)])
+    def test_modules_in_place(self, kind):
+        (code,) = codes_of(kind(inplace=True))
+        assert torch.equal(code, X > 0)
+
+    @pytest.mark.parametrize(
+        "function",
+        [
+            F.relu,
+            F.relu_,
+            torch.relu,
+            torch.relu_,
+            torch.Tensor.relu,
+            torch.Tensor.relu_,
+            F.relu6,
+            F.gelu,
+            F.silu,
+            lambda x: F.relu(x, inplace=True),
+            lambda x: F.relu(input=x),
+            lambda x: F.hardtanh(x, 0, 6),
+            lambda x: F.hardtanh(x, min_val=0.0, max_val=6.0),
+            lambda x: F.leaky_relu(x, 0.2),
+            lambda x: x.view(2, 6).relu().view(3, 4),
+        ],
+    )
+    def test_functions_and_methods(self, function):
+        (code,) = codes_of(function)
+        assert torch.equal(code.flatten(), X.flatten() > 0)
+
+    @pytest.mark.parametrize(
+        "function",
+        [nn.Tanh(), nn.Sigmoid(), nn.Hardtanh(), nn.Hardsigmoid(), nn.Softplus(), torch.abs],
+    )
+    def test_what_does_not_bend_at_zero(self, function):
+        assert codes_of(function) == []
+
+    def test_outside_nothing_is_seen(self):
+        codes = codes_of(nn.ReLU())
+        nn.ReLU()(X)
+        assert len(codes) == 1
+
+    def test_the_result_is_what_it_would_be(self):
+        with watching_activations([]):
+            assert torch.equal(F.relu(X), X.clamp(min=0))
+
+
+class TestPools:
+    IMAGES = torch.rand(2, 3, 4, 4)
+
+    @pytest.mark.parametrize(
+        ("function", "seen"),
+        [
+            (nn.AdaptiveAvgPool2d(1), True),
+            (nn.AdaptiveMaxPool2d(1), True),
+            (nn.AvgPool2d(4), True),
+            (nn.AvgPool2d(2), False),
+            (lambda x: F.avg_pool2d(x, kernel_size=(4, 4)), True),
+            (lambda x: x.mean((2, 3)), True),
+            (lambda x: x.mean([-1, -2], True), True),
+            (lambda x: torch.mean(x, dim=(3, 2)), True),
+            (lambda x: torch.mean(input=x, dim=(3, 2)), True),
+            (lambda x: x.mean(), False),
+            (lambda x: x.mean(1), False),
+            (lambda x: x.mean((0, 1)), False),
+            (lambda x: x.flatten(2).mean(2), False),
+        ],
+    )
+    def test_global_ones(self, function, seen):
+        pooled = []
+        with watching_pools(pooled):
+            function(self.IMAGES)
+        assert len(pooled) == seen
+        assert all(given is self.IMAGES for given in pooled)
+
+
+class TestBatchNorm:
+    @pytest.mark.parametrize("training", [True, False])
+    @pytest.mark.parametrize("kind", [nn.BatchNorm2d, nn.SyncBatchNorm])
+    def test_is_bypassed(self, kind, training):
+        images, norm = torch.rand(2, 3, 4, 4), kind(3).train(training)
+        with bypassing_batch_norm():
+            assert torch.equal(norm(images), images)
+
+    def test_others_are_not(self):
+        images = torch.rand(2, 4, 4, 4)
+        with bypassing_batch_norm():
+            for norm in (nn.GroupNorm(2, 4), nn.InstanceNorm2d(4), nn.LayerNorm(4)):
+                assert not torch.equal(norm(images), images)
+
+
+class TestHooks:
+    def test_go_even_after_an_error(self):
+        module = nn.Sequential(nn.Linear(2, 2), nn.ReLU())
+        with pytest.raises(KeyError), hooked(module, (nn.Linear,), lambda *_: None):
+            raise KeyError
+        assert not any(part._forward_hooks for part in module.modules())
+
+    def test_one_per_module_of_the_kind(self):
+        seen = []
+        module = nn.Sequential(nn.Linear(2, 2), nn.ReLU(), nn.Linear(2, 2))
+        with hooked(module, (nn.Linear,), lambda part, *_: seen.append(part)):
+            module(torch.ones(1, 2))
+        assert seen == [module[0], module[2]]
+
+
+class TestBySample:
+    def test_samples_first(self):
+        values = torch.rand(4, 3, 2)
+        assert by_sample(values, 4) is values
+
+    def test_samples_second(self):
+        values = torch.rand(7, 4, 2)
+        assert torch.equal(by_sample(values, 4), values.transpose(0, 1))
+
+    def test_windows(self):
+        values = torch.rand(12, 5, 2)
+        assert torch.equal(by_sample(values, 4), values.view(4, 3, 5, 2))
+
+    @pytest.mark.parametrize("shape", [(), (7,), (7, 3, 4)])
+    def test_nowhere(self, shape):
+        with pytest.raises(Undefined, match="4 samples are not found"):
+            by_sample(torch.rand(shape), 4)

@@ -1,0 +1,309 @@
+import math
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from tests import networks
+from tests.checks import assert_close, batch, of_space
+from zeroshot.core import Batch, Cost, Net
+from zeroshot.errors import Undefined, ZeroshotError
+from zeroshot.passes import (
+    Census,
+    CurvatureGrads,
+    Forward,
+    InputGrads,
+    LossBackward,
+    Patterns,
+    Perturbed,
+    Synflow,
+    TangentKernel,
+    Targets,
+    Weights,
+    census,
+)
+from zeroshot.proxies import PROXIES
+from zeroshot.proxies.fisher import FISHER
+from zeroshot.scoring import evaluate
+
+
+def traced(module, shown=None):
+    return Forward().run(Net(module), shown or batch())
+
+
+class TestCensus:
+    def test_asks_the_space_first(self):
+        stated = Cost(1, 2, 3)
+        assert Census().run(Net(nn.Linear(768, 10), cost=stated), batch()) is stated
+
+    def test_needs_no_numbers(self):
+        module = networks.Plain().to("meta")
+        assert census(Net(module), torch.empty(1, 3, 16, 16, device="meta")) == census(
+            Net(networks.Plain()), torch.ones(1, 3, 16, 16)
+        )
+
+    def test_dead_branches_that_run_are_counted(self):
+        cost = census(Net(networks.Disconnected()), torch.ones(1, 3, 16, 16))
+        assert cost.macs == 256 * (27 * 8 + 2 * 72 * 8) + 80
+        assert cost.tensors == 5
+
+
+class TestForward:
+    def test_what_it_keeps(self):
+        module = networks.network("Plain")
+        trace = traced(module)
+        assert trace.inputs.requires_grad
+        assert trace.inputs.is_leaf
+        assert trace.leaves.keys() == dict(module.named_parameters()).keys()
+        assert list(trace.weights) == [
+            *("conv1.weight", "conv2.weight", "conv3.weight", "head.weight")
+        ]
+        assert [layer.fan_in for layer in trace.layers] == [27, 72, 144, 16]
+        assert [layer.channels for layer in trace.layers] == [1, 1, 1, 1]
+        assert [code.shape[1] for code in trace.codes] == [8, 16, 16]
+
+    def test_logits_are_those_of_train_mode_normalisation(self):
+        module = networks.network("Plain")
+        assert torch.equal(traced(module).logits, module(batch().inputs))
+
+    @pytest.mark.parametrize(("name", "count"), [("NoNorm", 3), ("MethodRelu", 3)])
+    def test_sees_functions_and_methods(self, name, count):
+        assert len(traced(networks.network(name)).codes) == count
+
+    def test_sees_modules_used_twice(self):
+        trace = traced(networks.network("InplaceRelu"))
+        assert len(trace.codes) == 2
+
+    def test_sees_every_kind(self):
+        assert len(traced(networks.network("Activations")).codes) == 4
+
+    def test_codes_are_taken_before_an_activation_overwrites_them(self):
+        codes = {}
+        for inplace in (False, True):
+            torch.manual_seed(0)
+            module = nn.Sequential(
+                nn.Conv2d(3, 4, 3), nn.LeakyReLU(-1.0, inplace=inplace), nn.Flatten()
+            )
+            codes[inplace] = traced(module.double()).codes
+        assert torch.equal(codes[True][0], codes[False][0])
+
+    def test_a_module_used_twice_is_two_layers(self):
+        layer = nn.Linear(8, 8).double()
+        module = nn.Sequential(layer, nn.ReLU(), layer)
+        shown = Batch(torch.eye(8, dtype=torch.float64), torch.arange(8))
+        assert len(traced(module, shown).layers) == 2
+
+    def test_shared_weights(self):
+        first, second = nn.Linear(8, 8).double(), nn.Linear(8, 8).double()
+        second.weight = first.weight
+        shown = Batch(torch.eye(8, dtype=torch.float64), torch.arange(8))
+        trace = traced(nn.Sequential(first, nn.ReLU(), second), shown)
+        assert list(trace.weights) == ["0.weight"]
+        assert len(trace.layers) == 2
+        scores = evaluate(nn.Sequential(first, nn.ReLU(), second), shown)
+        assert scores["params"] == 64 + 8 + 8
+        assert scores["depth"] == 1
+        assert scores.reasons.keys() == {"zen"}
+
+    def test_parametrised_weights(self):
+        layer = nn.utils.parametrizations.weight_norm(nn.Linear(768, 10)).double()
+        module = nn.Sequential(nn.Flatten(), layer, nn.ReLU(), nn.Linear(10, 10).double())
+        scores = evaluate(module, batch())
+        assert scores["fisher"] > 0
+        assert scores["depth"] == 1  # the other has no weight of its own
+
+    def test_logits_without_samples(self):
+        class Summed(nn.Linear):
+            def forward(self, x):
+                return super().forward(x.flatten(1)).sum(0)
+
+        with pytest.raises(Undefined, match=r"\(10,\) for 16 samples"):
+            traced(Summed(768, 10).double())
+
+
+class Overwrites(nn.Module):
+    """Convolution and ReLU, without batch normalisation between them."""
+
+    def __init__(self, how):
+        super().__init__()
+        self.how = how
+        self.conv1, self.conv2 = nn.Conv2d(3, 4, 3), nn.Conv2d(4, 4, 3)
+        self.relu = nn.ReLU(inplace=how == "module")
+        self.head = nn.Linear(4, 10)
+        networks.fill(self.double())
+
+    def activate(self, x):
+        if self.how == "function":
+            return F.relu(x, inplace=True)
+        if self.how == "method":
+            return x.relu_()
+        if self.how == "view":
+            x.flatten(1).relu_()
+            return x
+        return self.relu(x)
+
+    def forward(self, x):
+        if self.how == "input":
+            x = F.relu(x.mul_(1.0), inplace=True)
+        x = self.activate(self.conv2(self.activate(self.conv1(x))))
+        return self.head(x.mean((2, 3)))
+
+
+class TestInPlace:
+    @pytest.mark.parametrize("how", ["module", "function", "method", "view"])
+    def test_scores_are_those_of_the_network_that_copies(self, how):
+        found = evaluate(Overwrites(how), batch())
+        expected = evaluate(Overwrites("copies"), batch())
+        for proxy, value in expected.items():
+            assert_close(found[proxy], value, 1e-12)
+
+    def test_fisher_needs_a_second_run(self):
+        calls = []
+        module = Overwrites("module")
+        module.register_forward_pre_hook(lambda module, args: calls.append(None))
+        evaluate(module, batch(), [FISHER])
+        assert len(calls) == 2
+
+    def test_a_network_may_overwrite_its_input(self):
+        shown = batch()
+        before = shown.inputs.clone()
+        scores = evaluate(Overwrites("input"), shown)
+        assert not scores.reasons
+        assert torch.equal(shown.inputs, before)
+
+
+class TestLoss:
+    def test_targets_beyond_the_classes(self):
+        with pytest.raises(ZeroshotError, match="targets up to 9, but the network answers 4"):
+            evaluate(networks.network("Plain", classes=4), batch())
+
+    def test_logits_per_pixel(self):
+        module = nn.Conv2d(3, 10, 1).double()
+        with pytest.raises(Undefined, match="no cross-entropy"):
+            LossBackward().run(Net(module), batch(), traced(module))
+
+    def test_zeros_where_a_weight_reaches_nothing(self):
+        module = networks.network("Disconnected")
+        trace = traced(module)
+        found = LossBackward().run(Net(module), batch(), trace)
+        zero = dict(
+            zip(trace.weights, (float(g.abs().sum()) for g in found.grads.grads), strict=True)
+        )
+        assert zero["dropped.weight"] == 0
+        assert zero["idle.weight"] == 0
+        assert zero["used.weight"] > 0
+        curved = CurvatureGrads().run(Net(module), batch(), trace)
+        assert [float(g.abs().sum()) > 0 for g in curved.grads] == [
+            value > 0 for value in zero.values()
+        ]
+
+    def test_zeros_if_nothing_reaches_the_logits(self):
+        class Detached(nn.Module):
+            def __init__(self):
+                super().__init__()
+                self.layer = nn.Linear(768, 10).double()
+
+            def forward(self, x):
+                with torch.no_grad():
+                    return self.layer(x.flatten(1))
+
+        scores = evaluate(Detached(), batch())
+        for proxy in ("grad_norm", "snip", "plain", "grasp", "fisher", "synflow"):
+            assert scores[proxy] == 0
+        assert {"jacob_cov", "epe_nas", "ntk_cond"} < scores.reasons.keys()
+
+
+class TestNetworksWithoutMuch:
+    def test_no_weights(self):
+        module = nn.Sequential(
+            nn.AdaptiveAvgPool2d((2, 5)), nn.ReLU(), nn.Flatten(), nn.Linear(1, 1)
+        )
+        module[3] = nn.Identity()
+        module = module[:3]
+        with pytest.raises(Undefined, match="no convolution or linear weight"):
+            Weights().run(Net(module), batch())
+        scores = evaluate(module, batch(torch.float32))
+        assert scores["params"] == scores["depth"] == scores["flops"] == 0
+        assert {"snip", "synflow", "ntk_cond", "l2_norm"} < scores.reasons.keys()
+        assert math.isfinite(scores["naswot"])
+
+    def test_whole_numbers_as_inputs(self):
+        module = nn.Sequential(nn.Embedding(5, 4), nn.Flatten(), nn.Linear(12, 3), nn.ReLU())
+        networks.fill(module)
+        shown = Batch(torch.arange(12).reshape(4, 3) % 5, torch.tensor([0, 1, 2, 0]))
+        scores = evaluate(module, shown)
+        assert scores.reasons.keys() == {"jacob_cov", "epe_nas", "synflow", "synflow_bn", "zen"}
+        for wanted in (Synflow(), Perturbed()):
+            with pytest.raises(Undefined, match=r"torch.int64"):
+                wanted.run(Net(module), shown)
+        with pytest.raises(Undefined, match=r"torch.int64 have no gradient"):
+            InputGrads().run(Net(module), shown, traced(module, shown))
+
+    def test_a_weight_that_reaches_some_samples_only(self):
+        class First(nn.Module):
+            def __init__(self):
+                super().__init__()
+                self.layer = networks.fill(nn.Linear(768, 10).double())
+
+            def forward(self, x):
+                logits = self.layer(x.flatten(1))
+                return torch.cat([logits[:8], logits[8:].detach()])
+
+        module = First()
+        kernel = TangentKernel().run(Net(module), batch(), traced(module))
+        assert bool((kernel[:8, :8].diagonal() > 0).all())
+        assert bool((kernel[8:] == 0).all())
+
+    def test_targets(self):
+        assert torch.equal(Targets().run(Net(nn.ReLU()), batch()), batch().targets)
+
+
+class TestPatterns:
+    def test_bits(self):
+        net = Net(networks.network("Plain"))
+        rows = Patterns().run(net, batch())
+        units = sum(code.flatten(1).shape[1] for code in traced(net.module).codes)
+        assert rows.dtype == torch.uint8
+        assert rows.shape == (16, -(-units // 8))
+        codes = torch.cat([code.flatten(1) for code in traced(net.module).codes], dim=1)
+        bits = (rows[:, :, None] >> torch.arange(8)) & 1
+        assert torch.equal(bits.flatten(1)[:, :units].bool(), codes)
+
+    def test_crops_of_images_too_small(self):
+        net = of_space("convolutions")
+        with pytest.raises(ZeroshotError, match="Patterns"):
+            evaluate(net, batch(h=2, w=2), [p for p in PROXIES if p.name == "linear_regions"])
+
+
+class TestPerturbed:
+    def test_gamma_scales_the_second_input(self):
+        net, shown = Net(networks.network("Plain")), batch()
+        small, none = (Perturbed(gamma=g).run(net, shown) for g in (1e-6, 0.0))
+        assert torch.equal(none.clean, none.perturbed)
+        assert torch.equal(none.clean, small.clean)
+        assert 0 < float((small.clean - small.perturbed).abs().max()) < 1e-2
+
+    def test_every_average_over_the_whole_map_is_a_global_pooling(self):
+        pools = (
+            nn.AdaptiveAvgPool2d(1),
+            nn.AdaptiveMaxPool2d(1),
+            nn.AvgPool2d(16),
+            lambda x: x.mean((2, 3)),
+            lambda x: x.mean([-1, -2], keepdim=True),
+            lambda x: torch.mean(x, dim=(2, 3)),
+        )
+        for pool in pools:
+            module = networks.Plain().double()
+            module.conv2.stride = (1, 1)
+            module.pool = pool if isinstance(pool, nn.Module) else nn.Identity()
+            module.forward = lambda x, m=module, pool=pool: m.head(pool(m.features(x)).flatten(1))
+            assert Perturbed().run(Net(module), batch()).clean.shape == (16, 16, 16, 16)
+
+    def test_other_averages_are_not(self):
+        class Rows(nn.Module):
+            def forward(self, x):
+                return F.avg_pool2d(x, 2).mean(3).mean()[None].expand(len(x), 1)
+
+        with pytest.raises(Undefined, match="no global pooling"):
+            Perturbed().run(Net(Rows()), batch())

@@ -1,0 +1,222 @@
+import math
+
+import pytest
+import torch
+from torch import nn
+
+from tests import networks
+from tests.checks import batch, of_space
+from zeroshot import passes
+from zeroshot.core import Batch, Cost, Net, Proxy
+from zeroshot.errors import OutOfMemoryError, Undefined, ZeroshotError
+from zeroshot.proxies import PROXIES
+from zeroshot.proxies.naswot import NASWOT
+from zeroshot.proxies.ntk_cond import NTK_COND
+from zeroshot.proxies.params import PARAMS
+from zeroshot.proxies.snip import SNIP
+from zeroshot.proxies.zen import ZEN
+from zeroshot.scoring import Scores, evaluate
+
+LINEAR = nn.Sequential(nn.Flatten(), nn.Linear(768, 10)).double()
+
+
+def refusal(module, shown=None, proxies=PROXIES):
+    """The one line that a user reads."""
+    with pytest.raises(ZeroshotError) as error:
+        evaluate(module, shown or batch(), proxies)
+    line = str(error.value)
+    assert line
+    assert "\n" not in line
+    return line
+
+
+class TestScores:
+    def test_is_a_mapping(self):
+        scores = evaluate(networks.network("Plain"), batch(), [SNIP, PARAMS])
+        assert list(scores) == ["snip", "params"]
+        assert len(scores) == 2
+        assert dict(scores) == scores.found
+        assert "zen" not in scores
+        with pytest.raises(KeyError):
+            scores["zen"]
+
+    def test_all_by_default(self):
+        scores = evaluate(networks.network("Plain"), batch())
+        assert list(scores) == [proxy.name for proxy in PROXIES]
+
+    def test_none(self):
+        assert evaluate(networks.network("Plain"), batch(), []) == Scores({})
+
+    def test_any_iterable(self):
+        found = evaluate(networks.network("Plain"), batch(), (p for p in (SNIP, PARAMS)))
+        assert list(found) == ["snip", "params"]
+
+    def test_a_module_is_a_net_of_seed_0(self):
+        module = networks.network("Plain")
+        assert evaluate(module, batch(), [ZEN]) == pytest.approx(
+            evaluate(Net(module, seed=0), batch(), [ZEN])
+        )
+
+    def test_a_proxy_of_your_own(self):
+        half = Proxy("half", (passes.Census(),), lambda cost: cost.params / 2, "higher", "you")
+        assert evaluate(LINEAR, batch(), [half])["half"] == 7690 / 2
+
+    def test_a_bug_in_a_formula_is_not_hidden(self):
+        wrong = Proxy("wrong", (passes.Census(),), lambda cost: cost.oops, "higher", "you")
+        with pytest.raises(AttributeError, match="oops"):
+            evaluate(LINEAR, batch(), [wrong])
+
+    def test_nan_has_a_reason_and_infinity_none(self):
+        def proxy(name, value):
+            return Proxy(name, (passes.Census(),), lambda cost: value, "higher", "you")
+
+        scores = evaluate(LINEAR, batch(), [proxy("a", math.nan), proxy("b", math.inf)])
+        assert scores.reasons == {"a": "the formula gives NaN"}
+        assert scores["b"] == math.inf
+
+    def test_undefined_by_the_formula(self):
+        def say(cost: Cost) -> float:
+            raise Undefined("because")
+
+        mine = Proxy("mine", (passes.Census(),), say, "higher", "you")
+        assert evaluate(LINEAR, batch(), [mine]).reasons == {"mine": "because"}
+
+
+class TestTheCallersContextDoesNotMatter:
+    EXPECTED = evaluate(networks.network("Plain", torch.float32), batch(torch.float32))
+
+    @pytest.mark.parametrize(
+        "context",
+        [torch.no_grad, torch.inference_mode, lambda: torch.autocast("cpu", torch.bfloat16)],
+    )
+    def test_modes(self, context):
+        module, shown = networks.network("Plain", torch.float32), batch(torch.float32)
+        with context():
+            assert evaluate(module, shown).found == self.EXPECTED.found
+
+    def test_default_precision(self):
+        module, shown = networks.network("Plain", torch.float32), batch(torch.float32)
+        torch.set_default_dtype(torch.float64)
+        try:
+            assert evaluate(module, shown).found == self.EXPECTED.found
+        finally:
+            torch.set_default_dtype(torch.float32)
+
+    def test_the_batch_takes_the_networks_precision(self):
+        module = networks.network("Plain", torch.float32)
+        assert evaluate(module, batch(torch.float64)).found == self.EXPECTED.found
+
+    def test_parameters_that_are_frozen(self):
+        module = networks.network("Plain", torch.float32).requires_grad_(False).eval()
+        assert evaluate(module, batch(torch.float32)).found == self.EXPECTED.found
+
+
+class TestRefusals:
+    @pytest.mark.parametrize("bad", [math.nan, math.inf])
+    def test_weights(self, bad):
+        module = networks.network("Plain")
+        with torch.no_grad():
+            module.conv2.weight[0, 0, 0, 0] = bad
+        assert "parameter conv2.weight holds NaN or infinite values" in refusal(module)
+
+    @pytest.mark.filterwarnings("ignore:Lazy modules")
+    def test_lazy_networks(self):
+        lazy = nn.Sequential(nn.Flatten(), nn.LazyLinear(10))
+        assert "parameter 1.weight has no shape yet" in refusal(lazy)
+
+    def test_networks_without_values(self):
+        assert "'meta'" in refusal(networks.Plain().to("meta"))
+
+    def test_targets_beyond_the_classes(self):
+        line = refusal(networks.network("Plain", classes=4))
+        assert "targets up to 9" in line
+        assert "4 classes" in line
+
+    def test_inputs_of_the_wrong_shape(self):
+        line = refusal(networks.network("Plain"), batch(c=5))
+        assert "(16, 5, 16, 16)" in line
+        assert "in pass Census()" in line
+
+    @pytest.mark.parametrize(
+        ("error", "words"),
+        [
+            (RuntimeError("first line\nsecond line"), "first line"),
+            (ValueError("a value"), "ValueError: a value"),
+            (KeyError("name"), "KeyError: 'name'"),
+            (AssertionError(), "AssertionError"),
+            (RuntimeError(), "RuntimeError"),
+            (IndexError("\n\n  indented\n"), "IndexError: indented"),
+        ],
+    )
+    def test_a_network_that_raises(self, error, words):
+        class Raises(nn.Linear):
+            def forward(self, x):
+                raise error
+
+        line = refusal(Raises(3, 3))
+        assert line.startswith("the network fails in pass Census() on inputs of shape (16, 3, 16")
+        assert line.endswith(f": {words}")
+
+    def test_an_interrupt_is_not_caught(self):
+        class Interrupted(nn.Linear):
+            def forward(self, x):
+                raise KeyboardInterrupt
+
+        with pytest.raises(KeyboardInterrupt):
+            evaluate(Interrupted(3, 3), batch())
+
+
+class TestOutOfMemory:
+    ERRORS = (
+        torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB.\nMore."),
+        RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried to"),
+        MemoryError(),
+    )
+
+    @pytest.mark.parametrize("error", ERRORS, ids=lambda error: type(error).__name__)
+    @pytest.mark.parametrize(
+        ("wanted", "proxy", "lower"),
+        [
+            (passes.Forward, NASWOT, ()),
+            (passes.TangentKernel, NTK_COND, ("chunk",)),
+            (passes.Perturbed, ZEN, ()),
+        ],
+    )
+    def test_names_the_pass_and_what_to_lower(self, monkeypatch, wanted, proxy, lower, error):
+        def fails(self, *args):
+            raise error
+
+        monkeypatch.setattr(wanted, "run", fails)
+        net = of_space("convolutions")
+        line = refusal(net, proxies=[proxy])
+        assert f"out of memory in pass {wanted.__name__}(" in line
+        assert "batch size (16)" in line
+        assert ("chunk" in line.partition("):")[2]) == bool(lower)
+        with pytest.raises(OutOfMemoryError):
+            evaluate(net, batch(), [proxy])
+
+    def test_nothing_is_computed_on_less(self, monkeypatch):
+        sizes = []
+
+        def fails(self, net, shown):
+            sizes.append(len(shown))
+            raise torch.OutOfMemoryError
+
+        monkeypatch.setattr(passes.Forward, "run", fails)
+        refusal(of_space("convolutions"))
+        assert sizes == [16]
+
+    def test_the_network_is_as_before(self, monkeypatch):
+        net = of_space("convolutions")
+        monkeypatch.setattr(
+            torch.nn.functional, "cross_entropy", lambda *a: (_ for _ in ()).throw(MemoryError())
+        )
+        modes = [part.training for part in net.module.modules()]
+        refusal(net, proxies=[SNIP])
+        assert [part.training for part in net.module.modules()] == modes
+        assert not any(part._forward_hooks for part in net.module.modules())
+
+
+def test_a_batch_of_one():
+    with pytest.raises(ZeroshotError, match="at least 2 samples"):
+        Batch(torch.rand(1, 3, 4, 4), torch.tensor([0]))
