@@ -145,6 +145,16 @@ class TestChunks:
         assert [len(group) for group in passes._groups(leaves, 1000)] == [6]
 
 
+@pytest.mark.parametrize("name", dict(NETS))
+def test_what_is_taken_instead_has_the_same_result(name):
+    net, shown = dict(NETS)[name](torch.float64), batch()
+    for cheap in (wanted for wanted in PASSES if wanted.instead):
+        one, other = run(cheap, net, shown), run(cheap.instead, net, shown)
+        pairs = list(zip(tensors(one), tensors(other), strict=False))
+        assert pairs
+        assert all(torch.equal(a, b) for a, b in pairs)
+
+
 def test_crops_together_share_statistics_but_are_the_same():
     net, shown = of_space("pools"), batch()
     few, many = (passes.Patterns(samples=60, together=k) for k in (20, 60))

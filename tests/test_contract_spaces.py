@@ -131,7 +131,7 @@ class TestEverySpace:
         assert next(space.subspace(whole)) == space.arch(*(0,) * len(space.axes))
 
     def test_a_supernet_is_no_network(self, space):
-        for call in (space.index, space.spell, space.canonical, space.neighbours, space.network):
+        for call in (space.index, space.spell, space.neighbours, space.network):
             with pytest.raises(ZeroshotError, match="supernet") as error:
                 call(space.whole)
             assert "\n" not in str(error.value)

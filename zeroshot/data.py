@@ -120,7 +120,8 @@ def _in_memory(pixels: np.ndarray, labels: Any, classes: int) -> _Images:
     def take(chosen: Sequence[int]) -> Tensor:
         return torch.from_numpy(pixels[chosen].astype(np.float32) / scale).permute(0, 3, 1, 2)
 
-    return _Images(np.asarray(labels), classes, take, (mean, np.maximum(deviation, 1e-6)))
+    normal = mean.tolist(), np.maximum(deviation, 1e-6).tolist()
+    return _Images(np.asarray(labels), classes, take, normal)
 
 
 def _digits(_: str) -> _Images:
@@ -178,10 +179,10 @@ def _folder(path: str) -> _Images:
 
 def _npz(path: str) -> _Images:
     try:
-        opened = np.load(Path(path).expanduser(), allow_pickle=False)
-        if not isinstance(opened, np.lib.npyio.NpzFile):
-            raise ZeroshotError(f"npz:{path} is a single array; expected x_train and y_train")
-        with opened as held:
+        with Path(path).expanduser().open("rb") as file:
+            held = np.load(file, allow_pickle=False)
+            if not isinstance(held, np.lib.npyio.NpzFile):
+                raise ZeroshotError(f"npz:{path} is a single array; expected x_train and y_train")
             missing = [name for name in ("x_train", "y_train") if name not in held.files]
             if missing:
                 raise ZeroshotError(

@@ -147,7 +147,7 @@ class LossBackward(Pass[LossTrace]):
     """One backward run of the mean cross-entropy, down to weights and layer outputs at once.
 
     Attributes:
-        twice: whether the gradients can be differentiated in turn; dearer in memory.
+        twice: whether the gradients stay differentiable; dearer in memory.
     """
 
     twice: bool = False
@@ -161,7 +161,9 @@ class LossBackward(Pass[LossTrace]):
     def run(self, net: Net, batch: Batch, trace: Trace) -> LossTrace:
         """Differentiate the loss; layer outputs are reduced to a number per sample and channel."""
         leaves, outputs = _some(trace.weights), tuple(layer.output for layer in trace.layers)
-        found = _grad(_loss(trace), (*leaves.values(), *outputs), create_graph=self.twice)
+        # Differentiable in any case: some operations (SiLU) round differently where they are not,
+        # and a score may not depend on what else is scored.
+        found = _grad(_loss(trace), (*leaves.values(), *outputs), create_graph=True)
         alive = found[: len(leaves)] if self.twice else ()
         found = tuple(gradient.detach() for gradient in found)
         grads = Grads(tuple(leaf.detach() for leaf in leaves.values()), found[: len(leaves)])

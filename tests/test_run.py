@@ -1,0 +1,636 @@
+"""Many networks: columns, isomorphic ones, workers, interruption, files, failures."""
+
+import fcntl
+import json
+import math
+import os
+import resource
+import signal
+import subprocess
+import sys
+import time
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from torch import nn
+
+import zeroshot.run
+from zeroshot.commands import rank
+from zeroshot.core import Proxy
+from zeroshot.errors import OutOfMemoryError, Undefined, ZeroshotError
+from zeroshot.eval.tables import read_scores
+from zeroshot.passes import Census, Forward
+from zeroshot.scoring import evaluate
+from zeroshot.spaces import Axis, NasBench201, Space, Task
+
+SPACE = NasBench201(channels=4, cells=1)
+# What does not reach the output makes no difference but to the cost.
+DEAD = [
+    f"|{op}~0|+|none~0|none~1|+|nor_conv_1x1~0|none~1|none~2|" for op in ("none", "nor_conv_3x3")
+]
+ARCHS = [*DEAD, *(SPACE.spell(SPACE.at(index)) for index in (0, 13714, 77, 4000, 9, 120))]
+MEASURED = "naswot,synflow,params"
+
+
+def small(archs=ARCHS, **options):
+    given = {"proxies": MEASURED, "batch_size": 4, "workers": 1, "device": "cpu"} | options
+    return rank(given.pop("space", SPACE), archs=archs, **given)
+
+
+@dataclass(frozen=True)
+class Widths(Space):
+    """A user's own space; networks of the width `broken` cannot be built."""
+
+    broken: int = 0
+    home: int = 0  # any other process that builds the widest network is killed
+
+    name = "widths"
+    axes = (Axis("width", ("1", "2", "4", "8", "16")),)
+    source = "here"
+    task = Task(size=8, classes=3)
+
+    def build(self, arch, task):
+        width = int(self.axes[0].options[arch.genes[0]])
+        if width == self.broken:
+            raise RuntimeError(f"no network of width {width}\nreally")
+        if width == 16 and self.home not in (0, os.getpid()):
+            os.kill(os.getpid(), signal.SIGKILL)
+        return nn.Sequential(
+            nn.Conv2d(task.channels, width, 3),
+            nn.BatchNorm2d(width),
+            nn.ReLU(),
+            nn.AdaptiveAvgPool2d(1),
+            nn.Flatten(),
+            nn.Linear(width, task.classes),
+        )
+
+
+def largest_logit(trace):
+    return trace.logits.detach().max()
+
+
+MINE = Proxy("mine", (Forward(),), largest_logit, "lower", "here")
+
+
+@pytest.fixture
+def evaluations(monkeypatch):
+    """The number of networks that are evaluated."""
+    count = []
+
+    def counted(*args):
+        count.append(args)
+        return evaluate(*args)
+
+    monkeypatch.setattr(zeroshot.run, "evaluate", counted)
+    return count
+
+
+# -- the table -------------------------------------------------------------------------------------
+
+
+def test_columns_are_raw_values_of_the_architectures_in_order():
+    table = small(repeats=2, seed=5).scores
+    assert list(table.columns) == ["arch", "seed", "naswot", "synflow", "params"]
+    assert list(zip(table["arch"], table["seed"], strict=True)) == [
+        (arch, seed) for arch in ARCHS for seed in (5, 6)
+    ]
+    batch, task = zeroshot.load_batch(size=4, seed=5)
+    for row in table.to_dict("records")[4:8]:
+        net = SPACE.network(SPACE.parse(row["arch"]), task, seed=row["seed"])
+        alone = evaluate(net, batch)
+        assert {name: alone[name] for name in table.columns[2:]} == {
+            name: row[name] for name in table.columns[2:]
+        }
+
+
+def test_isomorphic_cells_are_scored_once(evaluations):
+    found = small(proxies="naswot,params,flops,depth")
+    one, two = found.scores.iloc[0], found.scores.iloc[1]
+    assert one["naswot"] == two["naswot"]
+    for name, field in (("params", "params"), ("flops", "macs"), ("depth", "tensors")):
+        for row in (one, two):
+            assert row[name] == getattr(SPACE.cost(SPACE.parse(row["arch"])), field)
+        assert one[name] < two[name]
+    classes = {SPACE.canonical(SPACE.parse(arch)) for arch in ARCHS}
+    assert len(evaluations) == len(classes) < len(ARCHS)
+    assert found.record["networks scored"] == len(classes)
+    assert found.record["rows"] == len(ARCHS)
+
+
+def test_a_proxy_that_mixes_cost_and_behaviour_is_scored_for_each(evaluations):
+    mixed = Proxy("mixed", (Census(), Forward()), lambda cost, _: float(cost.params), "higher", "")
+    found = small(DEAD, proxies=(mixed,))
+    assert len(evaluations) == 2
+    assert list(found.scores["mixed"]) == [SPACE.cost(SPACE.parse(arch)).params for arch in DEAD]
+
+
+def test_the_cost_alone_builds_no_network(evaluations):
+    table = small(proxies="params,flops,depth").scores
+    assert not evaluations
+    assert (table[["params", "flops", "depth"]] > 0).all(axis=None)
+
+
+def test_alone_or_together_in_any_order():
+    together = small(proxies="synflow,naswot,grad_norm").scores
+    for name in ("grad_norm", "naswot", "synflow"):
+        assert small(proxies=name).scores[name].equals(together[name])
+    backwards = small(ARCHS[::-1], proxies="grad_norm,naswot,synflow").scores
+    assert backwards.set_index("arch").loc[ARCHS, "naswot"].tolist() == together["naswot"].tolist()
+
+
+def test_workers_change_nothing(tmp_path):
+    for workers in (1, 2):
+        small(out=tmp_path / f"{workers}.csv", workers=workers)
+    assert (tmp_path / "1.csv").read_bytes() == (tmp_path / "2.csv").read_bytes()
+
+
+def test_csv_and_parquet_hold_the_same_numbers(tmp_path):
+    memory = small(proxies="all").scores
+    csv, parquet = (small(proxies="all", out=tmp_path / f"a.{end}") for end in ("csv", "parquet"))
+    for table in (csv.scores, parquet.scores, *map(read_scores, tmp_path.glob("a.*[vt]"))):
+        pd.testing.assert_frame_equal(table, memory, check_exact=True, check_dtype=False)
+    assert len(list(tmp_path.glob("a.*[vt]"))) == 2
+
+
+def test_the_record(tmp_path):
+    small(out=tmp_path / "a.csv", repeats=2, seed=3, data="digits")
+    record = json.loads((tmp_path / "a.csv.json").read_text())
+    batch, task = zeroshot.load_batch("digits", size=4, seed=3)
+    run = record["run"]
+    assert (run["seeds"], run["data"], run["device"]) == ([3, 4], "digits", "cpu")
+    assert run["batch"] == f"4 ({batch.hash})"
+    assert run["task"] == list(task)
+    assert (run["zeroshot"], run["torch"]) == (zeroshot.__version__, torch.__version__)
+    assert run["space"] == "NasBench201(channels=4, cells=1)"
+    assert run["proxies"]["naswot"] == ["Codes()"]
+    assert record["command"]
+    assert record["seconds per pass"]["Forward()"] > 0
+    assert record["rows"] == 2 * len(ARCHS)
+    assert {"python", "numpy", "pandas"} <= set(record["versions"])
+    assert "T" in record["finished"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.csv", "a.csv.json"]
+
+
+# -- interruption ----------------------------------------------------------------------------------
+
+MANY = (
+    "--sample",
+    "60",
+    "--channels",
+    "4",
+    "--cells",
+    "1",
+    "--batch-size",
+    "4",
+    "--proxies",
+    MEASURED,
+)
+
+
+def interrupted(tmp_path, how, workers):
+    """Start a ranking in a process of its own and stop it in the middle."""
+    command = "from zeroshot.cli import main; main()"
+    process = subprocess.Popen(
+        [sys.executable, "-c", command, "rank", "nasbench201", *MANY]
+        + ["--workers", str(workers), "--out", "a.csv"],
+        cwd=tmp_path,
+        start_new_session=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    journal, end = tmp_path / "a.csv.partial", time.time() + 120
+    while time.time() < end and process.poll() is None:
+        if journal.exists() and journal.read_bytes().count(b"\n") > 4:
+            break
+        time.sleep(0.01)
+    os.killpg(process.pid, how)
+    out, err = process.communicate(timeout=60)
+    assert journal.exists(), err
+    return process.returncode, out, err
+
+
+def resumed(tmp_path, evaluations):
+    """The same ranking again, and one without interruption."""
+
+    def many(name):
+        return rank(
+            "nasbench201", sample=60, channels=4, cells=1, batch_size=4, proxies=MEASURED,
+            workers=1, out=tmp_path / name,
+        )  # fmt: skip
+
+    kept = (tmp_path / "a.csv.partial").read_bytes().count(b"\n") - 1
+    found = many("a.csv")
+    total = found.record["networks scored"]
+    assert 0 < kept < total
+    assert len(evaluations) in (total - kept, total - kept + 1)  # the last line may be cut off
+    many("b.csv")
+    assert (tmp_path / "a.csv").read_bytes() == (tmp_path / "b.csv").read_bytes()
+    records = [json.loads((tmp_path / f"{name}.csv.json").read_text()) for name in "ab"]
+    for record in records:
+        for times in ("seconds per pass", "seconds in this session", "finished"):
+            del record[times]
+    assert records[0] == records[1]
+    assert len(found.scores) == 60
+    assert not list(tmp_path.glob("*.partial"))
+
+
+def test_kill_9_loses_and_doubles_nothing(tmp_path, evaluations):
+    code, _, _ = interrupted(tmp_path, signal.SIGKILL, workers=1)
+    assert code == -signal.SIGKILL
+    assert not (tmp_path / "a.csv").exists()
+    resumed(tmp_path, evaluations)
+
+
+def test_ctrl_c_says_how_to_go_on(tmp_path, evaluations):
+    code, out, err = interrupted(tmp_path, signal.SIGINT, workers=2)
+    assert code == 130
+    assert not out
+    last = err.strip().splitlines()[-1]
+    assert last.startswith("interrupted: what is done is kept in a.csv.partial; the same command")
+    assert "Traceback" not in err
+    resumed(tmp_path, evaluations)
+
+
+class Stop(Exception):
+    pass
+
+
+@contextmanager
+def stopping_after(count):
+    def progress(done, total):
+        if done == count:
+            raise Stop
+
+    with pytest.raises(Stop):
+        yield progress
+
+
+def stopped(tmp_path, **options):
+    """A ranking that ended after three networks."""
+    out = tmp_path / "a.csv"
+    with stopping_after(3) as progress:
+        small(out=out, progress=progress, **options)
+    return out, out.with_name("a.csv.partial")
+
+
+def test_what_was_cut_off_is_scored_again(tmp_path, evaluations):
+    out, journal = stopped(tmp_path)
+    journal.write_bytes(journal.read_bytes()[:-20])
+    evaluations.clear()
+    small(out=out)
+    assert len(evaluations) == len(ARCHS) - 1 - 2
+    assert pd.read_csv(out)["arch"].tolist() == ARCHS
+
+
+@pytest.mark.parametrize("kept", [0, 10])
+def test_a_journal_cut_off_in_its_first_line(tmp_path, kept):
+    out, journal = stopped(tmp_path)
+    journal.write_bytes(journal.read_bytes()[:kept])
+    small(out=out)
+    assert len(pd.read_csv(out)) == len(ARCHS)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        b"{x",
+        b"",
+        b"[1]",
+        b"3",
+        b"\xff\x00",
+        b'{"arch": "a", "seed": 0}',
+        b'{"arch": "a", "seed": 0, "scores": {"naswot": 1.0}, "reasons": {}, "seconds": {}}',
+        b'{"arch": "a", "seed": 0, "scores": {"naswot": "1", "synflow": 1.0}, "reasons": {}, '
+        b'"seconds": {}}',
+    ],
+)
+def test_a_damaged_line_is_named(tmp_path, line):
+    out, journal = stopped(tmp_path)
+    lines = journal.read_bytes().split(b"\n")
+    journal.write_bytes(b"\n".join([*lines[:2], line, *lines[3:]]))
+    before = journal.read_bytes()
+    with pytest.raises(ZeroshotError, match=r"a\.csv\.partial, line 3 is damaged; delete that"):
+        small(out=out)
+    assert journal.read_bytes() == before
+    journal.write_bytes(b"\n".join([*lines[:2], *lines[3:]]))
+    small(out=out)
+    assert out.exists()
+
+
+def test_a_journal_that_is_none(tmp_path):
+    (tmp_path / "a.csv.partial").write_text("my notes\n")
+    with pytest.raises(ZeroshotError, match="is no unfinished run; move it away"):
+        small(out=tmp_path / "a.csv")
+    (tmp_path / "a.csv.partial").write_text("3\n")
+    with pytest.raises(ZeroshotError, match="belongs to another run"):
+        small(out=tmp_path / "a.csv")
+    (tmp_path / "a.csv.partial").unlink()
+    (tmp_path / "a.csv.partial").mkdir()
+    with pytest.raises(ZeroshotError, match=r"a\.csv\.partial cannot be read: Is a directory"):
+        small(out=tmp_path / "a.csv")
+
+
+OTHER = {
+    "seeds": {"seed": 1},
+    "batch": {"batch_size": 5},
+    "space": {"space": NasBench201(channels=5, cells=1)},
+    "data": {"data": "digits"},
+    "init": {"init": "gaussian"},
+    "proxies": {"proxies": "naswot"},
+    "architectures": {"archs": ARCHS[:-1]},
+    "better": {"proxies": (MINE, Proxy("naswot", (Forward(),), largest_logit, "lower", ""))},
+}
+
+
+@pytest.mark.parametrize("finished", [True, False])
+def test_files_of_another_run_stay(tmp_path, finished):
+    if finished:
+        small(out=tmp_path / "a.csv")
+    else:
+        stopped(tmp_path)
+    before = {path: path.read_bytes() for path in tmp_path.iterdir()}
+    for field, options in OTHER.items():
+        if field == "better":
+            continue
+        with pytest.raises(
+            ZeroshotError, match=rf"belongs to another run: there, {field} is .*"
+        ) as error:
+            small(out=tmp_path / "a.csv", **options)
+        assert "choose another --out, or move" in str(error.value)
+        assert {path: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
+def test_what_differs_is_shown(tmp_path):
+    small(DEAD, out=tmp_path / "a.csv", proxies=(MINE,))
+    higher = Proxy("mine", (Forward(),), largest_logit, "higher", "here")
+    with pytest.raises(
+        ZeroshotError, match="there, better is {'mine': 'lower'}, now it is {'mine'"
+    ):
+        small(DEAD, out=tmp_path / "a.csv", proxies=(higher,))
+
+
+def test_a_finished_run_is_read_not_repeated(tmp_path, evaluations):
+    first = small(out=tmp_path / "a.csv")
+    before = {path: path.stat().st_mtime_ns for path in tmp_path.iterdir()}
+    evaluations.clear()
+    again = small(out=tmp_path / "a.csv")
+    assert not evaluations
+    pd.testing.assert_frame_equal(again.scores, first.scores, check_exact=True, check_dtype=False)
+    assert again.record == first.record
+    assert again.order.equals(first.order)
+    assert {path: path.stat().st_mtime_ns for path in tmp_path.iterdir()} == before
+
+
+def test_tables_without_a_record_or_with_other_rows(tmp_path):
+    out, record = tmp_path / "a.csv", tmp_path / "a.csv.json"
+    small(out=out)
+    content, told = out.read_text(), record.read_text()
+    for lines in (content.splitlines()[:-1], [line.rpartition(",")[0] for line in content.split()]):
+        out.write_text("\n".join(lines) + "\n")
+        with pytest.raises(ZeroshotError, match=r"other rows or columns than its record says"):
+            small(out=out)
+    out.write_text(content[:-5])
+    with pytest.raises(ZeroshotError, match="truncated"):
+        small(out=out)
+    for damaged in ("", "{", "[]", "{}", told[:-30]):
+        record.write_text(damaged)
+        with pytest.raises(
+            ZeroshotError, match=r"a\.csv\.json does not tell of which run .*a\.csv"
+        ):
+            small(out=out)
+    record.unlink()
+    with pytest.raises(ZeroshotError, match="does not tell"):
+        small(out=out)
+    assert out.read_text() == content[:-5]
+
+
+def test_a_record_without_its_table_is_not_overwritten(tmp_path):
+    out, record = tmp_path / "a.csv", tmp_path / "a.csv.json"
+    record.write_text('{"notes": "mine"}')
+    with pytest.raises(ZeroshotError, match="does not tell"):
+        small(out=out)
+    assert record.read_text() == '{"notes": "mine"}'
+    record.unlink()
+    small(out=out)
+    out.unlink()
+    with pytest.raises(ZeroshotError, match="belongs to another run"):
+        small(out=out, seed=1)
+    small(out=out)
+    assert out.exists()
+
+
+# -- files that cannot be written ------------------------------------------------------------------
+
+
+def test_one_process_at_a_time(tmp_path):
+    out = tmp_path / "a.csv"
+    with (tmp_path / "a.csv.lock").open("w") as other:
+        fcntl.flock(other, fcntl.LOCK_EX)
+        with pytest.raises(ZeroshotError, match=r"another process is writing .*a\.csv; wait"):
+            small(out=out)
+    small(out=out)
+
+
+def test_names_and_folders(tmp_path):
+    with pytest.raises(ZeroshotError, match=r"a\.txt: expected a name that ends in \.csv or"):
+        small(out=tmp_path / "a.txt")
+    with pytest.raises(ZeroshotError, match=r"the folder .*none does not exist; create it first"):
+        small(out=tmp_path / "none" / "a.csv")
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ZeroshotError, match="does not exist"):
+        small(out=tmp_path / "file" / "a.csv")
+    (tmp_path / "a.csv").mkdir()
+    with pytest.raises(ZeroshotError, match="does not tell"):
+        small(out=tmp_path / "a.csv")
+    with pytest.raises(ZeroshotError, match="/proc/a.csv cannot be written: .*; make room or"):
+        small(out="/proc/a.csv")
+    with pytest.raises(ZeroshotError, match="cannot be written: File name too long"):
+        small(out=tmp_path / f"{'a' * 250}.csv")
+
+
+@contextmanager
+def room_for(size):
+    """Files of this process may not grow beyond `size` bytes, as on a full disk."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+def test_a_full_disk_keeps_what_is_there(tmp_path, evaluations):
+    out, journal = stopped(tmp_path)
+    size = journal.stat().st_size
+    journal.unlink()
+    with room_for(size + 30), pytest.raises(ZeroshotError) as error:
+        small(out=out)
+    assert "cannot be written: File too large; 3 networks are kept in" in str(error.value)
+    assert str(error.value).endswith("then repeat the command")
+    assert journal.stat().st_size == size + 30  # a part of the fourth
+    evaluations.clear()
+    small(out=out)
+    small(out=tmp_path / "b.csv")
+    assert len(evaluations) == (len(ARCHS) - 1 - 3) + (len(ARCHS) - 1)
+    assert out.read_bytes() == (tmp_path / "b.csv").read_bytes()
+
+
+@pytest.mark.parametrize("name", ["a.csv", "a.parquet"])
+def test_a_full_disk_at_the_end(tmp_path, monkeypatch, evaluations, name):
+    out = tmp_path / name
+
+    def full(table, path):
+        path.write_text("half")
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(zeroshot.run, "_write_table", full)
+        with pytest.raises(ZeroshotError, match="No space left on device; 7 networks are kept in"):
+            small(out=out)
+    left = {path.name for path in tmp_path.iterdir()}
+    assert f"{name}.partial" in left
+    assert not left & {name, f"{name}.tmp"}
+    evaluations.clear()
+    assert len(small(out=out).scores) == len(ARCHS)
+    assert not evaluations
+    assert {path.name for path in tmp_path.iterdir()} == {name, f"{name}.json"}
+
+
+# -- networks that fail ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_space_and_a_proxy_of_ones_own(workers):
+    found = small(range(5), space=Widths(), proxies=(MINE, "params"), workers=workers)
+    assert found.scores["arch"].tolist() == list("01234")
+    assert found.scores["params"].is_monotonic_increasing
+    assert found.order.index[0] == found.scores.set_index("arch")["mine"].idxmin()
+    assert found.record["run"]["better"] == {"mine": "lower", "params": "higher"}
+    alone = small([2], space=Widths(), proxies=(MINE,)).scores["mine"][0]
+    assert found.scores["mine"][2] == alone
+
+
+def test_one_that_fails_is_nan_with_a_reason(tmp_path):
+    out = tmp_path / "a.csv"
+    found = small(range(5), space=Widths(broken=4), proxies="naswot,params", repeats=2, out=out)
+    failed = found.scores["arch"] == "2"
+    assert found.scores["naswot"].isna().equals(failed)
+    assert found.scores["params"].isna().equals(failed)
+    reason = "RuntimeError: no network of width 4"
+    assert found.record["not a number"] == {"naswot": {reason: 2}, "params": {reason: 1}}
+    assert (
+        json.loads((tmp_path / "a.csv.json").read_text())["not a number"]
+        == found.record["not a number"]
+    )
+    assert found.order.index[-1] == "2"
+
+
+def test_failures_are_tried_again(tmp_path, monkeypatch, evaluations):
+    space, out = Widths(broken=1), tmp_path / "a.csv"
+    with stopping_after(3) as progress:
+        small(range(5), space=space, proxies="naswot", out=out, progress=progress)
+    assert out.with_name("a.csv.partial").read_bytes().count(b"\n") == 1 + 2
+    evaluations.clear()
+    found = small(range(5), space=space, proxies="naswot", out=out)
+    assert found.scores["naswot"].isna().tolist() == [True, False, False, False, False]
+    assert len(evaluations) == 2
+
+
+def test_none_can_be_scored(tmp_path):
+    def fails(trace):
+        raise ArithmeticError("never")
+
+    never = Proxy("never", (Forward(),), fails, "higher", "here")
+    with pytest.raises(ZeroshotError, match="none of 5 networks could be scored: .*never"):
+        small(range(5), space=Widths(), proxies=(never,), out=tmp_path / "a.csv")
+    assert not (tmp_path / "a.csv").exists()
+
+
+def test_a_proxy_that_says_nothing_is_no_failure():
+    def silent(trace):
+        raise Undefined("I have nothing to say")
+
+    mute = Proxy("mute", (Forward(),), silent, "higher", "here")
+    found = small(range(5), space=Widths(), proxies=(mute, "params"), by="params")
+    assert found.scores["mute"].isna().all()
+    assert found.record["not a number"] == {"mute": {"I have nothing to say": 5}}
+
+
+def test_out_of_memory_stops_and_keeps(tmp_path, monkeypatch, evaluations):
+    counted = zeroshot.run.evaluate
+
+    def hungry(*args):
+        if len(evaluations) == 3:
+            raise OutOfMemoryError("out of memory in pass Forward(): lower the batch size (4)")
+        return counted(*args)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(zeroshot.run, "evaluate", hungry)
+        with pytest.raises(OutOfMemoryError) as error:
+            small(out=tmp_path / "a.csv")
+    assert str(error.value).startswith(
+        "out of memory in pass Forward(): lower the batch size (4); "
+    )
+    assert str(error.value).endswith("3 networks are kept in " + str(tmp_path / "a.csv.partial"))
+    evaluations.clear()
+    assert len(small(out=tmp_path / "a.csv").scores) == len(ARCHS)
+    assert len(evaluations) == len(ARCHS) - 1 - 3
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        MemoryError(),
+        torch.OutOfMemoryError("CUDA out of memory"),
+        RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes"),
+    ],
+)
+def test_out_of_memory_while_building(monkeypatch, error):
+    def build(self, arch, task):
+        raise error
+
+    monkeypatch.setattr(Widths, "build", build)
+    with pytest.raises(
+        OutOfMemoryError, match="out of memory while 3 was built: lower the workers"
+    ):
+        small([3], space=Widths(), proxies="naswot")
+
+
+def test_a_worker_that_is_killed(tmp_path):
+    space, out = Widths(home=os.getpid()), tmp_path / "a.csv"
+    with pytest.raises(OutOfMemoryError, match="one of 2 worker processes has died, most likely"):
+        small(range(5), space=space, proxies="naswot", workers=2, out=out)
+    assert len(small(range(5), space=space, proxies="naswot", out=out).scores) == 5
+
+
+# -- what a run refuses ----------------------------------------------------------------------------
+
+
+def test_what_a_run_refuses():
+    with pytest.raises(ZeroshotError, match="unknown initialisation 'x'; there are default"):
+        small(init="x")
+    for key in ("arch", "seed"):
+        named = Proxy(key, (Forward(),), largest_logit, "higher", "")
+        with pytest.raises(ZeroshotError, match=f"a proxy is called '{key}', as is a column"):
+            small(proxies=(named,))
+    with pytest.raises(ZeroshotError, match="two proxies are called 'snip'"):
+        small(proxies=("snip", Proxy("snip", (Forward(),), largest_logit, "higher", "")))
+
+
+def test_threads_are_put_back():
+    before = torch.get_num_threads()
+    small(DEAD)
+    assert torch.get_num_threads() == before
+
+
+def test_numbers_are_python_floats_of_full_precision(tmp_path):
+    table = small(out=tmp_path / "a.csv").scores
+    text = (tmp_path / "a.csv").read_text().splitlines()[1].split(",")
+    assert float(text[2]) == table["naswot"][0]
+    assert np.isfinite(table["naswot"]).all()
+    assert not math.isnan(table["synflow"][0])
