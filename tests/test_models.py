@@ -2,7 +2,6 @@ import sys
 
 import pytest
 import torch
-from torch import nn
 
 from zeroshot.errors import ZeroshotError
 from zeroshot.models import find_device, find_model, find_proxies, find_space
@@ -131,7 +130,7 @@ def test_factories(mine):
 
 
 def test_initialisations(mine):
-    normal = model(f"{mine}:net", init="gaussian").module[1].weight
+    normal = model(f"{mine}:net", init="gaussian").module[1].weight.detach()
     assert 0.9 < float(normal.std()) < 1.1
     with pytest.raises(ZeroshotError, match="unknown initialisation 'gausian'; did you mean gauss"):
         model(f"{mine}:net", init="gausian")
@@ -204,7 +203,3 @@ def test_every_space_is_found():
     for space in SPACES:
         assert find_space(space.name) is space
         assert isinstance(space.task, Task)
-
-
-def test_modules_are_no_specs():
-    assert isinstance(nn.Linear(2, 2), nn.Module)

@@ -88,14 +88,14 @@ class Net:
             its 'logits', else its 'out', else its first tensor.
         blocks: names of the submodules that count as blocks, in forward order.
         seed: of every random draw that a pass makes for this network.
-        cost: what the space's benchmark says it weighs; traced if it is not given.
+        cost: gives what the space's benchmark says it weighs; traced if there is none.
         thin: makes TE-NAS' reduced network for linear regions, where the space has one.
     """
 
     module: nn.Module
     blocks: tuple[str, ...] = ()
     seed: int = 0
-    cost: Cost | None = None
+    cost: Callable[[], Cost] | None = None
     thin: Callable[[], nn.Module | None] | None = None
 
     def __call__(

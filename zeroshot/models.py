@@ -85,10 +85,12 @@ def find_model(spec: str, task: Task | None, *, init: str, seed: int, device: st
         return space.network(space.parse(rest), task, init=init, seed=seed, device=device)
     if init not in INITS:
         raise ZeroshotError(_unknown("initialisation", init, list(INITS)))
-    with seeded(seed ^ zlib.crc32(b"network"), torch.device(device)):
+    start = seed ^ zlib.crc32(b"network")
+    with seeded(start, torch.device(device)):  # what a module draws when it is imported
         held = _import(spec)
-        if isinstance(held, nn.Module):  # a network that is there already stays as it is
-            return Net(held, seed=seed)
+    if isinstance(held, nn.Module):  # a network that is there already stays as it is
+        return Net(held, seed=seed)
+    with seeded(start, torch.device(device)):
         try:
             made = held() if callable(held) else held
         except (Exception, SystemExit) as error:

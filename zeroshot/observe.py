@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from inspect import signature
 from typing import Any
 
 import torch
@@ -70,6 +71,32 @@ class bypassing_batch_norm(TorchFunctionMode):  # noqa: N801
         if func in BATCH_NORMS:
             return args[0] if args else kwargs["input"]
         return func(*args, **kwargs)
+
+
+class freezing_batch_norm(TorchFunctionMode):  # noqa: N801
+    """Let batch normalisation take the batch's statistics as if they were constants.
+
+    Collects, per call, the scale (or None), the normalised input before scaling, and the output.
+    """
+
+    def __init__(self, calls: list[tuple[Tensor | None, Tensor, Tensor]]) -> None:
+        super().__init__()
+        self.calls = calls
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        if func is not F.batch_norm:
+            return func(*args, **kwargs)
+        call = signature(F.batch_norm).bind(*args, **kwargs)
+        call.apply_defaults()
+        inputs, mean, variance, weight, bias, training, _, epsilon = call.args
+        if training:
+            over = [d for d in range(inputs.ndim) if d != 1]
+            variance, mean = torch.var_mean(inputs.detach(), over, correction=0)
+        normal = F.batch_norm(inputs, mean, variance, None, None, False, 0.0, epsilon)
+        output = F.batch_norm(inputs, mean, variance, weight, bias, False, 0.0, epsilon)
+        self.calls.append((weight, normal.detach(), output))
+        return output
 
 
 @contextmanager

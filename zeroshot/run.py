@@ -460,6 +460,7 @@ def _finished(run: Run, out: Path) -> Outcome:
 def _locked(out: Path) -> Iterator[None]:
     lock = FileLock(f"{out}.lock")
     with _writing(out, 0):
+        Path(lock.lock_file).open("ab").close()  # else an unwritable folder looks like a held lock
         try:
             lock.acquire(timeout=0)
         except Timeout as error:

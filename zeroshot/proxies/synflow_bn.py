@@ -1,4 +1,4 @@
-"""SynFlow with batch normalisation kept: what removing it is good for."""
+"""SynFlow with batch normalisation kept: the flow that normalisation leaves; a control."""
 
 from zeroshot.core import Proxy
 from zeroshot.passes import Synflow

@@ -138,12 +138,15 @@ class NasBench201(Space):
     # -- networks ------------------------------------------------------------------------------
 
     def build(self, arch: Arch, task: Task) -> nn.Module:
-        """The benchmark's network; `arch` should be canonical, or dead operations are computed."""
-        return _Network(arch.genes, self.channels, self.cells, task)
+        """The benchmark's network, an edge being the mean of the operations open on it.
+
+        `arch` should be canonical if it is a network, or dead operations are computed.
+        """
+        return _Network(arch.open, self.channels, self.cells, task)
 
     def thin(self, arch: Arch, task: Task) -> nn.Module:
         """TE-NAS' `network_thin`: one cell on one raw channel, BN, ReLU, pooling, classifier."""
-        return nn.Sequential(_Cell(arch.genes, 1), _Head(1, task.classes))
+        return nn.Sequential(_Cell(arch.open, 1), _Head(1, task.classes))
 
     def blocks(self, module: nn.Module) -> tuple[str, ...]:
         """The stem, and every cell and reduction."""
@@ -213,22 +216,40 @@ def _operation(op: int, channels: int) -> nn.Module:
     return nn.AvgPool2d(3, stride=1, padding=1, count_include_pad=False)
 
 
-class _Cell(nn.Module):
-    """Nodes are sums of operations on earlier nodes; a node without any is zero."""
+class _Mixed(nn.ModuleDict):
+    """The mean of the operations open on an edge, named by option; 'none' adds only to the count.
 
-    def __init__(self, genes: tuple[int, ...], channels: int) -> None:
+    TE-NAS' softmax over equal architecture parameters, those of pruned operations at −∞.
+    """
+
+    def __init__(self, options: tuple[int, ...], channels: int) -> None:
+        super().__init__({OPS[op]: _operation(op, channels) for op in options if op != NONE})
+        self.count = len(options)
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        terms = [operation(inputs) for operation in self.values()]
+        total = terms[0]
+        for term in terms[1:]:
+            total = total + term
+        return total if self.count == 1 else total / self.count
+
+
+class _Cell(nn.Module):
+    """Nodes are sums over the edges that lead to them; a node without any is zero."""
+
+    def __init__(self, open_: tuple[tuple[int, ...], ...], channels: int) -> None:
         super().__init__()
-        chosen = [(e, op) for e, op in zip(EDGES, genes, strict=True) if op != NONE]
-        self.operations = nn.ModuleDict(
-            {f"{i}->{j}": _operation(op, channels) for (i, j), op in chosen}
-        )
+        chosen = [(e, ops) for e, ops in zip(EDGES, open_, strict=True) if ops != (NONE,)]
         self.edges = [edge for edge, _ in chosen]
+        self.mixtures = nn.ModuleDict(
+            {f"{i}->{j}": _Mixed(ops, channels) for (i, j), ops in chosen}
+        )
 
     def forward(self, inputs: Tensor) -> Tensor:
         nodes: dict[int, Tensor] = {0: inputs}
         for i, j in self.edges:  # ordered by target
             if i in nodes:
-                term = self.operations[f"{i}->{j}"](nodes[i])
+                term = self.mixtures[f"{i}->{j}"](nodes[i])
                 nodes[j] = nodes[j] + term if j in nodes else term
         # Disconnected: zero, but in the graph, so that gradients are zero rather than missing.
         return nodes[3] if 3 in nodes else inputs * 0.0
@@ -261,7 +282,9 @@ class _Head(nn.Sequential):
 
 
 class _Network(nn.Module):
-    def __init__(self, genes: tuple[int, ...], channels: int, cells: int, task: Task) -> None:
+    def __init__(
+        self, open_: tuple[tuple[int, ...], ...], channels: int, cells: int, task: Task
+    ) -> None:
         super().__init__()
         self.stem = nn.Sequential(
             nn.Conv2d(task.channels, channels, 3, padding=1, bias=False), nn.BatchNorm2d(channels)
@@ -271,7 +294,7 @@ class _Network(nn.Module):
             width = channels * 2**stage
             if stage:
                 body.append(_Reduction(width // 2, width))
-            body += [_Cell(genes, width) for _ in range(cells)]
+            body += [_Cell(open_, width) for _ in range(cells)]
         self.body = nn.Sequential(*body)
         self.head = _Head(width, task.classes)
 

@@ -226,6 +226,7 @@ class Space(ABC):
         init: str = "default",
         seed: int = 0,
         device: str | torch.device = "cpu",
+        like: Net | None = None,
     ) -> Net:
         """The canonical network of an architecture at initialisation.
 
@@ -238,6 +239,8 @@ class Space(ABC):
             init: a name of `zeroshot.initial.INITS`.
             seed: of the weights, and of every random draw that a proxy makes for this network.
             device: where the network is put.
+            like: a network of a supernet that holds this one. Its weights are taken over, so that
+                the two differ in nothing but what was dropped.
 
         Raises:
             ZeroshotError: for an unknown initialisation.
@@ -245,7 +248,7 @@ class Space(ABC):
         if init not in INITS:
             raise ZeroshotError(f"unknown initialisation {init!r}; there are {', '.join(INITS)}")
         task = task or self.task
-        canonical = self.canonical(arch)
+        canonical = self.canonical(arch) if arch.is_network and like is None else arch
 
         def draw(build: "type[nn.Module] | object", purpose: str) -> nn.Module | None:
             with seeded(seed ^ zlib.crc32(purpose.encode()), torch.device("cpu")):
@@ -256,14 +259,21 @@ class Space(ABC):
                 module.to(device)
             return module
 
+        def thin() -> nn.Module | None:
+            module = draw(self.thin, "thin")
+            source = like.thin() if like and like.thin else None
+            return _adopt(module, source) if module and source else module
+
         module = draw(self.build, "network")
         assert module is not None
+        if like is not None:
+            _adopt(module, like.module)
         return Net(
             module,
             blocks=self.blocks(module),
             seed=seed,
-            cost=self.cost(arch, task),
-            thin=lambda: draw(self.thin, "thin"),
+            cost=(lambda: self.cost(arch, task)) if arch.is_network else None,
+            thin=thin,
         )
 
     def _check_index(self, index: int) -> None:
@@ -271,3 +281,10 @@ class Space(ABC):
             raise ZeroshotError(
                 f"{self.name} has no architecture {index}: expected 0 to {len(self) - 1:,}"
             )
+
+
+def _adopt(module: nn.Module, source: nn.Module) -> nn.Module:
+    """Give a module the tensors that have the same names in another."""
+    held = source.state_dict()
+    module.load_state_dict({name: held[name] for name in module.state_dict()})
+    return module

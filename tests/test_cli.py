@@ -1,0 +1,293 @@
+"""The command line as users meet it: words, defaults, exit codes."""
+
+import inspect
+import json
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import pandas as pd
+import pytest
+import typer
+
+import zeroshot
+from zeroshot import cli, commands
+from zeroshot.spaces import NasBench201
+
+SPACE = NasBench201(channels=4, cells=1)
+ARCHS = [SPACE.spell(SPACE.at(index)) for index in range(0, 15_000, 1000)]
+SMALL = "--channels 4 --cells 1 --batch-size 4 --workers 1 --device cpu".split()
+
+
+@pytest.fixture
+def run(monkeypatch, capsys, tmp_path):
+    """Run `zeroshot …` in an empty folder: its exit code and what it says."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", list(sys.path))
+
+    def call(*args):
+        monkeypatch.setattr(sys, "argv", ["zeroshot", *map(str, args)])
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as end:
+            cli.main()
+        said = capsys.readouterr()
+        return SimpleNamespace(code=end.value.code or 0, out=said.out, err=said.err)
+
+    return call
+
+
+@pytest.fixture
+def ranked(run):
+    Path("archs.txt").write_text("\n".join(ARCHS))
+    made = run(
+        "rank",
+        "nasbench201",
+        "--archs",
+        "archs.txt",
+        "--proxies",
+        "naswot",
+        *SMALL,
+        "--out",
+        "a.csv",
+    )
+    assert made.code == 0, made.err
+    return made
+
+
+# -- the commands ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["score", "rank", "validate"])
+def test_flags_are_the_librarys_with_its_defaults(name):
+    library = inspect.signature(getattr(commands, name)).parameters
+    flags = inspect.signature(getattr(cli, name)).parameters
+    only_shown = {"top", "all_"}
+    assert set(flags) - only_shown == set(library) - {"progress"}
+    for flag in set(flags) - only_shown:
+        assert flags[flag].default == library[flag].default, flag
+
+
+def test_help_names_every_command(run):
+    found = run("--help")
+    assert found.code == 0
+    for name in ("list", "score", "rank", "validate"):
+        assert name in found.out
+        assert run(name, "-h").code == 0
+
+
+@pytest.mark.parametrize("what", list(cli.What))
+def test_every_list(run, what):
+    found = run("list", what.value)
+    assert (found.code, found.err) == (0, "")
+    from zeroshot import data, initial
+
+    names = {
+        "proxies": [proxy.name for proxy in zeroshot.PROXIES],
+        "ensembles": [ensemble.name for ensemble in zeroshot.ENSEMBLES],
+        "spaces": [space.name for space in zeroshot.SPACES],
+        "benchmarks": [benchmark.name for benchmark in zeroshot.BENCHMARKS],
+        "data": list(data.DATA),
+        "inits": list(initial.INITS),
+    }[what.value]
+    lines = found.out.splitlines()
+    for name in names:
+        assert any(line.strip().startswith(name) for line in lines), name
+
+
+def test_score(run):
+    found = run(
+        "score", "nasbench201:3", "nasbench201:9", "--batch-size", "4", "--proxies", "flops,naswot"
+    )
+    assert (found.code, found.err) == (0, "")
+    assert "nasbench201:3" in found.out
+    cost = NasBench201().cost(NasBench201().at(9))
+    assert f"{cost.macs:,}" in found.out
+
+
+def test_score_says_why_there_is_no_number(run):
+    Path("mine_flat.py").write_text(
+        "from torch import nn\ndef net(): return nn.Sequential(nn.Flatten(), nn.Linear(3072, 10))\n"
+    )
+    found = run("score", "mine_flat:net", "--batch-size", "4", "--proxies", "naswot,params")
+    assert found.code == 0, found.err
+    assert "30,730" in found.out
+    assert "naswot of mine_flat:net is not a number: " in found.out
+
+
+def test_rank_shows_the_best_and_writes_all(ranked):
+    table = pd.read_csv("a.csv")
+    assert table["arch"].tolist() == ARCHS
+    best = table.sort_values("naswot", ascending=False)["arch"].tolist()
+    lines = [line for line in ranked.out.splitlines() if "|" in line]
+    assert [line.split()[1] for line in lines] == best[:10]
+    assert "Best 10 of 15 by naswot" in ranked.out
+    assert "15 rows in a.csv, the run record in a.csv.json" in ranked.out
+    assert json.loads(Path("a.csv.json").read_text())["command"].startswith("zeroshot rank nasb")
+
+
+def test_rank_fits_80_columns(ranked, run, monkeypatch):
+    def narrow():
+        from rich.console import Console
+
+        return Console(width=80, markup=False, emoji=False, highlight=False)
+
+    monkeypatch.setattr(cli, "_console", narrow)
+    flags = "--archs archs.txt --proxies naswot --out a.csv --top 3".split()
+    found = run("rank", "nasbench201", *flags, *SMALL)
+    best = pd.read_csv("a.csv").sort_values("naswot", ascending=False)["arch"].tolist()
+    lines = found.out.splitlines()
+    for place, arch in enumerate(best[:3], start=1):
+        assert f"{place:>2}  {arch}" in lines  # whole, to be copied
+    assert all(len(line) <= 80 or "|" in line for line in lines)
+    pd.DataFrame({"arch": ARCHS, "accuracy": range(15)}).to_csv("t.csv", index=False)
+    shown = run("validate", "a.csv", "--truth", "t.csv", "--resamples", "5")
+    assert shown.code == 0, shown.err
+    assert "…" not in shown.out.replace(" … ", "")
+    assert max(map(len, shown.out.splitlines())) <= 80
+
+
+def test_rank_and_validate_end_to_end(ranked, run):
+    pd.DataFrame({"arch": ARCHS, "accuracy": range(15)}).to_csv("t.csv", index=False)
+    found = run("validate", "a.csv", "--truth", "t.csv", "--out", "report", "--resamples", "5")
+    assert (found.code, found.err) == (0, "")
+    for name in ("naswot", "params", "flops", "depth", "Kendall", "nDCG"):
+        assert name in found.out
+    assert "report in report/report.html" in found.out
+    assert Path("report/report.html").exists()
+
+
+def test_reasons_are_shown_as_they_are(run):
+    Path("mine_odd.py").write_text(
+        "import zeroshot\nfrom zeroshot.passes import Forward\n"
+        "def say(trace): raise zeroshot.Undefined('[/red] :smile: [64, 10]')\n"
+        "PROXY = zeroshot.Proxy('odd', (Forward(),), say, 'lower', 'here')\n"
+    )
+    flags = ("--sample", "3", "--proxies", "mine_odd:PROXY,params", "--by", "params")
+    found = run("rank", "nasbench201", *flags, *SMALL)
+    assert found.code == 0, found.err
+    assert "odd is not a number for 3 of 3 networks: [/red] :smile: [64, 10]" in found.out
+
+
+def test_all_of_a_space(run):
+    found = run(
+        "rank",
+        "torchvision",
+        "--all",
+        "--max-params",
+        "1.3e6",
+        "--proxies",
+        "params",
+        "--batch-size",
+        "2",
+    )
+    assert found.code == 0, found.err
+    assert "squeezenet1_1" in found.out
+    assert "Best 2 of 2 by params" in found.out
+
+
+def test_interruption_without_a_file(run, monkeypatch):
+    def interrupt(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(commands, "rank", interrupt)
+    found = run("rank", "nasbench201")
+    assert (found.code, found.out) == (130, "")
+    assert found.err == "interrupted: nothing is kept without --out\n"
+    monkeypatch.setattr(commands, "score", interrupt)
+    assert run("score", "nasbench201:3").code == 130
+
+
+# -- mistakes --------------------------------------------------------------------------------------
+
+RANK = (
+    "rank nasbench201 --channels 4 --cells 1 --batch-size 4 --workers 1 --sample 2 --proxies naswot"
+)
+MISTAKES = {
+    "proxy": ("score nasbench201:3 --proxies naswott", "did you mean naswot"),
+    "space": ("rank nasbench20", "did you mean nasbench201"),
+    "ensemble": (f"{RANK} --by vot", "cannot rank by 'vot'"),
+    "column": ("validate good.csv --truth truth.csv --column acc", "truth.csv has no column 'acc'"),
+    "columns": ("validate good.csv --truth two.csv", "two.csv has 2 columns of numbers"),
+    "benchmark": ("validate good.csv --truth nb2o1", "no benchmark and no file is called 'nb2o1'"),
+    "no scores": ("validate none.csv --truth truth.csv", "there is no file none.csv"),
+    "architecture": ("score nasbench201:|nor_conv_3x3~0|+|", "at character 19 expected one of"),
+    "architectures": (f"{RANK} --archs bad.txt", "bad.txt, line 2"),
+    "corrupt CSV": ("validate cut.csv --truth truth.csv", "cut.csv, line 3"),
+    "corrupt Parquet": ("validate bad.parquet --truth truth.csv", "no readable Parquet"),
+    "corrupt npz": (f"{RANK} --data npz:bad.npz", "npz:bad.npz cannot be read"),
+    "data": (f"{RANK} --data cifar", "unknown data 'cifar'"),
+    "folder": (f"{RANK} --out none/a.csv", "folder none does not exist"),
+    "name": (f"{RANK} --out a.txt", "ends in .csv or .parquet"),
+    "foreign table": (f"{RANK} --out good.csv", "does not tell of which run good.csv is"),
+    "unwritable": (f"{RANK} --out /proc/a.csv", "/proc/a.csv cannot be written"),
+    "factory": ("score broken_net:net", "broken_net:net raised ValueError: width -1"),
+    "NaN weights": ("score broken_net:nan", "holds NaN or infinite values"),
+    "batch of one": ("score nasbench201:3 --batch-size 1", "a batch of 1"),
+    "device": (f"{RANK} --device cuda:99", "device cuda:99 is not there"),
+    "two choices": ("rank nasbench201 --all --archs bad.txt", "--all and --archs bad.txt"),
+    "too many": ("rank nasbench201 --sample 99 --max-params 5", "0 architectures with at most 5"),
+    "memory": (
+        "score nasbench201:3 --batch-size 1000000000000",
+        "no memory for a batch of 1,000,000,000,000 images; lower the batch size",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", MISTAKES)
+def test_a_mistake_is_one_line_and_exit_code_2(run, case):
+    files = {
+        "good.csv": "arch,seed,x\n3,0,1\n4,0,2\n5,0,3\n",
+        "cut.csv": "arch,seed,x\n3,0,1\n4,0",
+        "truth.csv": "arch,accuracy\n3,1\n4,2\n5,3\n",
+        "two.csv": "arch,a,b\n3,1,1\n",
+        "bad.txt": "3\nx\n",
+        "bad.parquet": "PAR1",
+        "bad.npz": "PK",
+        "broken_net.py": "import torch\ndef net():\n    raise ValueError('width -1')\n"
+        "def nan():\n    model = torch.nn.Linear(2, 2)\n"
+        "    torch.nn.init.constant_(model.weight, float('nan'))\n    return model\n",
+    }
+    for name, content in files.items():
+        Path(name).write_text(content)
+    command, words = MISTAKES[case]
+    found = run(*command.split())
+    assert found.code == 2
+    assert found.out == ""
+    assert found.err.startswith("error: ")
+    assert found.err.count("\n") == 1
+    assert words in found.err
+    left = {path.name: path.read_text() for path in Path().iterdir() if path.is_file()}
+    assert left == files
+
+
+def test_another_run_leaves_the_files(ranked, run):
+    before = {path.name: path.read_bytes() for path in Path().iterdir()}
+    flags = "--archs archs.txt --proxies naswot --seed 1 --out a.csv".split()
+    found = run("rank", "nasbench201", *flags, *SMALL)
+    assert (found.code, found.out) == (2, "")
+    assert "a.csv belongs to another run: there, seeds is [0], now it is [1]; choose" in found.err
+    assert {path.name: path.read_bytes() for path in Path().iterdir()} == before
+
+
+def test_typer_names_wrong_flags(run):
+    for args in (("list", "nothing"), ("rank",), ("rank", "nasbench201", "--smaple", "3")):
+        found = run(*args)
+        assert found.code == 2
+        assert "Traceback" not in found.err
+    assert isinstance(cli.app, typer.Typer)
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (3.0, "3"),
+        (1234567.0, "1,234,567"),
+        (0.5, "0.5"),
+        (1.23456789e-7, "1.2346e-07"),
+        (float("nan"), "nan"),
+        (float("-inf"), "-inf"),
+        (1e20, "1e+20"),
+    ],
+)
+def test_numbers_are_readable(value, text):
+    assert cli._number(value) == text

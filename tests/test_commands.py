@@ -1,0 +1,299 @@
+"""score, rank and validate as library calls."""
+
+import importlib.util
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from torch import nn
+
+import zeroshot
+from zeroshot.commands import rank, score, validate
+from zeroshot.core import Proxy
+from zeroshot.errors import ZeroshotError
+from zeroshot.passes import Forward
+from zeroshot.ranking import Ensemble, rank_sum
+from zeroshot.spaces import NasBench201
+
+SPACE = NasBench201(channels=4, cells=1)
+ARCHS = [SPACE.spell(SPACE.at(index)) for index in range(0, 15_000, 600)]
+
+
+class Own(nn.Module):
+    """A network with everything that scoring might disturb."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv = nn.Conv2d(3, 4, 3)
+        self.norm = nn.BatchNorm2d(4)
+        self.head = nn.Linear(4, 10)
+        self.drop = nn.Dropout(0.5)
+
+    def forward(self, x):
+        x = torch.relu(self.norm(self.conv(x)))
+        return self.head(self.drop(x.mean((2, 3))))
+
+
+def fast(space=SPACE, **options):
+    given = {"archs": ARCHS[:5], "proxies": "naswot", "batch_size": 4, "workers": 1} | options
+    return rank(space, **given)
+
+
+# -- score -----------------------------------------------------------------------------------------
+
+
+def test_score_of_every_form():
+    text = ARCHS[3]
+    models = ["nasbench201:1800", f"nasbench201:{text}", "torchvision:squeezenet1_1", Own()]
+    found = score(models, proxies="naswot,params", batch_size=4, size=64)
+    assert list(found) == [*models[:3], "3: Own"]
+    assert found["nasbench201:1800"] == found[f"nasbench201:{text}"]
+    assert found["torchvision:squeezenet1_1"]["params"] == 1_235_496
+    for scores in found.values():
+        assert list(scores) == ["naswot", "params"]
+    (alone,) = score(models[0], proxies="naswot,params", batch_size=4, size=64).values()
+    assert alone == found[models[0]]
+
+
+def test_score_is_what_evaluate_and_rank_say():
+    net = SPACE.network(SPACE.parse(ARCHS[1]))
+    batch, _ = zeroshot.load_batch(size=4)
+    names = ("naswot", "synflow", "grad_norm")
+    (found,) = score(net, proxies=names, batch_size=4, device="cpu").values()
+    assert found == zeroshot.evaluate(net, batch, zeroshot.commands.find_proxies(names))
+    table = fast(proxies=names, device="cpu").scores
+    assert table.loc[1, list(names)].tolist() == list(found.values())
+
+
+def test_a_module_stays_as_it_is():
+    model = Own().eval()
+    model.conv.weight.grad = torch.ones_like(model.conv.weight)
+    before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    state = torch.get_rng_state()
+    (found,) = score(model, batch_size=4, init="gaussian").values()
+    assert len(found) == len(zeroshot.PROXIES)
+    assert all(torch.equal(tensor, before[name]) for name, tensor in model.state_dict().items())
+    assert (model.conv.weight.grad == 1).all()
+    assert not model.training
+    assert not model.conv._forward_hooks
+    assert torch.equal(torch.get_rng_state(), state)
+
+
+def test_score_has_a_seed():
+    models = "nasbench201:3"
+    one, again, other = (
+        score(models, proxies="naswot", batch_size=4, seed=seed)[models] for seed in (0, 0, 1)
+    )
+    assert one == again != other
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"size": 0}, "images of size 0"),
+        ({"size": -8}, "images of size -8"),
+        ({"seed": -1}, "seed -1"),
+        ({"batch_size": 1}, "a batch of 1"),
+        ({"data": "x"}, "unknown data 'x'"),
+        ({"proxies": "x"}, "unknown proxy 'x'"),
+        ({"device": "x"}, "unknown device 'x'"),
+        ({"init": "x"}, "unknown initialisation 'x'"),
+    ],
+)
+def test_score_refuses(options, words):
+    with pytest.raises(ZeroshotError, match=words):
+        score("nasbench201:3", **options)
+
+
+def test_weights_that_are_no_numbers():
+    model = Own()
+    with torch.no_grad():
+        model.head.weight[0, 0] = float("nan")
+    with pytest.raises(ZeroshotError, match=r"head\.weight holds NaN"):
+        score(model, batch_size=4)
+
+
+# -- rank ------------------------------------------------------------------------------------------
+
+
+def test_a_sample_of_the_named_space():
+    found = rank("nasbench201", sample=6, channels=4, cells=1, batch_size=4, workers=1)
+    assert len(found.scores) == 6
+    assert list(found.scores.columns[2:]) == list(found.members)
+    assert found.order.name == "log_rank"
+    assert found.record["run"]["space"] == repr(SPACE)
+    scored = zeroshot.ranking.rank(found.scores, "log_rank", found.record["run"]["better"])
+    assert found.order.equals(scored)
+
+
+def test_what_is_ranked_by():
+    assert fast().order.name == "naswot"  # the members of the default are not all there
+    by_size = fast(proxies="naswot,params", by="params").order
+    assert by_size.is_monotonic_decreasing
+    vote = fast(proxies=None, by="vote")
+    assert vote.members == ("synflow", "jacob_cov", "snip")
+    assert list(vote.scores.columns[2:]) == list(vote.members)
+    assert fast(proxies=None, by="depth").members == ("depth",)
+    own = Ensemble("own", ("params", "naswot"), rank_sum, "here")
+    assert fast(proxies=None, by=own).order.name == "own"
+    lower = fast(proxies="ntk_cond", archs=ARCHS[1:4]).order
+    assert lower.is_monotonic_increasing
+
+
+def test_repeats_are_seeds():
+    found = fast(repeats=3, seed=4)
+    assert found.scores["seed"].tolist() == [4, 5, 6] * 5
+    assert found.scores.groupby("arch")["naswot"].nunique().max() == 3
+    assert len(found.order) == 5
+
+
+def test_limits():
+    costs = [SPACE.cost(SPACE.parse(arch)) for arch in ARCHS]
+    limit = float(np.median([cost.params for cost in costs]))
+    found = fast(archs=ARCHS, proxies="params", max_params=limit)
+    assert found.scores["params"].tolist() == [c.params for c in costs if c.params <= limit]
+    sampled = fast(archs=None, sample=20, proxies="flops", max_flops=1e6).scores
+    assert len(sampled) == 20
+    assert sampled["flops"].max() <= 1e6
+    with pytest.raises(ZeroshotError, match=r"no architecture of .* has at most 5 parameters"):
+        fast(max_params=5.0)
+
+
+def test_architectures_from_a_table_of_scores(tmp_path):
+    first = fast(repeats=2, out=str(tmp_path / "a.csv"))
+    again = fast(archs=tmp_path / "a.csv", repeats=2)
+    assert again.scores.equals(first.scores)
+
+
+def test_a_small_space_is_taken_whole():
+    whole = rank(
+        "torchvision", sample=10_000, proxies="params", max_params=3e6, batch_size=2, data="noise"
+    )
+    assert 0 < len(whole.scores) < 12
+    assert "squeezenet1_1" in set(whole.scores["arch"])
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"repeats": 0}, "0 repeats; expected at least 1"),
+        ({"workers": 0}, "0 workers; expected at least 1"),
+        ({"seed": -1}, "seed -1; expected"),
+        ({"archs": []}, "list of architectures is empty"),
+        ({"archs": [3, 3]}, "entry 2 is the same architecture as entry 1"),
+        ({"archs": None, "sample": 0}, "a sample of 0"),
+        ({"archs": None, "sample": -2}, "a sample of -2"),
+        ({"by": "x"}, r"cannot rank by 'x': .*expected a column"),
+        ({"by": "vote"}, "the ensemble 'vote' needs synflow, jacob_cov, snip, which"),
+        ({"proxies": None, "by": "x"}, "unknown proxy 'x'"),
+        ({"init": "x"}, "unknown initialisation 'x'"),
+        ({"space": "x"}, "unknown space 'x'"),
+        ({"space": "torchvision", "archs": None, "channels": 3}, "no such setting"),
+        ({"batch_size": 1}, "a batch of 1"),
+        ({"device": "cuda:99"}, "device cuda:99 is not there"),
+    ],
+)
+def test_rank_refuses(options, words):
+    with pytest.raises(ZeroshotError, match=words):
+        fast(**options)
+
+
+# -- validate --------------------------------------------------------------------------------------
+
+LOGITS = Proxy("own", (Forward(),), lambda trace: -trace.logits.detach().std(), "lower", "here")
+
+
+@pytest.fixture(scope="module")
+def scored(tmp_path_factory):
+    """A ranking on disk, without the baselines in it."""
+    out = tmp_path_factory.mktemp("scores") / "scores.csv"
+    fast(archs=ARCHS, proxies=("naswot", LOGITS), out=out)
+    return out
+
+
+@pytest.fixture
+def truth(tmp_path):
+    rng = np.random.default_rng(0)
+    table = pd.DataFrame({"arch": ARCHS, "accuracy": 90 + rng.normal(size=len(ARCHS))})
+    table.to_csv(tmp_path / "truth.csv", index=False)
+    return tmp_path / "truth.csv"
+
+
+def test_validate_against_a_file(scored, truth, tmp_path):
+    found = validate(scored, truth, out=tmp_path / "report", resamples=20)
+    rows = found.table.set_index("name")
+    assert list(rows.index) == ["naswot", "own", "params", "flops", "depth"]
+    assert rows["kind"].tolist() == ["proxy"] * 2 + ["baseline"] * 3
+    assert (rows["n"].drop("naswot") == len(ARCHS)).all()
+    page = found.report.read_text()
+    assert found.report == tmp_path / "report" / "report.html"
+    assert "scores.csv" in page
+    assert json.loads(scored.with_name("scores.csv.json").read_text())["run"]["batch"] in page
+    assert (tmp_path / "report" / "validation.csv").exists()
+    assert (tmp_path / "report" / "plots" / "heat-map.png").exists()
+
+
+def test_validate_without_a_folder_writes_nothing(scored, truth):
+    before = sorted(scored.parent.iterdir())
+    assert validate(scored, truth, resamples=5).report is None
+    assert sorted(scored.parent.iterdir()) == before
+
+
+def test_the_direction_of_own_proxies_comes_from_the_record(scored, truth):
+    lower = validate(scored, truth, resamples=5).table.set_index("name").loc["own", "kendall"]
+    table = zeroshot.eval.tables.read_scores(scored)
+    series = pd.read_csv(truth).set_index("arch")["accuracy"]
+    higher = validate(table, series, resamples=5).table.set_index("name").loc["own", "kendall"]
+    assert higher == pytest.approx(-lower)
+    assert higher
+
+
+def test_baselines_are_those_of_the_space(scored, truth):
+    from zeroshot.commands import _with_baselines
+
+    table = _with_baselines(zeroshot.eval.tables.read_scores(scored))
+    full = NasBench201()
+    for row in table.to_dict("records"):
+        cost = full.cost(full.parse(row["arch"]))
+        assert (row["params"], row["flops"], row["depth"]) == cost
+    assert list(table.columns[:4]) == ["arch", "seed", "naswot", "own"]
+
+
+def test_architectures_of_no_space_have_no_baselines():
+    table = pd.DataFrame({"arch": list("abcd"), "seed": 0, "x": [1.0, 2.0, 3.0, 4.0]})
+    found = validate(table, table.set_index("arch")["x"], resamples=5).table
+    assert list(found["name"]) == ["x"]
+    assert found["kendall"][0] == 1
+
+
+@pytest.mark.skipif(
+    importlib.util.find_spec("analognasbench") is None, reason="the extra nb201 is not installed"
+)
+def test_validate_against_nb201(scored):
+    found = validate(scored, "nb201", resamples=5).table.set_index("name")
+    assert (found["n"].drop("naswot") == len(ARCHS)).all()
+    assert (found["unmatched"] == 0).all()
+    assert 10 <= found["best"].max() < 95
+    assert found.loc["params", "kendall"] > 0
+    assert validate(scored, "nb201/cifar10", resamples=5).table["best"][0] == found["best"].iloc[0]
+
+
+def test_validate_refuses(scored, truth, tmp_path):
+    with pytest.raises(ZeroshotError, match="no file"):
+        validate(tmp_path / "none.csv", truth)
+    with pytest.raises(ZeroshotError, match="no benchmark and no file is called 'nb20'"):
+        validate(scored, "nb20")
+    with pytest.raises(ZeroshotError, match="no column 'acc'"):
+        validate(scored, truth, column="acc")
+    with pytest.raises(ZeroshotError, match="no column 'arch'"):
+        validate(pd.DataFrame({"x": [1.0]}), truth)
+    other = tmp_path / "other.csv"
+    other.write_text("arch,seed,x\na,0,1\nb,0,2\nc,0,3\n")
+    with pytest.raises(ZeroshotError, match="0 of 3 scored architectures"):
+        validate(other, truth)
+    for damaged, words in (("{", "run record .* is damaged"), ('{"run": 3}', "0 of 3")):
+        (tmp_path / "other.csv.json").write_text(damaged)
+        with pytest.raises(ZeroshotError, match=words):
+            validate(other, truth)
