@@ -16,7 +16,18 @@ from zeroshot.spaces import NasBench201
 
 SPACE = NasBench201(channels=4, cells=1)
 ARCHS = [SPACE.spell(SPACE.at(index)) for index in range(0, 15_000, 1000)]
-SMALL = "--channels 4 --cells 1 --batch-size 4 --workers 1 --device cpu".split()
+SMALL = [
+    "--channels",
+    "4",
+    "--cells",
+    "1",
+    "--batch-size",
+    "4",
+    "--workers",
+    "1",
+    "--device",
+    "cpu",
+]
 
 
 @pytest.fixture
@@ -132,7 +143,7 @@ def test_rank_fits_80_columns(ranked, run, monkeypatch):
         return Console(width=80, markup=False, emoji=False, highlight=False)
 
     monkeypatch.setattr(cli, "_console", narrow)
-    flags = "--archs archs.txt --proxies naswot --out a.csv --top 3".split()
+    flags = ["--archs", "archs.txt", "--proxies", "naswot", "--out", "a.csv", "--top", "3"]
     found = run("rank", "nasbench201", *flags, *SMALL)
     best = pd.read_csv("a.csv").sort_values("naswot", ascending=False)["arch"].tolist()
     lines = found.out.splitlines()
@@ -168,21 +179,12 @@ def test_reasons_are_shown_as_they_are(run):
     assert "odd is not a number for 3 of 3 networks: [/red] :smile: [64, 10]" in found.out
 
 
-def test_all_of_a_space(run):
-    found = run(
-        "rank",
-        "torchvision",
-        "--all",
-        "--max-params",
-        "1.3e6",
-        "--proxies",
-        "params",
-        "--batch-size",
-        "2",
-    )
-    assert found.code == 0, found.err
-    assert "squeezenet1_1" in found.out
-    assert "Best 2 of 2 by params" in found.out
+def test_all_of_a_space(run, monkeypatch):
+    asked = {}
+    monkeypatch.setattr(commands, "rank", lambda space, **flags: asked.update(flags) or 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        run("rank", "torchvision", "--all", "--max-flops", "1e9")
+    assert (asked["sample"], asked["max_flops"]) == (None, 1e9)
 
 
 def test_interruption_without_a_file(run, monkeypatch):
@@ -199,9 +201,7 @@ def test_interruption_without_a_file(run, monkeypatch):
 
 # -- mistakes --------------------------------------------------------------------------------------
 
-RANK = (
-    "rank nasbench201 --channels 4 --cells 1 --batch-size 4 --workers 1 --sample 2 --proxies naswot"
-)
+RANK = "rank nasbench201 --archs two.txt --proxies naswot " + " ".join(SMALL)
 MISTAKES = {
     "proxy": ("score nasbench201:3 --proxies naswott", "did you mean naswot"),
     "space": ("rank nasbench20", "did you mean nasbench201"),
@@ -241,6 +241,7 @@ def test_a_mistake_is_one_line_and_exit_code_2(run, case):
         "truth.csv": "arch,accuracy\n3,1\n4,2\n5,3\n",
         "two.csv": "arch,a,b\n3,1,1\n",
         "bad.txt": "3\nx\n",
+        "two.txt": "3\n4\n",
         "bad.parquet": "PAR1",
         "bad.npz": "PK",
         "broken_net.py": "import torch\ndef net():\n    raise ValueError('width -1')\n"
@@ -262,7 +263,7 @@ def test_a_mistake_is_one_line_and_exit_code_2(run, case):
 
 def test_another_run_leaves_the_files(ranked, run):
     before = {path.name: path.read_bytes() for path in Path().iterdir()}
-    flags = "--archs archs.txt --proxies naswot --seed 1 --out a.csv".split()
+    flags = ["--archs", "archs.txt", "--proxies", "naswot", "--seed", "1", "--out", "a.csv"]
     found = run("rank", "nasbench201", *flags, *SMALL)
     assert (found.code, found.out) == (2, "")
     assert "a.csv belongs to another run: there, seeds is [0], now it is [1]; choose" in found.err

@@ -71,7 +71,7 @@ def list_(what: Annotated[What, typer.Argument(help="Which list.")]) -> None:
         table = _table("space", "architectures", "axes", "source")
         for space in SPACES:
             axes = " × ".join(str(len(axis.options)) for axis in space.axes)
-            table.add_row(space.name, f"{len(space):,}", axes, space.source)
+            table.add_row(space.name, f"{space.size:,}", axes, space.source)
     elif what is What.benchmarks:
         from zeroshot.eval.benchmarks import BENCHMARKS
 
@@ -225,7 +225,9 @@ def rank(
 @app.command()
 def validate(
     scores: Annotated[Path, typer.Argument(help="What `zeroshot rank` wrote.")],
-    truth: Annotated[str, typer.Option(help="BENCHMARK[/DATASET], or a table with a column arch.")],
+    truth: Annotated[
+        str, typer.Option(help="BENCHMARK, BENCHMARK/DATASET, or a table with a column arch.")
+    ],
     column: Annotated[str | None, typer.Option(help="Which column of the table.")] = None,
     benchmark_path: Annotated[
         Path | None, typer.Option(help="The benchmark's own files, where it needs them.")

@@ -180,7 +180,7 @@ def rank(
     batch, task = load_batch(data, size=batch_size, task=space.task, seed=seed)
     limits = Limits(max_params, max_flops)
     if archs is None:
-        if sample is not None and sample >= len(space):
+        if sample is not None and sample >= space.size:
             sample = None
         generator = np.random.default_rng(seed)
         chosen = choose(space, task, sample=sample, limits=limits, rng=generator)

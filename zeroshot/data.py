@@ -95,6 +95,102 @@ def load_batch(
     return Batch(inputs, labels), task._replace(classes=images.classes)
 
 
+@dataclass(frozen=True, eq=False)
+class Part:
+    """The training or the test images of a data set.
+
+    Attributes:
+        labels: (n,) class indices.
+        take: the images of some indices, of the task's shape and normalised.
+    """
+
+    labels: Tensor
+    take: Callable[[Sequence[int]], Tensor]
+
+
+def load_split(
+    data: str = "digits", *, task: Task | None = None, seed: int = 0
+) -> tuple[Part, Part, Task]:
+    """All images of a data set, to train on and to test on.
+
+    The test images are the data's own where it has some (CIFAR; x_test and y_test of an npz file),
+    or else a fifth of each class. Both are normalised by the mean of the training images.
+
+    Args:
+        data: as for `load_batch`, except 'noise', which has nothing to learn.
+        task: what the networks accept; images are resized to it. 32 × 32 RGB by default.
+        seed: of the choice of test images, where they are a fifth.
+
+    Returns:
+        Training images, test images, and the task with the data's number of classes.
+
+    Raises:
+        ZeroshotError: for unknown data, files that cannot be read, or no images to test on.
+    """
+    task = task or Task()
+    if task.size < 1:
+        raise ZeroshotError(f"images of size {task.size}; expected at least 1")
+    if not 0 <= seed < 2**63:
+        raise ZeroshotError(f"seed {seed}; expected a number from 0 to 2⁶³ − 1")
+    kind, _, path = data.partition(":")
+    if data == "noise":
+        raise ZeroshotError("noise has nothing to learn; use --data digits or another")
+    if data not in DATA and not (path and f"{kind}:PATH" in DATA):
+        raise ZeroshotError(f"unknown data {data!r}; expected one of {', '.join(DATA)}")
+    images = _OPEN[kind](path)
+    own = _OPEN_TEST[kind](path) if kind in _OPEN_TEST else None
+    task = task._replace(classes=images.classes)
+    if own is None:
+        chosen, held_out = _hold_out(images.labels, torch.Generator().manual_seed(seed))
+        parts = (images, chosen), (images, held_out)
+    else:
+        if own.classes > images.classes:
+            raise ZeroshotError(
+                f"{data} has {images.classes} classes to train on and {own.classes} to test on; "
+                "expected the same"
+            )
+        parts = (images, np.arange(len(images.labels))), (own, np.arange(len(own.labels)))
+    train, test = (_part(source, rows, task, data, images.normal) for source, rows in parts)
+    return train, test, task
+
+
+def _hold_out(labels: np.ndarray, generator: torch.Generator) -> tuple[np.ndarray, np.ndarray]:
+    """Indices to train on and to test on: of each class a fifth, at least one of several."""
+    order = torch.randperm(len(labels), generator=generator).numpy()
+    by_class = [order[labels[order] == label] for label in np.unique(labels)]
+    counts = [min(max(len(rows) // 5, 1), len(rows) - 1) for rows in by_class]
+    if not any(counts):
+        raise ZeroshotError(f"{len(labels)} images, one a class: none is left to test on; add some")
+    held_out = np.concatenate([rows[:n] for rows, n in zip(by_class, counts, strict=True)])
+    rest = np.concatenate([rows[n:] for rows, n in zip(by_class, counts, strict=True)])
+    return np.sort(rest), np.sort(held_out)
+
+
+def _part(
+    images: _Images,
+    rows: np.ndarray,
+    task: Task,
+    data: str,
+    normal: tuple[Sequence[float], Sequence[float]],
+) -> Part:
+    mean, deviation = (torch.tensor(list(part)).view(1, -1, 1, 1) for part in normal)
+
+    def take(chosen: Sequence[int]) -> Tensor:
+        pixels = images.take(rows[list(chosen)].tolist())
+        if pixels.shape[1] != task.channels:
+            if pixels.shape[1] != 1:
+                raise ZeroshotError(
+                    f"{data} has {pixels.shape[1]} channels, the networks expect {task.channels}"
+                )
+            pixels = pixels.expand(-1, task.channels, -1, -1)
+        if pixels.shape[-2:] != (task.size, task.size):
+            wanted = (task.size, task.size)
+            pixels = F.interpolate(pixels, wanted, mode="bilinear", antialias=True)
+        return ((pixels - mean) / deviation).contiguous()
+
+    return Part(torch.from_numpy(images.labels[rows].astype(np.int64)), take)
+
+
 def _balanced(labels: np.ndarray, size: int, generator: torch.Generator) -> list[int]:
     """Indices of `size` samples, taken from the classes in turn; order and choice are random."""
     if size > len(labels):
@@ -131,14 +227,14 @@ def _digits(_: str) -> _Images:
     return _in_memory((found.images / 16).astype(np.float32), found.target, 10)
 
 
-def _cifar(name: str) -> Callable[[str], _Images]:
+def _cifar(name: str, train: bool = True) -> Callable[[str], _Images]:
     def load(_: str) -> _Images:
         from torchvision import datasets
 
         kind = {"cifar10": datasets.CIFAR10, "cifar100": datasets.CIFAR100}[name]
         root = CACHE.expanduser()
         try:
-            found = kind(str(root), train=True, download=True)
+            found = kind(str(root), train=train, download=True)
         except (OSError, RuntimeError) as error:
             raise ZeroshotError(
                 f"{name} could not be downloaded to {root} ({_first_line(error)}); put the archive "
@@ -177,43 +273,49 @@ def _folder(path: str) -> _Images:
     return _Images(np.asarray(found.targets), len(found.classes), take, IMAGENET)
 
 
-def _npz(path: str) -> _Images:
+def _npz(path: str, part: str = "train") -> _Images:
+    x, y = f"x_{part}", f"y_{part}"
     try:
         with Path(path).expanduser().open("rb") as file:
             held = np.load(file, allow_pickle=False)
             if not isinstance(held, np.lib.npyio.NpzFile):
-                raise ZeroshotError(f"npz:{path} is a single array; expected x_train and y_train")
-            missing = [name for name in ("x_train", "y_train") if name not in held.files]
+                raise ZeroshotError(f"npz:{path} is a single array; expected {x} and {y}")
+            missing = [name for name in (x, y) if name not in held.files]
             if missing:
                 raise ZeroshotError(
                     f"npz:{path} has {', '.join(held.files) or 'nothing'}; "
                     f"expected also {' and '.join(missing)}"
                 )
-            pixels, labels = held["x_train"], held["y_train"]
+            pixels, labels = held[x], held[y]
     except ZeroshotError:
         raise
     except Exception as error:  # a damaged archive can fail in any way
         raise ZeroshotError(f"npz:{path} cannot be read ({_first_line(error)})") from error
     if pixels.ndim not in (3, 4) or labels.shape != (len(pixels),):
         raise ZeroshotError(
-            f"npz:{path} has x_train {pixels.shape} and y_train {labels.shape}; "
+            f"npz:{path} has {x} {pixels.shape} and {y} {labels.shape}; "
             "expected (n, h, w[, c]) images and (n,) labels"
         )
     if not pixels.size:
-        raise ZeroshotError(f"npz:{path} has x_train {pixels.shape}; expected at least one image")
+        raise ZeroshotError(f"npz:{path} has {x} {pixels.shape}; expected at least one image")
     if not np.issubdtype(labels.dtype, np.integer):
-        raise ZeroshotError(f"npz:{path}: y_train is {labels.dtype}; expected class indices from 0")
+        raise ZeroshotError(f"npz:{path}: {y} is {labels.dtype}; expected class indices from 0")
     if labels.min() < 0 or labels.max() >= CLASSES:
         raise ZeroshotError(
-            f"npz:{path}: y_train has {labels.min()} to {labels.max()}; expected class indices "
+            f"npz:{path}: {y} has {labels.min()} to {labels.max()}; expected class indices "
             "from 0, without gaps"
         )
     if pixels.dtype != np.uint8:
         if not np.issubdtype(pixels.dtype, np.floating):
-            raise ZeroshotError(f"npz:{path}: x_train is {pixels.dtype}; expected uint8 or 0 … 1")
+            raise ZeroshotError(f"npz:{path}: {x} is {pixels.dtype}; expected uint8 or 0 … 1")
         if not np.isfinite(pixels).all():
-            raise ZeroshotError(f"npz:{path}: x_train holds NaN or infinite values; remove them")
+            raise ZeroshotError(f"npz:{path}: {x} holds NaN or infinite values; remove them")
     return _in_memory(pixels, labels, int(labels.max()) + 1)
+
+
+def _npz_test(path: str) -> _Images | None:
+    with np.load(Path(path).expanduser(), allow_pickle=False) as held:  # `_npz` has read it before
+        return _npz(path, "test") if {"x_test", "y_test"} & set(held.files) else None
 
 
 def _first_line(error: Exception) -> str:
@@ -226,4 +328,11 @@ _OPEN: dict[str, Callable[[str], _Images]] = {
     "cifar100": _cifar("cifar100"),
     "folder": _folder,
     "npz": _npz,
+}
+
+# The test images of data that have their own; it is a fifth of the images for the others.
+_OPEN_TEST: dict[str, Callable[[str], _Images | None]] = {
+    "cifar10": _cifar("cifar10", train=False),
+    "cifar100": _cifar("cifar100", train=False),
+    "npz": _npz_test,
 }

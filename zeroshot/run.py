@@ -4,7 +4,9 @@ import json
 import math
 import platform
 import shlex
+import signal
 import sys
+import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
@@ -12,7 +14,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, Protocol, cast, runtime_checkable
 
 import numpy as np
 import pandas as pd
@@ -242,12 +244,27 @@ def _scored(
     parallel = Parallel(n_jobs=workers, return_as="generator_unordered", pre_dispatch="2*n_jobs")
     tasks = (delayed(_score_one)(light, arch, seed) for arch, seed in units)
     try:
-        yield from cast(Iterator[tuple[Arch, int, _Row]], parallel(tasks))
+        with _workers_deaf_to_ctrl_c():
+            found = cast(Iterator[tuple[Arch, int, _Row]], parallel(tasks))
+        yield from found
     except BrokenProcessPool as error:
         raise OutOfMemoryError(
             f"one of {workers} worker processes has died, most likely for lack of memory: "
             f"lower the workers or the batch size ({len(run.batch)})"
         ) from error
+
+
+@contextmanager
+def _workers_deaf_to_ctrl_c() -> Iterator[None]:
+    """Processes started here do not hear it: this one does, and ends them without their noise."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def _score_one(run: Run, arch: Arch, seed: int) -> tuple[Arch, int, _Row]:
@@ -403,7 +420,13 @@ class _Journal:
         _check_identity(identity, run, self.path)
 
 
-def _check_identity(found: Any, run: Run, path: Path) -> None:
+@runtime_checkable
+class _Identified(Protocol):
+    @property
+    def identity(self) -> dict[str, Any]: ...
+
+
+def _check_identity(found: Any, run: _Identified, path: Path) -> None:
     wanted = json.loads(json.dumps(run.identity))
     found = found if isinstance(found, dict) else {}
     for key, value in wanted.items():

@@ -66,7 +66,7 @@ def evaluate(net: Net | nn.Module, batch: Batch, proxies: Iterable[Proxy] = PROX
     with _as_usual(net.device):
         for proxy in proxies:
             try:
-                found[proxy.name] = float(proxy.formula(*map(run.result, proxy.needs)))
+                found[proxy.name] = run.score(proxy)
                 if math.isnan(found[proxy.name]):
                     reasons[proxy.name] = "the formula gives NaN"
             except Undefined as reason:
@@ -85,6 +85,17 @@ class _Run:
     seen: dict[Pass[Any], Any] = field(default_factory=dict)
     undefined: dict[Pass[Any], str] = field(default_factory=dict)
     seconds: dict[str, float] = field(default_factory=dict)
+
+    def score(self, proxy: Proxy) -> float:
+        """What the formula gives. Undefined if it, or a pass that it needs, is."""
+        needed = [self.result(need) for need in proxy.needs]
+        try:
+            value = proxy.formula(*needed)
+            return float(value.detach() if isinstance(value, torch.Tensor) else value)
+        except (Undefined, ZeroshotError):
+            raise
+        except Exception as error:  # a formula may be the caller's own
+            raise ZeroshotError(f"proxy {proxy.name} fails: {_words(error)}") from error
 
     def result(self, wanted: Pass[Any]) -> Any:
         """What a pass yields; it is run at the first call. Undefined if it or a need of it is."""

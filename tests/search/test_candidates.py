@@ -1,71 +1,89 @@
+from dataclasses import dataclass
+
 import numpy as np
 import pandas as pd
 import pytest
 
+from zeroshot.core import Cost
 from zeroshot.errors import ZeroshotError
 from zeroshot.search.candidates import Limits, choose, list_archs, read_archs
-from zeroshot.spaces import NASBENCH201, TORCHVISION, NasBench201, Task
+from zeroshot.spaces import NASBENCH201, TORCHVISION, Axis, NasBench201, Space, Task
 
 SPACE = NasBench201(channels=4, cells=1)
 TASK = Task()
 NO_LIMITS = Limits()
-EVERY = [SPACE.at(index) for index in range(0, len(SPACE), 50)]
 
 
 def rng(seed=0):
     return np.random.default_rng(seed)
 
 
+@dataclass(frozen=True)
+class Grid(Space):
+    """625 points, whose cost is told by their options."""
+
+    name = "grid"
+    axes = (Axis("width", tuple("12345")),) * 4
+    source = "here"
+
+    def build(self, arch, task):
+        raise AssertionError("choosing builds nothing")
+
+    def cost(self, arch, task=None):
+        params = sum(arch.genes)
+        return Cost(params, params * (task or self.task).size, 1)
+
+
+GRID = Grid()
+EVERY = list(GRID)
+
+
 def test_samples_are_different_seeded_and_random():
-    chosen = choose(SPACE, TASK, sample=50, limits=NO_LIMITS, rng=rng())
+    chosen = choose(GRID, TASK, sample=50, limits=NO_LIMITS, rng=rng())
     assert len(set(chosen)) == 50
-    assert chosen == choose(SPACE, TASK, sample=50, limits=NO_LIMITS, rng=rng())
-    assert chosen != choose(SPACE, TASK, sample=50, limits=NO_LIMITS, rng=rng(1))
-    assert chosen[:20] == choose(SPACE, TASK, sample=20, limits=NO_LIMITS, rng=rng())
+    assert chosen == choose(GRID, TASK, sample=50, limits=NO_LIMITS, rng=rng())
+    assert chosen != choose(GRID, TASK, sample=50, limits=NO_LIMITS, rng=rng(1))
+    assert chosen[:20] == choose(GRID, TASK, sample=20, limits=NO_LIMITS, rng=rng())
 
 
 def test_all_in_index_order():
-    chosen = choose(SPACE, TASK, sample=None, limits=NO_LIMITS, rng=rng())
-    assert chosen == list(SPACE)
+    assert choose(GRID, TASK, sample=None, limits=NO_LIMITS, rng=rng()) == EVERY
 
 
-def test_limits():
-    costs = [SPACE.cost(arch) for arch in EVERY]
-    params = float(np.median([cost.params for cost in costs]))
-    flops = float(np.median([cost.macs for cost in costs]))
-    for limits in (Limits(params), Limits(None, flops), Limits(params, flops)):
-        for arch, cost in zip(EVERY, costs, strict=True):
-            fits = cost.params <= (limits.params or cost.params)
-            assert (fits and cost.macs <= (limits.flops or cost.macs)) == limits.admit(
-                SPACE, arch, TASK
-            )
-        some = choose(SPACE, TASK, sample=30, limits=limits, rng=rng())
-        assert len(set(some)) == 30
-        assert all(limits.admit(SPACE, arch, TASK) for arch in some)
+@pytest.mark.parametrize("limits", [Limits(7.0), Limits(None, 250.0), Limits(9.0, 250.0)])
+def test_limits(limits):
+    def fits(arch):
+        cost = GRID.cost(arch)
+        return cost.params <= (limits.params or 99) and cost.macs <= (limits.flops or 999)
+
+    within = choose(GRID, TASK, sample=None, limits=limits, rng=rng())
+    assert within == [arch for arch in EVERY if fits(arch)]
+    assert 0 < len(within) < len(EVERY)
+    some = choose(GRID, TASK, sample=30, limits=limits, rng=rng())
+    assert len(set(some)) == 30
+    assert set(some) <= set(within)
 
 
 def test_limits_count_for_the_task():
-    arch = SPACE.at(0)
-    limits = Limits(flops=float(SPACE.cost(arch).macs))
-    assert limits.admit(SPACE, arch, TASK)
-    assert not limits.admit(SPACE, arch, Task(size=64))
+    arch = GRID.at(77)
+    limits = Limits(flops=float(GRID.cost(arch).macs))
+    assert limits.admit(GRID, arch, TASK)
+    assert not limits.admit(GRID, arch, Task(size=64))
 
 
 def test_too_few():
-    with pytest.raises(ZeroshotError, match=r"sample of 20,000: .* has 15,625 architectures; ask"):
-        choose(SPACE, TASK, sample=20_000, limits=NO_LIMITS, rng=rng())
-    with pytest.raises(
-        ZeroshotError, match="has 0 architectures with at most 3 parameters and 5 m"
-    ):
-        choose(SPACE, TASK, sample=1, limits=Limits(3.0, 5.0), rng=rng())
-    with pytest.raises(ZeroshotError, match=r"any: .* has 0 architectures with at most 5 multiply"):
-        choose(SPACE, TASK, sample=None, limits=Limits(flops=5.0), rng=rng())
+    with pytest.raises(ZeroshotError, match="sample of 2,000: grid has 625 architectures; ask"):
+        choose(GRID, TASK, sample=2_000, limits=NO_LIMITS, rng=rng())
+    with pytest.raises(ZeroshotError, match="has 5 architectures with at most 1 parameters and 99"):
+        choose(GRID, TASK, sample=6, limits=Limits(1.0, 99.0), rng=rng())
+    with pytest.raises(ZeroshotError, match=r"any: grid has 0 architectures with at most -1 mu"):
+        choose(GRID, TASK, sample=None, limits=Limits(flops=-1.0), rng=rng())
 
 
 @pytest.mark.parametrize("sample", [0, -3])
 def test_a_sample_of_none(sample):
     with pytest.raises(ZeroshotError, match=f"a sample of {sample}; expected at least 1"):
-        choose(SPACE, TASK, sample=sample, limits=NO_LIMITS, rng=rng())
+        choose(GRID, TASK, sample=sample, limits=NO_LIMITS, rng=rng())
 
 
 ARCHS = [SPACE.at(5), SPACE.at(77), SPACE.at(13714)]

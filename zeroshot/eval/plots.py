@@ -3,6 +3,8 @@
 Figures are built without pyplot, so that no window opens and no global state is touched.
 """
 
+import re
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -133,6 +135,102 @@ def heat_map(correlations: pd.DataFrame) -> "Figure":
         bar.ax.tick_params(length=0)
         bar.set_label("Spearman's ρ", color=QUIET)
     return figure
+
+
+def pruning(history: pd.DataFrame, axes: Sequence[tuple[str, Sequence[str]]]) -> "Figure":
+    """Which option went when, axis by axis, and beside it the cell that is left.
+
+    Args:
+        history: columns round, axis, option and dropped, as `Pruned.history` has them.
+        axes: name and options of each. Names such as '0->2' or 'normal 0->2' are edges of a cell
+            and drawn; others are in the grid alone.
+    """
+    from matplotlib import rc_context
+    from matplotlib.colors import LinearSegmentedColormap
+    from matplotlib.figure import Figure
+
+    gone = history[history["dropped"]].set_index(["axis", "option"])["round"]
+    shown = {name: [o for o in options if _was_open(history, name, o)] for name, options in axes}
+    columns = list(dict.fromkeys(option for options in shown.values() for option in options))
+    rounds = int(history["round"].max())
+    grid = np.full((len(axes), len(columns)), np.nan)
+    left: dict[str, str] = {}
+    for row, (name, options) in enumerate(shown.items()):
+        for option in options:
+            fate = gone.get((name, option))
+            grid[row, columns.index(option)] = rounds + 1 if fate is None else fate
+            if fate is None:
+                left[name] = option
+    cells: dict[str, list[tuple[int, int, str]]] = {}
+    for name, option in left.items():
+        edge = re.fullmatch(r"(.*?) ?(\d+)->(\d+)", name)
+        if edge:
+            cells.setdefault(edge[1], []).append((int(edge[2]), int(edge[3]), option))
+    with rc_context(STYLE):
+        height = max(2.6 + 0.34 * len(axes), 3.4 * max(1, len(cells)))
+        figure = Figure(figsize=(5.4 + 5.2 * bool(cells), height), dpi=150, layout="constrained")
+        parts = figure.add_gridspec(max(1, len(cells)), 1 + bool(cells))
+        table = figure.add_subplot(parts[:, 0])
+        shades = LinearSegmentedColormap.from_list("rounds", ["#f3f5f7", "#a9c6da"])
+        table.imshow(
+            np.where(grid > rounds, np.nan, grid),
+            cmap=shades.with_extremes(bad="white"),
+            aspect="auto",
+            vmin=0,
+            vmax=rounds,
+        )
+        for (row, column), value in np.ndenumerate(grid):
+            kept = value > rounds
+            if not np.isnan(value):
+                table.text(
+                    column, row, "kept" if kept else f"{value:.0f}", ha="center", va="center",
+                    fontsize=9, color="white" if kept else INK,
+                    bbox={"boxstyle": "round,pad=.35", "fc": ACCENT, "ec": "none"} if kept else None,
+                )  # fmt: skip
+        table.set_xticks(range(len(columns)), columns, rotation=30, ha="right", color=INK)
+        table.set_yticks(range(len(axes)), [name.replace("->", " → ") for name, _ in axes])
+        table.tick_params(length=0)
+        table.spines[:].set_visible(False)
+        table.set_title("Round in which each option went", loc="left", fontsize=11, weight="bold")
+        for place, (cell, edges) in enumerate(cells.items()):
+            _draw_cell(figure.add_subplot(parts[place, 1]), edges, cell or "the cell that is left")
+    return figure
+
+
+def _was_open(history: pd.DataFrame, axis: str, option: str) -> bool:
+    return bool(((history["axis"] == axis) & (history["option"] == option)).any())
+
+
+def _draw_cell(axes: Any, edges: list[tuple[int, int, str]], title: str) -> None:
+    """Nodes on a line, edges as arcs, the operation at the top of each."""
+    from matplotlib.patches import FancyArrowPatch
+
+    nodes = sorted({node for edge in edges for node in edge[:2]})
+    for number, (source, target, option) in enumerate(sorted(edges)):
+        side = 1 if (number % 2 == 0 or target - source == 1) else -1
+        bend = 0.0 if target - source == 1 else side * (0.2 + 0.1 * (target - source))
+        quiet = option in ("none", "skip_connect")
+        axes.add_patch(
+            FancyArrowPatch(
+                (source, 0), (target, 0), connectionstyle=f"arc3,rad={-bend}", arrowstyle="-|>",
+                mutation_scale=11, shrinkA=13, shrinkB=13, linewidth=1.3,
+                color=QUIET if quiet else ACCENT,
+            )
+        )  # fmt: skip
+        # arc3 is a quadratic curve: its top lies half as far off as its control point
+        top = bend * (target - source) / 2
+        axes.text(
+            (source + target) / 2, top + (0.07 if bend >= 0 else -0.07), option, ha="center",
+            va="bottom" if bend >= 0 else "top", fontsize=8,
+        )  # fmt: skip
+    axes.scatter(nodes, [0] * len(nodes), s=420, color="white", edgecolor=INK, zorder=3)
+    for node in nodes:
+        axes.text(node, 0, str(node), ha="center", va="center", zorder=4)
+    axes.set_xlim(nodes[0] - 0.5, nodes[-1] + 0.5)
+    axes.set_ylim(-1.3, 1.3)
+    axes.set_aspect("equal")  # the height of an arc is relative to its length
+    axes.set_axis_off()
+    axes.set_title(title, loc="left", fontsize=11, weight="bold")
 
 
 def _axis(

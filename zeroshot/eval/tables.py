@@ -6,6 +6,7 @@ import io
 import zlib
 from difflib import get_close_matches
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -14,6 +15,9 @@ from zeroshot.errors import ZeroshotError
 from zeroshot.ranking import KEYS, proxies_of
 
 SUFFIXES = (".csv", ".csv.gz", ".parquet")
+# Numbers come back as they were written: by default from pandas 3.1 on, which deprecates to ask.
+_RECENT = tuple(map(int, pd.__version__.split(".")[:2])) >= (3, 1)
+EXACT: dict[str, Any] = {} if _RECENT else {"float_precision": "round_trip"}
 
 
 def read_table(path: Path) -> pd.DataFrame:
@@ -40,7 +44,7 @@ def read_table(path: Path) -> pd.DataFrame:
     text = read_text(path)
     archs = _check(text, path)
     try:
-        table = pd.read_csv(io.StringIO(text), low_memory=False, float_precision="round_trip")
+        table = pd.read_csv(io.StringIO(text), low_memory=False, **EXACT)
         if archs:  # one may be called NA or 007: it stays what it is
             table["arch"] = archs
     except ValueError as error:

@@ -116,4 +116,4 @@ def _parsed(
 
 def _shuffled(space: Space, sample: int, rng: np.random.Generator) -> list[Arch]:
     """Different architectures in random order: all, or of a huge space many more than needed."""
-    return space.sample(len(space) if len(space) <= 1_000_000 else 100 * sample, rng)
+    return space.sample(space.size if space.size <= 1_000_000 else 100 * sample, rng)

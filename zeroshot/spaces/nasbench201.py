@@ -3,7 +3,7 @@
 import random
 import re
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from itertools import product
 from typing import NoReturn
@@ -39,6 +39,7 @@ class NasBench201(Space):
     name = "nasbench201"
     axes = tuple(Axis(f"{i}->{j}", OPS) for i, j in EDGES)
     source = "arXiv:2001.00326"
+    mixable = True
 
     # -- notation ------------------------------------------------------------------------------
 
@@ -134,6 +135,16 @@ class NasBench201(Space):
         macs += widths[-1] * task.classes
         tensors = 1 + 3 * self.cells * (ops[CONV3] + ops[CONV1]) + 2 * 3 + 1
         return Cost(parameters, macs, tensors)
+
+    @property
+    def prunable(self) -> Arch:
+        """All options but 'none', as in TE-NAS: 4,096 networks."""
+        return Arch(self.name, tuple(tuple(range(1, len(OPS))) for _ in EDGES))
+
+    @property
+    def searched(self) -> "NasBench201":
+        """TE-NAS' supernet: 3 channels, one cell per stage."""
+        return replace(self, channels=3, cells=1)
 
     # -- networks ------------------------------------------------------------------------------
 

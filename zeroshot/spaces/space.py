@@ -83,6 +83,7 @@ class Space(ABC):
     axes: ClassVar[tuple[Axis, ...]]
     source: ClassVar[str]
     task: ClassVar[Task] = Task()  # what its networks are made for, unless told otherwise
+    mixable: ClassVar[bool] = False  # whether `build` makes supernets too
 
     # -- what a space must or may say of itself ------------------------------------------------
 
@@ -124,6 +125,16 @@ class Space(ABC):
         inputs = torch.empty(1, task.channels, task.size, task.size, device="meta")
         return census(Net(module), inputs)
 
+    @property
+    def prunable(self) -> Arch:
+        """The supernet that pruning starts from."""
+        return self.whole
+
+    @property
+    def searched(self) -> "Space":
+        """The network shape in which supernets are measured."""
+        return self
+
     # -- what every space has ---------------------------------------------------------------------
 
     @property
@@ -131,12 +142,17 @@ class Space(ABC):
         """The supernet with everything open."""
         return Arch(self.name, tuple(tuple(range(len(axis.options))) for axis in self.axes))
 
+    @property
+    def size(self) -> int:
+        """How many architectures there are; `len` can say it only up to `sys.maxsize`."""
+        return self.count(self.whole)
+
     def __len__(self) -> int:
-        return math.prod(len(axis.options) for axis in self.axes)
+        return self.size
 
     def __iter__(self) -> Iterator[Arch]:
         """All architectures, in index order."""
-        return (self.at(index) for index in range(len(self)))
+        return (self.at(index) for index in range(self.size))
 
     def arch(self, *genes: int) -> Arch:
         """The architecture with these options; ZeroshotError where the space has no such point."""
@@ -153,14 +169,20 @@ class Space(ABC):
         return Arch(self.name, tuple((gene,) for gene in genes))
 
     def at(self, index: int) -> Arch:
-        """The architecture of an index; ZeroshotError outside 0 … len - 1."""
+        """The architecture of an index; ZeroshotError outside 0 … size - 1."""
         self._check_index(index)
-        genes = np.unravel_index(index, [len(axis.options) for axis in self.axes])
-        return self.arch(*map(int, genes))
+        genes: list[int] = []
+        for axis in reversed(self.axes):
+            index, gene = divmod(index, len(axis.options))
+            genes.append(gene)
+        return self.arch(*reversed(genes))
 
     def index(self, arch: Arch) -> int:
         """The index of an architecture: the inverse of `at`."""
-        return int(np.ravel_multi_index(arch.genes, [len(axis.options) for axis in self.axes]))
+        index = 0
+        for gene, axis in zip(arch.genes, self.axes, strict=True):
+            index = index * len(axis.options) + gene
+        return index
 
     def parse(self, text: str) -> Arch:
         """Read an index, genes ('3.1.0') or the space's own notation; ZeroshotError otherwise."""
@@ -175,20 +197,22 @@ class Space(ABC):
     def parse_native(self, text: str) -> Arch:
         """Read the space's own notation; overridden where `spell` is."""
         raise ZeroshotError(
-            f"{text!r} is no architecture of {self.name}: expected an index below {len(self):,} "
+            f"{text!r} is no architecture of {self.name}: expected an index below {self.size:,} "
             f"or {len(self.axes)} options such as '{'.'.join('0' for _ in self.axes)}'"
         )
 
     def sample(self, count: int, rng: np.random.Generator) -> list[Arch]:
         """`count` different architectures, uniformly; ZeroshotError if there are not that many."""
-        if not 0 < count <= len(self):
-            raise ZeroshotError(f"a sample of {count}: {self.name} has {len(self):,} architectures")
-        if len(self) <= 1_000_000:
-            return [self.at(int(index)) for index in rng.permutation(len(self))[:count]]
-        chosen: dict[Arch, None] = {}  # far too many to shuffle, so far too many to collide often
+        size = self.size
+        if not 0 < count <= size:
+            raise ZeroshotError(f"a sample of {count}: {self.name} has {size:,} architectures")
+        if size <= 1_000_000:
+            return [self.at(int(index)) for index in rng.permutation(size)[:count]]
+        chosen: dict[int, None] = {}  # far too many to shuffle, so far too many to collide often
+        width = size.bit_length() // 8 + 8  # so many bytes that the remainder is as good as uniform
         while len(chosen) < count:
-            chosen[self.arch(*(int(rng.integers(len(axis.options))) for axis in self.axes))] = None
-        return list(chosen)
+            chosen[int.from_bytes(rng.bytes(width), "little") % size] = None
+        return [self.at(index) for index in chosen]
 
     def neighbours(self, arch: Arch) -> list[Arch]:
         """All architectures that differ on exactly one axis."""
@@ -213,6 +237,10 @@ class Space(ABC):
         """A child that takes each axis from either parent."""
         pairs = zip(one.genes, other.genes, strict=True)
         return self.arch(*(pair[int(rng.integers(2))] for pair in pairs))
+
+    def count(self, arch: Arch) -> int:
+        """How many networks a supernet still holds."""
+        return math.prod(len(options) for options in arch.open)
 
     def subspace(self, arch: Arch) -> Iterator[Arch]:
         """The networks that a supernet still holds."""
@@ -277,9 +305,9 @@ class Space(ABC):
         )
 
     def _check_index(self, index: int) -> None:
-        if not 0 <= index < len(self):
+        if not 0 <= index < self.size:
             raise ZeroshotError(
-                f"{self.name} has no architecture {index}: expected 0 to {len(self) - 1:,}"
+                f"{self.name} has no architecture {index}: expected 0 to {self.size - 1:,}"
             )
 
 

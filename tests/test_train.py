@@ -1,0 +1,411 @@
+"""Fine-tuning: it learns, a killed run resumes to the same numbers, and what it refuses."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+import types
+
+import numpy as np
+import pandas as pd
+import pytest
+import safetensors.torch
+import torch
+from sklearn.datasets import load_digits
+from torch import nn
+from torchvision import datasets
+
+from zeroshot.data import load_split
+from zeroshot.errors import OutOfMemoryError, ZeroshotError
+from zeroshot.spaces import NasBench201, Task
+from zeroshot.train import Recipe, Trained, _augment, finetune, load_trained
+
+ARCH = "nasbench201:13714"
+QUICK = Recipe(epochs=3, batch_size=32)
+SMALL = {"channels": 4, "cells": 1, "size": 8, "device": "cpu"}
+
+
+def tune(out, model=ARCH, **options) -> Trained:
+    return finetune(model, out=out, **{"recipe": QUICK, **SMALL, **options})
+
+
+def numbers(found):
+    """What may not depend on the machine's speed."""
+    return found.history.drop(columns="seconds").to_dict("list")
+
+
+def weights(folder, name="last"):
+    return (folder / f"{name}.safetensors").read_bytes()
+
+
+def stopping_at(batches):
+    def progress(done, total, words):
+        if done >= batches:
+            raise KeyboardInterrupt
+
+    return progress
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    return tune(tmp_path_factory.mktemp("whole") / "out")
+
+
+# -- what it does ----------------------------------------------------------------------------------
+
+
+def test_it_learns_and_writes_what_it_says(whole):
+    assert whole.accuracy > 50  # chance is 10
+    assert whole.interval[0] < whole.accuracy < whole.interval[1]
+    assert list(whole.history["epoch"]) == [1, 2, 3]
+    assert whole.history["train_loss"].is_monotonic_decreasing
+    assert whole.history["learning_rate"].iloc[-1] < 1e-3
+    assert whole.accuracy == whole.history["test_accuracy"].iloc[-1]
+    assert {path.name for path in whole.folder.iterdir()} >= {
+        "last.safetensors", "best.safetensors", "history.csv", "curve.png", "state.pt", "run.json",
+    }  # fmt: skip
+    assert not list(whole.folder.parent.glob("*.lock")) + list(whole.folder.glob("*.tmp"))
+    record = json.loads((whole.folder / "run.json").read_text())
+    assert record == whole.record
+    assert record["run"]["recipe"]["flip"] is False  # digits are not mirrored
+    assert record["run"]["images"].startswith("1441 + 356 ")
+    state = torch.load(whole.folder / "state.pt", weights_only=True)
+    assert set(state) == {"run", "history", "model", "optimizer", "schedule"}
+    assert (whole.folder / "curve.png").read_bytes()[:4] == b"\x89PNG"
+
+
+def test_the_weights_are_those_that_were_tested(whole):
+    _, test, task = load_split("digits", task=Task(size=8))
+    assert task.classes == 10
+    for name, accuracy in (
+        ("last", whole.accuracy),
+        ("best", whole.record["best test accuracy"]),
+    ):
+        net = load_trained(whole.folder, weights=name).net
+        with torch.no_grad():
+            found = net.module(test.take(range(len(test.labels)))).argmax(1)
+        assert 100 * float((found == test.labels).double().mean()) == pytest.approx(accuracy)
+    held = safetensors.torch.load_file(whole.folder / "last.safetensors")
+    fresh = NasBench201(channels=4, cells=1).build(NasBench201().at(13714), Task())
+    assert set(held) <= set(fresh.state_dict())
+
+
+def test_a_seed_is_a_result_and_leaves_the_global_random_state(whole, tmp_path):
+    before = torch.get_rng_state(), torch.backends.cudnn.deterministic
+    again = tune(tmp_path / "out")
+    assert torch.equal(torch.get_rng_state(), before[0])
+    assert torch.backends.cudnn.deterministic == before[1]
+    assert numbers(again) == numbers(whole)
+    assert weights(again.folder) == weights(whole.folder)
+    assert weights(again.folder, "best") == weights(whole.folder, "best")
+    one = Recipe(epochs=1, batch_size=32)
+    first, other = (tune(tmp_path / f"{seed}", seed=seed, recipe=one) for seed in (0, 1))
+    assert numbers(first) != numbers(other)
+
+
+def test_progress_counts_batches(tmp_path):
+    seen = []
+    tune(tmp_path / "out", progress=lambda *told: seen.append(told))
+    assert [done for done, _, _ in seen] == sorted({done for done, _, _ in seen})
+    assert seen[-1][:2] == (135, 135)
+    assert seen[-1][2].startswith("epoch 3, loss ")
+
+
+def test_every_option_changes_the_result(tmp_path):
+    base = {"epochs": 1, "batch_size": 128, "crop": 1, "flip": False}
+    changes = (
+        {}, {"schedule": "cosine"}, {"learning_rate": 0.01}, {"momentum": 0.0}, {"clip": 0.1},
+        {"weight_decay": 0.1}, {"label_smoothing": 0.1}, {"crop": 0}, {"flip": True}, {"cutout": 4},
+    )  # fmt: skip
+    losses = {
+        str(change): tune(tmp_path / str(i), recipe=Recipe(**base | change)).history["train_loss"][
+            0
+        ]
+        for i, change in enumerate(changes)
+    }
+    assert len(set(losses.values())) == len(changes), losses
+
+
+def test_augmentation():
+    images = torch.arange(1.0, 65).reshape(1, 1, 8, 8).expand(200, 3, 8, 8)
+    generator = torch.Generator().manual_seed(0)
+    assert torch.equal(_augment(images, Recipe(crop=0, flip=False), generator), images)
+    flipped = _augment(images, Recipe(crop=0, flip=True), generator)
+    mirrored = [torch.equal(image, images[0].flip(-1)) for image in flipped]
+    assert 60 < sum(mirrored) < 140
+    assert all(torch.equal(f, images[0]) for f, m in zip(flipped, mirrored, strict=True) if not m)
+    moved = _augment(images, Recipe(crop=2, flip=False), generator)
+    assert len({float(image[0, 4, 4]) for image in moved}) == 25
+    cut = _augment(images, Recipe(crop=0, flip=False, cutout=4), generator)
+    holes = (cut == 0).sum((2, 3))
+    assert torch.equal(holes[:, 0], holes[:, 2])
+    assert (int(holes.min()), int(holes.max())) == (4, 16)  # at a corner, inside
+
+
+def test_a_folder_of_an_architecture_and_a_module(tmp_path, monkeypatch):
+    text = NasBench201().spell(NasBench201().at(13714))
+    held = {"space": "nasbench201", "arch": text, "scores": {}}
+    (tmp_path / "architecture.json").write_text(json.dumps(held))
+    one = Recipe(epochs=1, batch_size=128)
+    found = tune(None, tmp_path, recipe=one)
+    assert found.folder == tmp_path / "finetune"
+    assert numbers(found) == numbers(tune(tmp_path / "other", recipe=one))
+    own = nn.Sequential(nn.Flatten(), nn.Dropout(0.2), nn.Linear(192, 10))
+    before = own[2].weight.clone()
+    module = types.ModuleType("mine")
+    module.own = own  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "mine", module)
+    given = {"model": "mine:own", "recipe": one, "size": 8, "device": "cpu"}
+    found = [finetune(out=tmp_path / name, **given) for name in ("a", "b")]
+    assert torch.equal(own[2].weight, before)
+    assert numbers(found[0]) == numbers(found[1])
+    assert found[0].accuracy > 40
+
+
+def test_tensorboard_if_installed(tmp_path, monkeypatch):
+    told = []
+
+    class Writer:
+        def __init__(self, folder, purge_step):
+            told.append((folder, purge_step))
+
+        def add_scalar(self, *what):
+            told.append(what)
+
+        def close(self):
+            told.append("closed")
+
+    module = types.ModuleType("torch.utils.tensorboard")
+    module.SummaryWriter = Writer  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", module)
+    found = tune(tmp_path / "out", recipe=Recipe(epochs=1, batch_size=128))
+    assert told[0] == (str(tmp_path / "out" / "tensorboard"), 1)
+    assert ("test_accuracy", found.accuracy, 1) in told
+    assert told[-1] == "closed"
+
+
+# -- interruption ----------------------------------------------------------------------------------
+
+KILLED = """
+import sys, time, torch
+torch.set_num_threads(1)
+from pathlib import Path
+from zeroshot.train import Recipe, finetune
+
+def progress(done, total, words):
+    if done > 60:  # in the middle of the second epoch
+        print("here", flush=True)
+        time.sleep(60)
+
+finetune("nasbench201:13714", out=Path(sys.argv[1]), recipe=Recipe(epochs=3, batch_size=32),
+         channels=4, cells=1, size=8, device="cpu", progress=progress)
+"""
+
+
+def test_killed_and_resumed(whole, tmp_path):
+    out = tmp_path / "out"
+    command = [sys.executable, "-c", KILLED, str(out)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"here\n"
+        with pytest.raises(ZeroshotError, match="another process is writing"):
+            tune(out)
+        os.kill(process.pid, signal.SIGKILL)
+    assert len(pd.read_csv(out / "history.csv")) == 1
+    with pytest.raises(ZeroshotError, match="holds an unfinished run of this training; add"):
+        tune(out)
+    found = tune(out, resume=True)
+    assert numbers(found) == numbers(whole)
+    for name in ("last", "best"):
+        assert weights(out, name) == weights(whole.folder, name)
+    assert not list(tmp_path.glob("*.lock"))
+
+
+@pytest.mark.parametrize("schedule", ["one-cycle", "cosine"])
+def test_interrupted_several_times(tmp_path, schedule):
+    recipe = Recipe(epochs=3, batch_size=128, schedule=schedule)
+    for batches in (3, 14, 25):
+        with pytest.raises(KeyboardInterrupt):
+            tune(tmp_path / "a", recipe=recipe, resume=batches > 3, progress=stopping_at(batches))
+    resumed = tune(tmp_path / "a", recipe=recipe, resume=True)
+    assert numbers(resumed) == numbers(tune(tmp_path / "b", recipe=recipe))
+    assert weights(tmp_path / "a") == weights(tmp_path / "b")
+
+
+def test_what_a_kill_before_the_first_checkpoint_leaves(tmp_path):
+    (tmp_path / "state.pt.tmp").write_bytes(b"half")
+    assert len(tune(tmp_path, resume=True, recipe=Recipe(epochs=1, batch_size=128)).history) == 1
+
+
+def test_a_finished_run_is_read(whole):
+    start = time.perf_counter()
+    for resume in (False, True):
+        found = tune(whole.folder, resume=resume, progress=stopping_at(0))
+        assert found.history.equals(whole.history)
+    assert time.perf_counter() - start < 5
+
+
+# -- what it refuses -------------------------------------------------------------------------------
+
+
+def refused(words, *args, error=ZeroshotError, **options):
+    with pytest.raises(error, match=words) as found:
+        tune(*args, **options)
+    assert "\n" not in str(found.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "words"),
+    [
+        ("epochs", 0, "--epochs 0: expected 1 to 100,000"),
+        ("batch_size", 1, "--batch-size 1: expected 2 to"),
+        ("learning_rate", 0.0, "--learning-rate 0.0: expected 1e-09 to 1,000"),
+        ("learning_rate", float("nan"), "--learning-rate nan"),
+        ("momentum", 1.0, "--momentum 1.0: expected 0 to 0.9999"),
+        ("weight_decay", -0.1, "--weight-decay -0.1"),
+        ("label_smoothing", 1.5, "--label-smoothing 1.5"),
+        ("crop", -1, "--crop -1"),
+        ("cutout", -1, "--cutout -1"),
+        ("clip", -1.0, "--clip -1.0"),
+        ("schedule", "step", "unknown schedule 'step'; there are one-cycle, cosine"),
+    ],
+)
+def test_recipes(name, value, words):
+    with pytest.raises(ZeroshotError, match=words):
+        Recipe(**{name: value})
+
+
+def test_models_and_folders(tmp_path):
+    out = tmp_path / "out"
+    refused("no folder to write for nasbench201:13714; name one with --out", None)
+    refused("the folder .*nowhere does not exist", tmp_path / "nowhere" / "out")
+    refused("has no architecture.json with a space and an arch", None, tmp_path)
+    (tmp_path / "architecture.json").write_text('{"space": "nasbench201"}')
+    refused("has no architecture.json with a space and an arch", None, tmp_path)
+    refused("names no model", out, "nothing")
+    refused("nasbench201 has no architecture 99999", out, "nasbench201:99999")
+    refused("there is no module 'nowhere'", out, "nowhere:own")
+    refused("--amp on cpu: expected a CUDA device", out, recipe=Recipe(amp=True))
+    refused("--batch-size 2000 of 1441 training images", out, recipe=Recipe(batch_size=2000))
+    refused("noise has nothing to learn", out, data="noise")
+    refused("unknown initialisation 'x'", out, init="x")
+    refused("--resume: there is no run in .*out; leave it out to start one", out, resume=True)
+    refused("architecture.json but no training; choose another --out", tmp_path, resume=True)
+    (tmp_path / "file").touch()
+    refused("file is a file; expected a folder", tmp_path / "file")
+    assert not out.exists()
+
+
+def test_networks_that_fail(tmp_path, monkeypatch):
+    module = types.ModuleType("broken")
+
+    def no_memory(_):
+        raise MemoryError
+
+    class Out(nn.Linear):
+        forward = staticmethod(no_memory)
+
+    module.small = nn.Sequential(nn.Flatten(), nn.Linear(192, 5))  # type: ignore[attr-defined]
+    module.other = nn.Sequential(nn.Flatten(), nn.Linear(7, 10))  # type: ignore[attr-defined]
+    module.out = Out(1, 1)  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "broken", module)
+    given = {"channels": None, "cells": None, "recipe": Recipe(batch_size=64)}
+    refused("--channels 4: broken:small is of no space that", tmp_path / "a", "broken:small")
+    refused(r"answers with \(64, 5\); expected 10 classes", tmp_path / "a", "broken:small", **given)
+    refused("the network fails in training: .*shapes", tmp_path / "b", "broken:other", **given)
+    words = "out of memory: lower --batch-size .64"
+    refused(words, tmp_path / "c", "broken:out", error=OutOfMemoryError, **given)
+    wild = Recipe(epochs=2, batch_size=128, learning_rate=1e3, clip=0.0, weight_decay=1.0)
+    refused(
+        "training diverged in epoch . .*lower --learning-rate .1000", tmp_path / "d", recipe=wild
+    )
+
+
+def test_other_runs_and_damaged_files(whole, tmp_path):
+    refused("belongs to another run: there, seed is 0, now it is 1", whole.folder, seed=1)
+    other = Recipe(epochs=4, batch_size=32)
+    words = "there, recipe is {'epochs': 3}, now it is {'epochs': 4}"
+    refused(words, whole.folder, recipe=other)
+    with pytest.raises(KeyboardInterrupt):
+        tune(tmp_path / "out", progress=stopping_at(50))
+    state, words = tmp_path / "out" / "state.pt", "state.pt is damaged .*to start again"
+    refused(
+        "there, model is nasbench201:13714, now", tmp_path / "out", "nasbench201:7", resume=True
+    )
+    refused("there, shape is {'cells': 1}, now it is {'cells': 2}", state.parent, cells=2)
+    content = torch.load(state, weights_only=True)
+    torch.save(
+        {**content, "zeroshot": 1, "run": content["run"].replace('hot": "', 'hot": "9')}, state
+    )
+    refused("there, zeroshot is 9", state.parent, resume=True)
+    torch.save({**content, "model": {}}, state)
+    refused(words, state.parent, resume=True)
+    for damaged in (b"", b"x" * 100, state.read_bytes()[:1000]):
+        state.write_bytes(damaged)
+        refused(words, state.parent, resume=True)
+    with pytest.raises(ZeroshotError, match="holds no finished training"):
+        load_trained(state.parent)
+
+
+# -- what it trains on -----------------------------------------------------------------------------
+
+
+def test_the_split_is_stratified_and_seeded():
+    train, test, task = load_split("digits", task=Task(channels=1, size=8))
+    assert task == Task(channels=1, size=8, classes=10)
+    assert len(train.labels) + len(test.labels) == 1797
+    assert (test.labels.bincount() == (train.labels.bincount() + test.labels.bincount()) // 5).all()
+    both = torch.cat([part.take(range(len(part.labels))) for part in (train, test)])
+    assert both.shape == (1797, 1, 8, 8)
+    assert float(both.mean()) == pytest.approx(0, abs=1e-5)
+    images = load_digits().images
+    assert len({image.numpy().tobytes() for image in both}) == len({i.tobytes() for i in images})
+    again, other = (load_split("digits", seed=seed)[1].labels for seed in (0, 1))
+    assert torch.equal(again, test.labels)
+    assert not torch.equal(load_split("digits", seed=1)[1].take([0]), load_split()[1].take([0]))
+    assert len(other) == len(again)
+
+
+def test_the_test_images_of_a_file(tmp_path):
+    rng = np.random.default_rng(0)
+    x, y = rng.integers(0, 256, (20, 8, 8, 3), np.uint8), np.arange(20) % 4
+    both = {"x_train": x, "y_train": y, "x_test": x[:8] // 2, "y_test": y[:8]}
+
+    def split(**changed):
+        np.savez(tmp_path / "a.npz", **both | changed)
+        return load_split(f"npz:{tmp_path}/a.npz", task=Task(size=8))
+
+    train, test, task = split()
+    assert (len(train.labels), len(test.labels), task.classes) == (20, 8, 4)
+    mean, deviation = (x / 255).mean((0, 1, 2)), (x / 255).std((0, 1, 2))  # the training images'
+    expected = (x[3] // 2 / 255 - mean) / deviation
+    assert np.allclose(test.take([3])[0].permute(1, 2, 0), expected, atol=1e-4)
+    for changed, words in (
+        ({"x_test": np.full((8, 8, 8), np.nan)}, "x_test holds NaN or infinite"),
+        ({"y_test": y[:7]}, r"x_test \(8, .* and y_test \(7,\)"),
+        ({"y_test": y[:8] + 9}, "4 classes to train on and 13 to test on"),
+    ):
+        with pytest.raises(ZeroshotError, match=words):
+            split(**changed)
+    np.savez(tmp_path / "a.npz", x_train=x, y_train=y)
+    train, test, _ = load_split(f"npz:{tmp_path}/a.npz", task=Task(size=8))
+    assert sorted(test.labels.tolist()) == [0, 1, 2, 3]
+    np.savez(tmp_path / "a.npz", x_train=x[:4], y_train=y[:4])
+    with pytest.raises(ZeroshotError, match="4 images, one a class: none is left to test on"):
+        load_split(f"npz:{tmp_path}/a.npz")
+
+
+def test_cifar_has_its_own_test_images(monkeypatch):
+    class Fake:
+        def __init__(self, root, train, download):
+            self.data = np.full((50 if train else 20, 32, 32, 3), 100 if train else 50, np.uint8)
+            self.data[0] = 0
+            self.targets = [i % 10 for i in range(len(self.data))]
+            self.classes = list("abcdefghij")
+
+    monkeypatch.setattr(datasets, "CIFAR10", Fake)
+    train, test, _ = load_split("cifar10")
+    assert (len(train.labels), len(test.labels)) == (50, 20)
+    assert float(test.take([1]).mean()) < float(train.take([1]).mean())

@@ -1,0 +1,577 @@
+"""DARTS: a normal and a reduction cell of 4 nodes and 14 edges each; 1.08·10¹⁸ genotypes."""
+
+import ast
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from itertools import combinations, permutations, product
+from math import prod
+from typing import NamedTuple, NoReturn
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from zeroshot.core import Cost
+from zeroshot.errors import ZeroshotError
+from zeroshot.spaces.space import Arch, Axis, Space, Task
+
+OPS = (
+    "none",
+    "max_pool_3x3",
+    "avg_pool_3x3",
+    "skip_connect",
+    "sep_conv_3x3",
+    "sep_conv_5x5",
+    "dil_conv_3x3",
+    "dil_conv_5x5",
+)
+NONE = 0
+CELLS = ("normal", "reduce")
+NODES = (2, 3, 4, 5)  # 0 and 1 are the outputs of the two cells before
+EDGES = tuple((i, j) for j in NODES for i in range(j))  # ordered by target, then source
+
+# The axes of the edges into each node: normal 2 to 5, reduce 2 to 5.
+GROUPS = tuple(
+    tuple(len(EDGES) * cell + edge for edge, (_, j) in enumerate(EDGES) if j == node)
+    for cell in range(len(CELLS))
+    for node in NODES
+)
+
+_Open = tuple[tuple[int, ...], ...]  # options open on some edges
+_Genes = tuple[int, ...]  # the option chosen on some edges
+
+
+@dataclass(frozen=True)
+class Darts(Space):
+    """Genotypes of DARTS: every node has two incoming edges with an operation, the others none.
+
+    The axes are all 28 edges with all 8 operations, so that the supernet is an `Arch` like any
+    other. The points of the space are the genotypes only: what is counted, indexed, sampled,
+    mutated, crossed and read. `build` takes any `Arch`, so a pruned supernet too in which nodes
+    still have more than two inputs. The order in which a genotype lists a node's two inputs means
+    nothing; it is written by source.
+
+    The default shape is that of the search, 16 channels and 8 cells; networks are trained with 36
+    and 20. TE-NAS' supernet has the shape `searched`.
+
+    Attributes:
+        channels: of each operation in the cells before the first reduction.
+        layers: cells; those at one and two thirds reduce, of two cells the second.
+        stem_multiplier: channels of the CIFAR stem for each of `channels`.
+        stem: 'cifar', one convolution; 'imagenet', which divides the size by 8; 'auto', the latter
+            for images of 128 pixels or more.
+        last_activation: batch norm and ReLU before the global pooling, as in NASNet.
+        auxiliary: a second classifier after the last reduction. In training, and only then, the
+            network returns `Logits` of both. Never part of the cost.
+        drop_path: probability with which an operation is left out for a sample in training; an
+            attribute of the network too, for a schedule.
+    """
+
+    channels: int = 16
+    layers: int = 8
+    stem_multiplier: int = 3
+    stem: str = "auto"
+    last_activation: bool = False
+    auxiliary: bool = False
+    drop_path: float = 0.0
+
+    name = "darts"
+    axes = tuple(Axis(f"{cell} {i}->{j}", OPS) for cell in CELLS for i, j in EDGES)
+    source = "arXiv:1806.09055"
+    mixable = True
+
+    def __post_init__(self) -> None:
+        for field, least in (("channels", 1), ("layers", 2), ("stem_multiplier", 1)):
+            if getattr(self, field) < least:
+                raise ZeroshotError(
+                    f"{field} {getattr(self, field)}: darts needs at least {least} "
+                    "(one normal and one reduction cell have 2 layers)"
+                )
+        if self.stem not in ("auto", "cifar", "imagenet"):
+            raise ZeroshotError(f"stem {self.stem!r}: expected auto, cifar or imagenet")
+        if not 0 <= self.drop_path < 1:
+            raise ZeroshotError(f"drop_path {self.drop_path}: expected 0 or more, below 1")
+
+    # -- which points there are ----------------------------------------------------------------
+
+    def arch(self, *genes: int) -> Arch:
+        """The architecture with these options; ZeroshotError if it is no genotype."""
+        found = super().arch(*genes)
+        for number, group in enumerate(_split(found.genes)):
+            fed = sum(gene != NONE for gene in group)
+            if fed != 2:
+                cell, node = divmod(number, len(NODES))
+                raise ZeroshotError(
+                    f"darts: {fed} operations lead to node {NODES[node]} of the {CELLS[cell]} "
+                    "cell; expected exactly 2, and 'none' on the other edges"
+                )
+        return found
+
+    def count(self, arch: Arch) -> int:
+        """How many genotypes a supernet holds."""
+        return prod(len(_choices(group)) for group in _split(arch.open))
+
+    def subspace(self, arch: Arch) -> Iterator[Arch]:
+        """The genotypes that a supernet holds: two edges into each node, an open operation on each.
+
+        Any edge may be left out, whether 'none' is open on it or not: that is how a supernet
+        without 'none', as TE-NAS prunes it, becomes a genotype.
+        """
+        choices = (_choices(group) for group in _split(arch.open))
+        return (self.arch(*_joined(chosen)) for chosen in product(*choices))
+
+    def at(self, index: int) -> Arch:
+        """The architecture of an index, in the order of `subspace`."""
+        self._check_index(index)
+        chosen: list[_Genes] = []
+        for group in reversed(_split(self.whole.open)):
+            choices = _choices(group)
+            index, digit = divmod(index, len(choices))
+            chosen.append(choices[digit])
+        return self.arch(*_joined(tuple(reversed(chosen))))
+
+    def index(self, arch: Arch) -> int:
+        """The index of an architecture: the inverse of `at`."""
+        index = 0
+        groups = zip(_genotype(self, arch), _split(self.whole.open), strict=True)
+        for chosen, group in groups:
+            choices = _choices(group)
+            index = index * len(choices) + choices.index(chosen)
+        return index
+
+    def neighbours(self, arch: Arch) -> list[Arch]:
+        """All genotypes with one other operation, or with one operation on another input."""
+        groups = _genotype(self, arch)
+        return [
+            self.arch(*_joined((*groups[:number], other, *groups[number + 1 :])))
+            for number, group in enumerate(groups)
+            for other in _around(group)
+        ]
+
+    def mutate(self, arch: Arch, rng: np.random.Generator) -> Arch:
+        """One of the neighbours, all equally likely."""
+        around = self.neighbours(arch)
+        return around[int(rng.integers(len(around)))]
+
+    def cross(self, one: Arch, other: Arch, rng: np.random.Generator) -> Arch:
+        """A child that takes each node, with its two inputs, from either parent."""
+        pairs = zip(_genotype(self, one), _genotype(self, other), strict=True)
+        return self.arch(*_joined(tuple(pair[int(rng.integers(2))] for pair in pairs)))
+
+    # -- notation ------------------------------------------------------------------------------
+
+    def spell(self, arch: Arch) -> str:
+        """The genotype as the DARTS code prints it, the inputs of each node in order."""
+        groups = _genotype(self, arch)
+        cells = (groups[: len(NODES)], groups[len(NODES) :])
+        parts = (
+            f"{cell}={[(OPS[op], i) for group in chosen for i, op in _inputs(group)]}, "
+            f"{cell}_concat=range(2, 6)"
+            for cell, chosen in zip(CELLS, cells, strict=True)
+        )
+        return f"Genotype({', '.join(parts)})"
+
+    def parse_native(self, text: str) -> Arch:
+        """Read a genotype, or just its two lists: '[normal], [reduce]'.
+
+        The concatenated nodes may be a range, a list, or missing. Nothing is evaluated.
+        """
+        try:
+            tree = ast.parse(text, mode="eval").body
+        except (SyntaxError, ValueError, RecursionError, MemoryError):
+            tree = None
+        if isinstance(tree, ast.Tuple) and len(tree.elts) == len(CELLS):
+            parts = dict(zip(CELLS, tree.elts, strict=True))
+        elif (
+            isinstance(tree, ast.Call)
+            and isinstance(tree.func, ast.Name)
+            and tree.func.id == "Genotype"
+            and not tree.args
+        ):
+            parts = {str(keyword.arg): keyword.value for keyword in tree.keywords}
+            given = [str(keyword.arg) for keyword in tree.keywords]
+            concats = [f"{cell}_concat" for cell in CELLS]
+            if not set(CELLS) <= set(given) <= {*CELLS, *concats} or len(given) > len(parts):
+                _wrong(f"the arguments {', '.join(given)}", "normal and reduce, each once")
+            for concat in concats:
+                if concat in parts and not _is_concat(parts[concat]):
+                    _wrong(f"{concat}={ast.unparse(parts[concat])}", "range(2, 6)")
+        else:
+            _wrong(repr(text), "'Genotype(normal=[(operation, input), …], …, reduce=[…], …)'")
+        return self.arch(*(gene for cell in CELLS for gene in _read(cell, parts[cell])))
+
+    # -- what an architecture is ---------------------------------------------------------------
+
+    def canonical(self, arch: Arch) -> Arch:
+        """The first of the cells that differ only in the order of their nodes.
+
+        Nodes that do not depend on each other may change places: what reads the concatenated nodes
+        has freshly drawn weights, so that the order in which they come makes no difference.
+        """
+        genes = arch.genes
+        half = len(EDGES)
+        return Arch(
+            self.name, tuple((gene,) for part in (0, half) for gene in _first(genes[part:][:half]))
+        )
+
+    def cost(self, arch: Arch, task: Task | None = None) -> Cost:
+        """Parameters, multiply-adds and weight tensors, without the auxiliary classifier."""
+        return Space.cost(replace(self, auxiliary=False), arch, task)
+
+    @property
+    def prunable(self) -> Arch:
+        """All operations but 'none', as in TE-NAS."""
+        return Arch(self.name, (tuple(range(1, len(OPS))),) * len(self.axes))
+
+    @property
+    def searched(self) -> "Darts":
+        """TE-NAS' supernet: one normal and one reduction cell, 1 channel."""
+        return Darts(channels=1, layers=2, stem_multiplier=1, last_activation=True)
+
+    # -- networks ------------------------------------------------------------------------------
+
+    def build(self, arch: Arch, task: Task) -> nn.Module:
+        """The network in which an edge is the mean of the operations open on it."""
+        if self.stem == "imagenet" or (self.stem == "auto" and task.size >= 128):
+            return _Network(arch.open, self, _imagenet_stem(task.channels, self.channels), task)
+        return _Network(
+            arch.open, self, _cifar_stem(task.channels, self.channels * self.stem_multiplier), task
+        )
+
+    def thin(self, arch: Arch, task: Task) -> nn.Module:
+        """TE-NAS' `network_thin`: a normal and a reduction cell on one raw channel, no stem."""
+        no_stem = _Stem(nn.Identity(), nn.Identity(), 1, False)
+        return _Network(arch.open, self.searched, no_stem, task)
+
+    def blocks(self, module: nn.Module) -> tuple[str, ...]:
+        """The stem, or both its stages, and every cell."""
+        halves = [
+            name
+            for name in ("stem", "second_stem")
+            if not isinstance(module.get_submodule(name), nn.Identity)
+        ]
+        return (*halves, *(f"cells.{i}" for i in range(self.layers)))
+
+
+class Logits(NamedTuple):
+    """What a network with an auxiliary classifier returns in training."""
+
+    logits: Tensor
+    auxiliary: Tensor
+
+
+# -- the edges into one node, and a cell of nodes ----------------------------------------------
+
+
+def _split(values: tuple) -> list[tuple]:
+    """Genes or open options of all axes, by node."""
+    return [tuple(values[axis] for axis in group) for group in GROUPS]
+
+
+def _joined(groups: tuple[_Genes, ...]) -> _Genes:
+    return tuple(gene for group in groups for gene in group)
+
+
+def _genotype(space: Darts, arch: Arch) -> list[_Genes]:
+    """The genes of an architecture by node; ZeroshotError if it is no genotype."""
+    return _split(space.arch(*arch.genes).genes)
+
+
+def _inputs(group: _Genes) -> list[tuple[int, int]]:
+    """The (source, operation) pairs of a node."""
+    return [(source, op) for source, op in enumerate(group) if op != NONE]
+
+
+@lru_cache(maxsize=4096)
+def _choices(open_: _Open) -> tuple[_Genes, ...]:
+    """All ways of choosing two edges into a node and an open operation on each."""
+    live = [[op for op in options if op != NONE] for options in open_]
+    return tuple(
+        tuple({one: a, other: b}.get(edge, NONE) for edge in range(len(open_)))
+        for one, other in combinations(range(len(open_)), 2)
+        for a, b in product(live[one], live[other])
+    )
+
+
+@lru_cache(maxsize=4096)
+def _around(group: _Genes) -> tuple[_Genes, ...]:
+    """The choices for a node that keep one input and half of the other."""
+    here = set(_inputs(group))
+    found = []
+    for other in _choices((tuple(range(len(OPS))),) * len(group)):
+        there = set(_inputs(other))
+        if len(here & there) == 1:
+            (source, op), (new_source, new_op) = *(here - there), *(there - here)
+            if source == new_source or op == new_op:
+                found.append(other)
+    return tuple(found)
+
+
+@lru_cache(maxsize=4096)
+def _first(cell: _Genes) -> _Genes:
+    """The smallest genes among a cell's orders of nodes."""
+    edges = dict(zip(EDGES, cell, strict=True))
+    found = []
+    for order in permutations(NODES):
+        name = {0: 0, 1: 1, **dict(zip(NODES, order, strict=True))}
+        moved = {(name[i], name[j]): op for (i, j), op in edges.items() if op != NONE}
+        if all(i < j for i, j in moved):
+            found.append(tuple(moved.get(edge, NONE) for edge in EDGES))
+    return min(found)
+
+
+# -- reading genotypes ---------------------------------------------------------------------------
+
+
+def _wrong(found: str, expected: str) -> NoReturn:
+    found = found if len(found) <= 80 else f"{found[:79]}…"
+    raise ZeroshotError(f"{found} is no darts architecture: expected {expected}")
+
+
+def _is_concat(tree: ast.expr) -> bool:
+    """Whether it says all four nodes in order."""
+    return ast.unparse(tree) in ("range(2, 6)", "[2, 3, 4, 5]", "(2, 3, 4, 5)")
+
+
+def _read(cell: str, tree: ast.expr) -> _Genes:
+    """The genes of one cell; the error names the place and what was expected there."""
+
+    def wrong(place: str, found: object, expected: str) -> NoReturn:
+        _wrong(f"{cell}{place}={found!r}", expected)
+
+    try:
+        entries = ast.literal_eval(tree)
+    except (ValueError, TypeError, RecursionError, MemoryError):
+        wrong("", ast.unparse(tree), "a list of (operation, input)")
+    if not isinstance(entries, (list, tuple)) or len(entries) != 2 * len(NODES):
+        wrong("", entries, f"a list of {2 * len(NODES)} (operation, input), 2 for each node")
+    genes = dict.fromkeys(EDGES, NONE)
+    for position, entry in enumerate(entries):
+        place, node = f"[{position}]", NODES[position // 2]
+        if not isinstance(entry, (list, tuple)) or len(entry) != 2:
+            wrong(place, entry, "(operation, input)")
+        op, source = entry
+        if op not in OPS[1:]:
+            wrong(place, entry, f"one of {', '.join(OPS[1:])}")
+        if type(source) is not int or not 0 <= source < node:
+            wrong(place, entry, f"an input from 0 to {node - 1}, as it is one of node {node}")
+        if genes[source, node] != NONE:
+            wrong(place, entry, f"another input of node {node} than {source}, which it has already")
+        genes[source, node] = OPS.index(op)
+    return tuple(genes.values())
+
+
+# -- networks ------------------------------------------------------------------------------------
+
+
+class _Stem(NamedTuple):
+    """Two stages, what each gives to the first cell, and whether the second halves the size."""
+
+    first: nn.Module
+    second: nn.Module
+    width: int
+    halves: bool
+
+
+def _cifar_stem(inward: int, width: int) -> _Stem:
+    first = nn.Sequential(nn.Conv2d(inward, width, 3, padding=1, bias=False), nn.BatchNorm2d(width))
+    return _Stem(first, nn.Identity(), width, False)
+
+
+def _imagenet_stem(inward: int, width: int) -> _Stem:
+    if width < 2:
+        raise ZeroshotError(f"channels {width}: darts needs at least 2 with the imagenet stem")
+    half = width // 2
+    first = nn.Sequential(
+        nn.Conv2d(inward, half, 3, stride=2, padding=1, bias=False),
+        nn.BatchNorm2d(half),
+        *_relu_conv_bn(half, width, 3, stride=2),
+    )
+    return _Stem(first, _relu_conv_bn(width, width, 3, stride=2), width, True)
+
+
+def _relu_conv_bn(inward: int, outward: int, kernel: int, stride: int = 1) -> nn.Sequential:
+    return nn.Sequential(
+        nn.ReLU(),
+        nn.Conv2d(inward, outward, kernel, stride, kernel // 2, bias=False),
+        nn.BatchNorm2d(outward),
+    )
+
+
+class _FactorizedReduce(nn.Module):
+    """Half the size by two 1×1 convolutions with stride 2, the second one pixel further on."""
+
+    def __init__(self, inward: int, outward: int) -> None:
+        super().__init__()
+        self.relu = nn.ReLU()
+        self.here = nn.Conv2d(inward, outward - outward // 2, 1, stride=2, bias=False)
+        self.further = nn.Conv2d(inward, outward // 2, 1, stride=2, bias=False)
+        self.norm = nn.BatchNorm2d(outward)
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        active = self.relu(inputs)
+        moved = nn.functional.pad(active, (0, 1, 0, 1))[:, :, 1:, 1:]  # zeros only where odd
+        return self.norm(torch.cat([self.here(active), self.further(moved)], dim=1))
+
+
+def _separable(channels: int, kernel: int, stride: int, dilation: int = 1) -> list[nn.Module]:
+    padding = dilation * (kernel // 2)
+    return [
+        nn.ReLU(),
+        nn.Conv2d(
+            channels, channels, kernel, stride, padding, dilation, groups=channels, bias=False
+        ),
+        nn.Conv2d(channels, channels, 1, bias=False),
+        nn.BatchNorm2d(channels),
+    ]
+
+
+def _operation(op: int, channels: int, stride: int) -> nn.Module:
+    name = OPS[op]
+    kernel = 5 if name.endswith("5x5") else 3
+    if name == "max_pool_3x3":
+        return nn.MaxPool2d(3, stride, padding=1)
+    if name == "avg_pool_3x3":
+        return nn.AvgPool2d(3, stride, padding=1, count_include_pad=False)
+    if name == "skip_connect":
+        return nn.Identity() if stride == 1 else _FactorizedReduce(channels, channels)
+    if name.startswith("sep_conv"):
+        return nn.Sequential(
+            *_separable(channels, kernel, stride), *_separable(channels, kernel, 1)
+        )
+    return nn.Sequential(*_separable(channels, kernel, stride, dilation=2))
+
+
+class _Mixed(nn.ModuleDict):
+    """The mean of the operations open on an edge, named by option; 'none' adds only to the count.
+
+    TE-NAS' softmax over equal architecture parameters, those of pruned operations at −∞.
+    """
+
+    def __init__(self, options: tuple[int, ...], channels: int, stride: int) -> None:
+        super().__init__(
+            {OPS[op]: _operation(op, channels, stride) for op in options if op != NONE}
+        )
+        self.count = len(options)
+
+    @property
+    def is_identity(self) -> bool:
+        """Whether it is nothing but a skip connection of full size."""
+        return self.count == 1 and isinstance(next(iter(self.values())), nn.Identity)
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        terms = [operation(inputs) for operation in self.values()]
+        total = terms[0]
+        for term in terms[1:]:
+            total = total + term
+        return total if self.count == 1 else total / self.count
+
+
+class _Cell(nn.Module):
+    """Nodes are sums over the edges that lead to them; all four are concatenated."""
+
+    def __init__(
+        self, open_: _Open, widths: tuple[int, int], channels: int, *, reduces: bool, halve: bool
+    ) -> None:
+        """`halve`: whether the cell before the last gives twice the size of the last."""
+        super().__init__()
+        before, last = widths
+        self.before = (
+            _FactorizedReduce(before, channels) if halve else _relu_conv_bn(before, channels, 1)
+        )
+        self.last = _relu_conv_bn(last, channels, 1)
+        self.stride = 2 if reduces else 1
+        self.mixtures = nn.ModuleDict(
+            {
+                f"{i}->{j}": _Mixed(options, channels, self.stride if i < 2 else 1)
+                for (i, j), options in zip(EDGES, open_, strict=True)
+                if options != (NONE,)
+            }
+        )
+
+    def forward(self, before: Tensor, last: Tensor, drop_path: float = 0.0) -> Tensor:
+        nodes = [self.before(before), self.last(last)]
+        for target in NODES:
+            total = None
+            for source in range(target):
+                if f"{source}->{target}" not in self.mixtures:
+                    continue
+                mixture = self.mixtures[f"{source}->{target}"]
+                term = mixture(nodes[source])
+                if self.training and drop_path > 0 and not mixture.is_identity:
+                    term = _dropped(term, drop_path)
+                total = term if total is None else total + term
+            if total is None:  # nothing leads there: zero, but in the graph
+                total = nodes[0][:, :, :: self.stride, :: self.stride] * 0.0
+            nodes.append(total)
+        return torch.cat(nodes[2:], dim=1)
+
+
+def _dropped(inputs: Tensor, probability: float) -> Tensor:
+    """Zero for some of the samples, the others scaled to keep the mean."""
+    keep = torch.empty_like(inputs[:, :1, :1, :1]).bernoulli_(1 - probability)
+    return inputs * keep / (1 - probability)
+
+
+class _Auxiliary(nn.Sequential):
+    """The second classifier, on maps of 8×8 for CIFAR's stem and of 7×7 for ImageNet's."""
+
+    def __init__(self, inward: int, classes: int, *, imagenet: bool) -> None:
+        super().__init__(
+            nn.ReLU(),
+            nn.AvgPool2d(5, stride=2 if imagenet else 3, count_include_pad=False),
+            nn.Conv2d(inward, 128, 1, bias=False),
+            nn.BatchNorm2d(128),
+            nn.ReLU(),
+            nn.Conv2d(128, 768, 2, bias=False),
+            *([] if imagenet else [nn.BatchNorm2d(768)]),  # as published
+            nn.ReLU(),
+            nn.AdaptiveAvgPool2d(1),  # of one pixel, if the maps have the published size
+            nn.Flatten(),
+            nn.Linear(768, classes),
+        )
+
+
+class _Network(nn.Module):
+    def __init__(self, open_: _Open, shape: Darts, stem: _Stem, task: Task) -> None:
+        super().__init__()
+        self.stem, self.second_stem = stem.first, stem.second
+        self.drop_path = shape.drop_path
+        self.cells = nn.ModuleList()
+        self.auxiliary: nn.Module | None = None
+        reducing = {shape.layers // 3, 2 * shape.layers // 3} - {0}
+        self.last_reduction = max(reducing)
+        before, last, channels, halve = stem.width, stem.width, shape.channels, stem.halves
+        size = -(-task.size // 8) if stem.halves else task.size
+        for number in range(shape.layers):
+            reduces = number in reducing
+            if reduces:
+                channels, size = 2 * channels, -(-size // 2)
+            part = open_[len(EDGES) :] if reduces else open_[: len(EDGES)]
+            cell = _Cell(part, (before, last), channels, reduces=reduces, halve=halve)
+            self.cells.append(cell)
+            before, last, halve = last, len(NODES) * channels, reduces
+            if shape.auxiliary and number == self.last_reduction:
+                least = 7 if stem.halves else 8
+                if size < least:
+                    raise ZeroshotError(
+                        f"the auxiliary classifier of darts needs maps of {least} × {least} pixels "
+                        f"or more; images of {task.size} pixels leave {size} × {size}"
+                    )
+                self.auxiliary = _Auxiliary(last, task.classes, imagenet=stem.halves)
+        norm: list[nn.Module] = [nn.BatchNorm2d(last), nn.ReLU()] if shape.last_activation else []
+        self.head = nn.Sequential(
+            *norm, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(last, task.classes)
+        )
+
+    def forward(self, inputs: Tensor) -> Tensor | Logits:
+        before = self.stem(inputs)
+        last = self.second_stem(before)
+        auxiliary = None
+        for number, cell in enumerate(self.cells):
+            before, last = last, cell(before, last, self.drop_path)
+            if self.auxiliary is not None and self.training and number == self.last_reduction:
+                auxiliary = self.auxiliary(last)
+        logits = self.head(last)
+        return logits if auxiliary is None else Logits(logits, auxiliary)

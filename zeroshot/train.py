@@ -1,0 +1,507 @@
+"""Train a found network for a few epochs; a run that was killed resumes to the same numbers.
+
+Every draw depends on the seed and the epoch alone, so a checkpoint needs no random state.
+"""
+
+import copy
+import io
+import json
+import platform
+import shlex
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import safetensors.torch
+import torch
+import torch.nn.functional as F
+from scipy.stats import binomtest
+from torch import Tensor, nn
+from torch.optim.lr_scheduler import CosineAnnealingLR, OneCycleLR
+from torchvision.transforms.v2 import functional as transform
+
+import zeroshot
+from zeroshot.core import Batch, Net, _logits, seeded
+from zeroshot.data import Part, load_split
+from zeroshot.errors import OutOfMemoryError, ZeroshotError
+from zeroshot.eval.plots import ACCENT, SPOT, STYLE, _tidy
+from zeroshot.models import find_device, find_model, find_space
+from zeroshot.run import _device_name, _locked, _replace, _words, _writing
+from zeroshot.spaces import SPACES, Task
+
+Progress = Callable[[int, int, str], None]  # batches done, batches in all, loss and accuracy
+
+SCHEDULES = ("one-cycle", "cosine")
+LIMITS: dict[str, tuple[float, float]] = {
+    "epochs": (1, 100_000),
+    "batch_size": (2, 1_000_000),
+    "learning_rate": (1e-9, 1e3),
+    "momentum": (0, 0.9999),
+    "weight_decay": (0, 1),
+    "label_smoothing": (0, 0.9999),
+    "crop": (0, 1_000),
+    "cutout": (0, 1_000),
+    "clip": (0, 1e9),
+}
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How a network is trained: SGD with Nesterov momentum on augmented images.
+
+    Attributes:
+        epochs: how often it sees every training image.
+        batch_size: images per step; what is left over in an epoch is left out.
+        learning_rate: the highest of the schedule.
+        momentum: Nesterov's; 0 for plain SGD.
+        weight_decay: on all parameters.
+        schedule: 'one-cycle' (up for 30 % of the steps, then down to 0) or 'cosine' (down to 0).
+        label_smoothing: the part of a label that is spread over all classes.
+        crop: pixels of zeros around an image, from which one of the old size is cut.
+        flip: whether half of the images are mirrored; by default unless they are digits.
+        cutout: side of a square of zeros around a random pixel; 0 for none.
+        clip: the largest norm of the gradient; 0 for no limit.
+        amp: bfloat16 where that is safe; on CUDA only.
+    """
+
+    epochs: int = 5
+    batch_size: int = 64
+    learning_rate: float = 0.1
+    momentum: float = 0.9
+    weight_decay: float = 5e-4
+    schedule: str = "one-cycle"
+    label_smoothing: float = 0.0
+    crop: int = 4
+    flip: bool | None = None
+    cutout: int = 0
+    clip: float = 5.0
+    amp: bool = False
+
+    def __post_init__(self) -> None:
+        for name, (low, high) in LIMITS.items():
+            value = getattr(self, name)
+            if not low <= value <= high:
+                option = f"--{name.replace('_', '-')}"
+                raise ZeroshotError(f"{option} {value}: expected {low:g} to {high:,g}")
+        if self.schedule not in SCHEDULES:
+            names = ", ".join(SCHEDULES)
+            raise ZeroshotError(f"unknown schedule {self.schedule!r}; there are {names}")
+
+
+@dataclass(frozen=True, eq=False)
+class Trained:
+    """A network after its training.
+
+    Attributes:
+        net: with the weights of the last epoch.
+        history: one row per epoch; accuracies in per cent.
+        accuracy: of the last epoch's network on the test images, in per cent.
+        interval: of its 95 % confidence, for the choice of test images (Wilson's).
+        record: how it came about.
+        folder: where weights, history, curve and record are.
+    """
+
+    net: Net
+    history: pd.DataFrame
+    accuracy: float
+    interval: tuple[float, float]
+    record: dict[str, Any]
+    folder: Path
+
+
+def finetune(
+    model: str | Path,
+    *,
+    recipe: Recipe | None = None,
+    data: str = "digits",
+    size: int | None = None,
+    channels: int | None = None,
+    cells: int | None = None,
+    init: str = "default",
+    seed: int = 0,
+    device: str = "auto",
+    out: str | Path | None = None,
+    resume: bool = False,
+    progress: Progress = lambda done, total, words: None,
+) -> Trained:
+    """Train a network for a few epochs and test it.
+
+    The folder `out` gets last.safetensors, best.safetensors (of the epoch with the highest test
+    accuracy, which is therefore optimistic), history.csv, state.pt (from which a run resumes),
+    TensorBoard's files if that is installed and, at the end, curve.png and run.json.
+
+    Args:
+        model: a folder with an architecture.json (keys `space` and `arch`), an architecture such
+            as 'nasbench201:13714', or 'package.module:factory'.
+        recipe: how to train it.
+        data: what to train and test on; see `load_split`.
+        size: of the images; by default the space's own, or 32.
+        channels: width of the network, for spaces that have it.
+        cells: cells per stage, for spaces that have it.
+        init: initialisation, a name of `zeroshot.initial.INITS`.
+        seed: of weights, order of the images, augmentation and choice of test images.
+        device: auto, cpu, cuda or cuda:i.
+        out: folder to write; by default `finetune` in the folder of the architecture.
+        resume: go on with the unfinished run in `out`.
+        progress: called as batches are done, with loss and accuracy in words.
+
+    Returns:
+        The network, its history and its test accuracy; a finished run is read, not repeated.
+
+    Raises:
+        ZeroshotError: for anything that is not there, malformed or not to be written, a folder
+            that holds something else, or a training that diverges.
+    """
+    recipe = recipe or Recipe()
+    recipe = recipe if recipe.flip is not None else replace(recipe, flip=data != "digits")
+    where = find_device(device)
+    if recipe.amp and not where.startswith("cuda"):
+        raise ZeroshotError(f"--amp on {where}: expected a CUDA device; leave it out")
+    spec, folder = _find(model, None if out is None else Path(out))
+    home = spec.partition(":")[0]
+    task = next((space.task for space in SPACES if space.name == home), Task())
+    task = task if size is None else task._replace(size=size)
+    train, test, task = load_split(data, task=task, seed=seed)
+    if recipe.batch_size > len(train.labels):
+        words = f"--batch-size {recipe.batch_size} of {len(train.labels)} training images"
+        raise ZeroshotError(f"{words}; lower it")
+    shape = {"channels": channels, "cells": cells}
+    network = {"model": spec, "shape": {k: v for k, v in shape.items() if v is not None}}
+    network |= {"task": list(task), "init": init, "seed": seed}
+    net = _build(network, where)
+    first = Batch(test.take(range(min(len(test.labels), 256))), test.labels[:256])
+    identity = {"zeroshot": zeroshot.__version__, "torch": torch.__version__, **network}
+    identity |= {"data": data, "images": f"{len(train.labels)} + {len(test.labels)} ({first.hash})"}
+    identity |= {"recipe": asdict(recipe), "device": where.split(":")[0]}
+    started = time.time()
+    with _locked(folder), _writing(folder, 0):
+        state = _open(folder, identity, resume)
+        if state is not None:
+            history = _Training(net, recipe, (train, test), task, folder).run(state, progress)
+            _draw(history, folder / "curve.png")
+            record = _record(identity, history, len(test.labels), where, time.time() - started)
+            _write(folder / "run.json", (json.dumps(record, indent=2) + "\n").encode())
+    return load_trained(folder, device=where)
+
+
+def load_trained(folder: str | Path, *, weights: str = "last", device: str = "cpu") -> Trained:
+    """Read what `finetune` wrote: the network with the weights 'last' or 'best', and its history.
+
+    Raises:
+        ZeroshotError: for a folder without a finished run, or with damaged files.
+    """
+    folder = Path(folder)
+    try:
+        record = json.loads((folder / "run.json").read_text(encoding="utf-8"))
+        net = _build(record["run"], device)
+        held = safetensors.torch.load_file(folder / f"{weights}.safetensors")
+        net.module.load_state_dict(held)
+        net.module.eval()
+        history = pd.read_csv(folder / "history.csv", float_precision="round_trip")
+        low, high = record["95 % interval"]
+        return Trained(net, history, record["test accuracy"], (low, high), record, folder)
+    except Exception as error:  # damaged files can fail in any way
+        raise ZeroshotError(f"{folder} holds no finished training ({_words(error)})") from error
+
+
+class _Training:
+    """A network on its way. Files appear whole, the state last: what it says is on the disk."""
+
+    def __init__(
+        self, net: Net, recipe: Recipe, parts: tuple[Part, Part], task: Task, folder: Path
+    ) -> None:
+        self.net, self.recipe, self.task, self.folder = net, recipe, task, folder
+        self.train, self.test = parts
+        self.cuda = net.device.type == "cuda"
+        self.module = net.module
+        if self.cuda:
+            self.module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        rate, momentum = recipe.learning_rate, recipe.momentum
+        self.optimizer = torch.optim.SGD(
+            self.module.parameters(),
+            rate,
+            momentum,
+            weight_decay=recipe.weight_decay,
+            nesterov=momentum > 0,
+        )
+        self.steps = len(self.train.labels) // recipe.batch_size
+        total = self.steps * recipe.epochs
+        if recipe.schedule == "cosine":
+            self.schedule = CosineAnnealingLR(self.optimizer, total)
+        else:  # the momentum stays as it is
+            self.schedule = OneCycleLR(self.optimizer, rate, total, cycle_momentum=False)
+        held = ("model", "optimizer", "schedule")
+        self.parts = tuple(zip(held, (self.module, self.optimizer, self.schedule), strict=True))
+
+    def run(self, state: dict[str, Any], progress: Progress) -> pd.DataFrame:
+        """Train the epochs that `state` lacks; leaves weights, history and state in the folder."""
+        rows: list[dict[str, Any]] = list(state["history"])
+        if not rows:
+            self._save(state)
+        try:
+            for name, part in self.parts if rows else ():
+                part.load_state_dict(state[name])
+        except Exception as error:  # damaged files can fail in any way
+            words = f"{self.folder / 'state.pt'} is damaged ({_words(error)})"
+            raise ZeroshotError(f"{words}; move {self.folder} away to start again") from error
+        writer = _tensorboard(self.folder, len(rows))
+        for epoch in range(len(rows), self.recipe.epochs):
+            try:
+                with seeded(self.net._seed(f"epoch {epoch}"), self.net.device), _repeatable():
+                    rows.append(self._epoch(epoch, progress))
+            except (ZeroshotError, OSError):
+                raise
+            except Exception as error:  # a network may raise anything
+                words = _words(error)
+                if isinstance(error, (MemoryError, torch.OutOfMemoryError)) or "allocate" in words:
+                    words = f"out of memory: lower --batch-size ({self.recipe.batch_size})"
+                    raise OutOfMemoryError(words) from error
+                raise ZeroshotError(f"the network fails in training: {words}") from error
+            weights = safetensors.torch.save(
+                {n: t.detach().cpu().contiguous() for n, t in self.module.state_dict().items()}
+            )
+            _write(self.folder / "last.safetensors", weights)
+            if rows[-1]["test_accuracy"] > max((r["test_accuracy"] for r in rows[:-1]), default=-1):
+                _write(self.folder / "best.safetensors", weights)
+            table = pd.DataFrame(rows).to_csv(index=False, lineterminator="\n")
+            _write(self.folder / "history.csv", table.encode())
+            self._save({**state, "history": rows})
+            for name, value in rows[-1].items() if writer else ():
+                writer.add_scalar(name, value, epoch + 1)
+        if writer:
+            writer.close()
+        return pd.DataFrame(rows)
+
+    def _save(self, state: dict[str, Any]) -> None:
+        buffer = io.BytesIO()
+        torch.save(state | {name: part.state_dict() for name, part in self.parts}, buffer)
+        _write(self.folder / "state.pt", buffer.getvalue())
+
+    def _epoch(self, epoch: int, progress: Progress) -> dict[str, Any]:
+        started = shown = time.perf_counter()
+        batch, total = self.recipe.batch_size, self.steps * self.recipe.epochs
+        order = torch.randperm(len(self.train.labels), generator=self._generator("order", epoch))
+        draws = self._generator("augmentation", epoch)
+        sums = torch.zeros(2, device=self.net.device)  # loss, correct
+        rate = mean = accuracy = 0.0
+        self.module.train()
+        for step in range(self.steps):
+            chosen = order[step * batch : (step + 1) * batch]
+            images = _augment(self.train.take(chosen.tolist()), self.recipe, draws)
+            targets = self.train.labels[chosen].to(self.net.device)
+            logits = self._logits(images)
+            loss = F.cross_entropy(logits, targets, label_smoothing=self.recipe.label_smoothing)
+            self.optimizer.zero_grad()
+            loss.backward()
+            if self.recipe.clip:
+                nn.utils.clip_grad_norm_(self.module.parameters(), self.recipe.clip)
+            self.optimizer.step()
+            rate = float(self.schedule.get_last_lr()[0])
+            self.schedule.step()
+            right = (logits.argmax(1) == targets).sum() / batch
+            sums += torch.stack([loss.detach(), right])
+            if time.perf_counter() - shown > 0.2 or step + 1 == self.steps:  # each look waits
+                shown = time.perf_counter()
+                mean, accuracy = (sums.double() / (step + 1)).tolist()
+                words = f"epoch {epoch + 1}, loss {mean:.3f}, accuracy {accuracy:.1%}"
+                progress(epoch * self.steps + step + 1, total, words)
+        if not all(bool(t.isfinite().all()) for t in (sums, *self.module.state_dict().values())):
+            raise ZeroshotError(
+                f"training diverged in epoch {epoch + 1} (loss {mean:.3g}): lower --learning-rate "
+                f"({self.recipe.learning_rate:g})"
+            )
+        tested = self._accuracy()
+        return {
+            "epoch": epoch + 1,
+            "learning_rate": rate,
+            "train_loss": mean,
+            "train_accuracy": 100 * accuracy,
+            "test_accuracy": tested,
+            "seconds": time.perf_counter() - started,
+        }
+
+    @torch.no_grad()
+    def _accuracy(self) -> float:
+        self.module.eval()
+        n, batch = len(self.test.labels), max(self.recipe.batch_size, 256)
+        parts = [list(range(i, min(i + batch, n))) for i in range(0, n, batch)]
+        found = torch.cat([self._logits(self.test.take(part)).argmax(1).cpu() for part in parts])
+        return 100 * int((found == self.test.labels).sum()) / n
+
+    def _logits(self, images: Tensor) -> Tensor:
+        form = torch.channels_last if self.cuda else torch.contiguous_format
+        images = images.to(self.net.device, self.net.dtype, memory_format=form)
+        with torch.autocast(self.net.device.type, torch.bfloat16, enabled=self.recipe.amp):
+            logits = _logits(self.module(images))
+        if logits.ndim != 2 or logits.shape[1] < self.task.classes:
+            shape, classes = tuple(logits.shape), self.task.classes
+            raise ZeroshotError(f"the network answers with {shape}; expected {classes} classes")
+        return logits.float()
+
+    def _generator(self, purpose: str, epoch: int) -> torch.Generator:
+        return self.net.generator(f"{purpose} of epoch {epoch}")
+
+
+def _augment(images: Tensor, recipe: Recipe, generator: torch.Generator) -> Tensor:
+    """Crop, flip and cutout, drawn for each image."""
+    n, _, height, width = images.shape
+    pad, side = recipe.crop, recipe.cutout
+    shifts = torch.randint(2 * pad + 1, (n, 2), generator=generator).tolist()
+    flips = torch.rand(n, generator=generator).tolist()
+    centres = torch.rand((n, 2), generator=generator).tolist()
+    made = []
+    for image, (top, left), flip, (y, x) in zip(
+        transform.pad(images, [pad]), shifts, flips, centres, strict=True
+    ):
+        image = transform.crop(image, top, left, height, width)
+        if recipe.flip and flip < 0.5:
+            image = transform.horizontal_flip(image)
+        if side:
+            i, j = int(y * height) - side // 2, int(x * width) - side // 2
+            h, w = i + side - max(i, 0), j + side - max(j, 0)
+            image = transform.erase(image, max(i, 0), max(j, 0), h, w, torch.zeros(1, 1, 1))
+        made.append(image)
+    return torch.stack(made)
+
+
+def _find(model: str | Path, out: Path | None) -> tuple[str, Path]:
+    """What to build, and the folder to write."""
+    folder = Path(model)
+    if folder.is_dir():
+        try:
+            held = json.loads((folder / "architecture.json").read_text(encoding="utf-8"))
+            model = f"{held['space']}:{held['arch']}"
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise ZeroshotError(
+                f"{folder} has no architecture.json with a space and an arch ({_words(error)}); "
+                "expected a folder that `zeroshot prune` wrote"
+            ) from error
+        out = out or folder / "finetune"
+    if out is None:
+        raise ZeroshotError(f"no folder to write for {model}; name one with --out")
+    if not out.parent.is_dir():
+        raise ZeroshotError(f"--out {out}: the folder {out.parent} does not exist; create it first")
+    if out.exists() and not out.is_dir():
+        raise ZeroshotError(f"--out {out} is a file; expected a folder")
+    return str(model), out
+
+
+def _build(network: dict[str, Any], device: str) -> Net:
+    home, _, arch = network["model"].partition(":")
+    task, init, seed = Task(*network["task"]), network["init"], network["seed"]
+    if any(space.name == home for space in SPACES):
+        space = find_space(home, **network["shape"])
+        return space.network(space.parse(arch), task, init=init, seed=seed, device=device)
+    net = find_model(network["model"], task, init=init, seed=seed, device=device)
+    for name, value in network["shape"].items():
+        raise ZeroshotError(f"--{name} {value}: {network['model']} is of no space that has it")
+    # The caller's own module, if it is one, is not trained.
+    return replace(net, module=copy.deepcopy(net.module).to(device))
+
+
+def _open(folder: Path, identity: dict[str, Any], resume: bool) -> dict[str, Any] | None:
+    """The state to start from; None for a run that is finished."""
+    held = {p.name for p in folder.iterdir() if p.suffix != ".tmp"} if folder.exists() else set()
+    name = next((name for name in ("run.json", "state.pt") if name in held), None)
+    if name is None:
+        if resume and not folder.exists():
+            raise ZeroshotError(f"--resume: there is no run in {folder}; leave it out to start one")
+        if held:
+            raise ZeroshotError(f"{folder} has {min(held)} but no training; choose another --out")
+        folder.mkdir(exist_ok=True)
+        return {"run": json.dumps(identity), "history": []}
+    try:
+        if name == "run.json":
+            state, found = None, json.loads((folder / name).read_text(encoding="utf-8"))["run"]
+        else:
+            state = torch.load(folder / name, "cpu", weights_only=True)
+            found = json.loads(state["run"])
+        differing = [key for key, value in identity.items() if found.get(key) != value]
+    except Exception as error:  # damaged files can fail in any way
+        words = f"{folder / name} is damaged ({_words(error)}); move {folder} away to start again"
+        raise ZeroshotError(words) from error
+    if differing:
+        there, here = found.get(differing[0]), identity[differing[0]]
+        if isinstance(there, dict) and isinstance(here, dict):
+            there = {key: value for key, value in there.items() if here.get(key) != value}
+            here = {key: here.get(key) for key in there}
+        raise ZeroshotError(
+            f"{folder} belongs to another run: there, {differing[0]} is {there}, now it is {here}; "
+            "choose another --out, or move that folder away"
+        )
+    if state is not None and not resume:
+        raise ZeroshotError(f"{folder} holds an unfinished run of this training; add --resume")
+    return state
+
+
+def _record(
+    identity: dict[str, Any], history: pd.DataFrame, tested: int, device: str, elapsed: float
+) -> dict[str, Any]:
+    accuracy = history["test_accuracy"]
+    correct = round(float(accuracy.iloc[-1]) * tested / 100)
+    interval = binomtest(correct, tested).proportion_ci(0.95, method="wilson")
+    return {
+        "command": shlex.join(sys.argv),
+        "run": identity,
+        "test accuracy": float(accuracy.iloc[-1]),
+        "95 % interval": [100 * float(interval.low), 100 * float(interval.high)],
+        "test images": tested,
+        "best test accuracy": float(accuracy.max()),
+        "best epoch": 1 + int(accuracy.argmax()),
+        "seconds in training": round(float(history["seconds"].sum()), 3),
+        "seconds in this session": round(elapsed, 3),
+        "finished": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+        "versions": {"python": platform.python_version(), "numpy": np.__version__},
+        "machine": {"system": platform.platform(), "device": _device_name(device)},
+    }
+
+
+def _draw(history: pd.DataFrame, path: Path) -> None:
+    """Accuracies per epoch, on training and test images."""
+    from matplotlib import rc_context
+    from matplotlib.figure import Figure
+    from matplotlib.ticker import MaxNLocator
+
+    with rc_context(STYLE):
+        figure = Figure(figsize=(4.6, 3.7), dpi=160, layout="constrained")
+        axes = figure.add_subplot()
+        _tidy(axes)
+        for name, colour in (("train", SPOT), ("test", ACCENT)):
+            values = history[f"{name}_accuracy"]
+            axes.plot(history["epoch"], values, "o-", ms=3, color=colour, label=name)
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axes.set(xlabel="epoch", ylabel="accuracy, %")
+        axes.legend(frameon=False)
+        figure.savefig(path)
+
+
+def _tensorboard(folder: Path, epochs: int) -> Any:
+    """Where to write curves, if TensorBoard is installed."""
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except ImportError:
+        return None
+    return SummaryWriter(str(folder / "tensorboard"), purge_step=epochs + 1)
+
+
+def _write(path: Path, content: bytes) -> None:
+    _replace(path, lambda part: part.write_bytes(content))
+
+
+@contextmanager
+def _repeatable() -> Iterator[None]:
+    """The same algorithms every time; cuDNN's choice among them is as before afterwards."""
+    cudnn = torch.backends.cudnn
+    before = cudnn.deterministic, cudnn.benchmark
+    try:
+        cudnn.deterministic, cudnn.benchmark = True, False
+        with torch.inference_mode(False), torch.enable_grad():
+            yield
+    finally:
+        cudnn.deterministic, cudnn.benchmark = before
