@@ -220,3 +220,14 @@ class TestOutOfMemory:
 def test_a_batch_of_one():
     with pytest.raises(ZeroshotError, match="at least 2 samples"):
         Batch(torch.rand(1, 3, 4, 4), torch.tensor([0]))
+
+
+def test_a_formula_that_raises_is_named(network):
+    wrong = Proxy("wrong", (Weights(),), lambda weights: 1 / 0, "higher", "test")
+    with pytest.raises(ZeroshotError, match=r"proxy wrong fails: ZeroDivisionError"):
+        evaluate(network, batch(), [wrong])
+
+
+def test_a_formula_may_give_a_tensor_with_a_graph(network):
+    alive = Proxy("alive", (Weights(),), lambda weights: torch.ones((), requires_grad=True), "higher", "test")
+    assert evaluate(network, batch(), [alive])["alive"] == 1

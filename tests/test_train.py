@@ -70,7 +70,7 @@ def test_it_learns_and_writes_what_it_says(whole):
     record = json.loads((whole.folder / "run.json").read_text())
     assert record == whole.record
     assert record["run"]["recipe"]["flip"] is False  # digits are not mirrored
-    assert record["run"]["images"].startswith("1441 + 356 ")
+    assert record["run"]["images"].startswith("1442 + 355 ")
     state = torch.load(whole.folder / "state.pt", weights_only=True)
     assert set(state) == {"run", "history", "model", "optimizer", "schedule"}
     assert (whole.folder / "curve.png").read_bytes()[:4] == b"\x89PNG"
@@ -288,7 +288,7 @@ def test_models_and_folders(tmp_path):
     refused("nasbench201 has no architecture 99999", out, "nasbench201:99999")
     refused("there is no module 'nowhere'", out, "nowhere:own")
     refused("--amp on cpu: expected a CUDA device", out, recipe=Recipe(amp=True))
-    refused("--batch-size 2000 of 1441 training images", out, recipe=Recipe(batch_size=2000))
+    refused("--batch-size 2000 of 1442 training images", out, recipe=Recipe(batch_size=2000))
     refused("noise has nothing to learn", out, data="noise")
     refused("unknown initialisation 'x'", out, init="x")
     refused("--resume: there is no run in .*out; leave it out to start one", out, resume=True)

@@ -146,9 +146,7 @@ def _check_weights(module: nn.Module) -> None:
 
 
 def _failure(wanted: Pass[Any], batch: Batch, error: Exception) -> ZeroshotError:
-    words = (str(error).strip().splitlines() or [""])[0]
-    if not words or not isinstance(error, RuntimeError):
-        words = f"{type(error).__name__}: {words}".rstrip(": ")
+    words = _words(error)
     out_of_memory = isinstance(error, (MemoryError, torch.OutOfMemoryError))
     if out_of_memory or "can't allocate memory" in words:
         chunk = " or the pass's chunk" if hasattr(wanted, "chunk") else ""
@@ -159,3 +157,11 @@ def _failure(wanted: Pass[Any], batch: Batch, error: Exception) -> ZeroshotError
         f"the network fails in pass {wanted} on inputs of shape {tuple(batch.inputs.shape)}: "
         f"{words}"
     )
+
+
+def _words(error: Exception) -> str:
+    """What an exception says, in one line, and its type unless that says nothing."""
+    words = (str(error).strip().splitlines() or [""])[0]
+    if words and isinstance(error, RuntimeError):
+        return words
+    return f"{type(error).__name__}: {words}".rstrip(": ")

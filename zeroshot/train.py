@@ -203,7 +203,7 @@ def load_trained(folder: str | Path, *, weights: str = "last", device: str = "cp
         held = safetensors.torch.load_file(folder / f"{weights}.safetensors")
         net.module.load_state_dict(held)
         net.module.eval()
-        history = pd.read_csv(folder / "history.csv", float_precision="round_trip")
+        history = pd.DataFrame(record["history"])
         low, high = record["95 % interval"]
         return Trained(net, history, record["test accuracy"], (low, high), record, folder)
     except Exception as error:  # damaged files can fail in any way
@@ -454,6 +454,7 @@ def _record(
         "test images": tested,
         "best test accuracy": float(accuracy.max()),
         "best epoch": 1 + int(accuracy.argmax()),
+        "history": history.to_dict("records"),
         "seconds in training": round(float(history["seconds"].sum()), 3),
         "seconds in this session": round(elapsed, 3),
         "finished": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
