@@ -33,6 +33,7 @@ PASSES = (
     *closure(tuple(need for proxy in PROXIES for need in proxy.needs)),
     passes.Perturbed(fidelity="official"),
     passes.TangentKernel(chunk=3, budget=1),
+    passes.FixedTangentKernel(),
     passes.Patterns(samples=50, together=20),
 )
 

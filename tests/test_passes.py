@@ -7,6 +7,7 @@ from torch import nn
 
 from tests import networks
 from tests.checks import assert_close, batch, of_space
+from zeroshot import observe, passes
 from zeroshot.core import Batch, Cost, Net
 from zeroshot.errors import Undefined, ZeroshotError
 from zeroshot.passes import (
@@ -303,3 +304,37 @@ class TestPerturbed:
 
         with pytest.raises(Undefined, match="no global pooling"):
             Perturbed().run(Net(Rows()), batch())
+
+
+class TestFixedTangentKernel:
+    @pytest.mark.parametrize("name", ["Plain", "Residual", "NoNorm", "InplaceRelu", "Activations"])
+    def test_equals_the_kernel_of_a_network_whose_statistics_are_constants(self, name):
+        net, shown = Net(networks.network(name)), batch()
+        with observe.freezing_batch_norm([]):
+            rows = passes.TangentKernel().run(net, shown, passes.Forward().run(net, shown))
+        torch.testing.assert_close(
+            passes.FixedTangentKernel().run(net, shown), rows, rtol=1e-9, atol=1e-12
+        )
+
+    def test_of_grouped_strided_and_dilated_convolutions(self):
+        module = nn.Sequential(
+            nn.Conv2d(3, 6, 3, 2, 1, groups=3), nn.BatchNorm2d(6), nn.ReLU(),
+            nn.Conv2d(6, 4, 3, padding=2, dilation=2, bias=False), nn.BatchNorm2d(4, affine=False),
+            nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 10),
+        )  # fmt: skip
+        net, shown = Net(networks.fill(module).double()), batch()
+        with observe.freezing_batch_norm([]):
+            rows = passes.TangentKernel().run(net, shown, passes.Forward().run(net, shown))
+        torch.testing.assert_close(
+            passes.FixedTangentKernel().run(net, shown), rows, rtol=1e-9, atol=1e-12
+        )
+
+    def test_is_the_exact_kernel_without_normalisation(self):
+        net, shown = Net(networks.network("NoNorm")), batch()
+        exact = passes.TangentKernel().run(net, shown, passes.Forward().run(net, shown))
+        torch.testing.assert_close(passes.FixedTangentKernel().run(net, shown), exact)
+
+    @pytest.mark.parametrize("name", ["Transformer"])
+    def test_says_which_weight_it_cannot_tell_apart(self, name):
+        with pytest.raises(Undefined, match="not told apart"):
+            passes.FixedTangentKernel().run(Net(networks.network(name)), batch())

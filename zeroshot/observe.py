@@ -96,7 +96,7 @@ class freezing_batch_norm(TorchFunctionMode):  # noqa: N801
         normal = F.batch_norm(inputs, mean, variance, None, None, False, 0.0, epsilon)
         output = F.batch_norm(inputs, mean, variance, weight, bias, False, 0.0, epsilon)
         self.calls.append((weight, normal.detach(), output))
-        return output
+        return output.clone()  # which the network may overwrite
 
 
 @contextmanager

@@ -319,8 +319,9 @@ class FixedTangentKernel(Pass[Float64[Tensor, "n n"]]):
         layers: list[tuple[str, nn.Module, Tensor, Tensor]] = []
         norms: list[tuple[Tensor | None, Tensor, Tensor]] = []
 
-        def keep(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+        def keep(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor:
             layers.append((names[module], module, inputs[0].detach(), output))
+            return output.clone()  # which the network may overwrite
 
         with hooked(net.module, LAYERS, keep), freezing_batch_norm(norms):
             summed = net(batch.inputs, leaves).flatten(1).sum()
@@ -334,9 +335,7 @@ class FixedTangentKernel(Pass[Float64[Tensor, "n n"]]):
         scales = {id(leaf): name for name, leaf in leaves.items()}
         for (scale, normal, _), gradient in zip(norms, found[len(layers) :], strict=True):
             if scale is not None:
-                product = (
-                    (normal * gradient).flatten(2).sum(2) if normal.ndim > 2 else normal * gradient
-                )
+                product = (normal * gradient).reshape(*normal.shape[:2], -1).sum(2)
                 jacobians.setdefault(scales[id(scale)], []).append(product)
         kernel = summed.new_zeros(len(batch), len(batch), dtype=torch.float64)
         for name in leaves:
@@ -597,7 +596,7 @@ def _sample_grads(layer: nn.Module, inputs: Tensor, gradient: Tensor) -> Tensor:
     kernel = cast("tuple[int, int]", layer.kernel_size)
     padding = cast("tuple[int, int]", layer.padding)
     steps = {"dilation": layer.dilation, "stride": layer.stride}
-    patches = F.unfold(inputs, kernel, padding=padding, **steps)  # pyright: ignore[reportArgumentType]
+    patches = F.unfold(inputs, kernel, padding=padding, **steps)  # pyright: ignore
     patches = patches.unflatten(1, (layer.groups, -1))
     outward = gradient.flatten(2).unflatten(1, (layer.groups, -1))
     return torch.einsum("ngol,ngkl->ngok", outward, patches).flatten(1)

@@ -22,8 +22,8 @@ from zeroshot.errors import ZeroshotError
 from zeroshot.passes import FixedTangentKernel, Patterns, TangentKernel
 from zeroshot.proxies.linear_regions import linear_regions
 from zeroshot.proxies.ntk_cond import ntk_cond
-from zeroshot.scoring import evaluate
 from zeroshot.run import _check_identity, _replace, _writing
+from zeroshot.scoring import evaluate
 from zeroshot.search.prune import Candidate, Measured, Without, from_rows, prune, rows_of
 from zeroshot.spaces.space import Arch, Space, Task
 
@@ -233,9 +233,7 @@ class Pruning:
         scores = evaluate(net, drawn.batch, FIDELITIES[self.fidelity].proxies)
         return Measured(scores["condition"], scores["regions"])
 
-    def _resumed(
-        self, checkpoint: Path, start: Arch, resume: bool
-    ) -> tuple[Arch, list[Candidate]]:
+    def _resumed(self, checkpoint: Path, start: Arch, resume: bool) -> tuple[Arch, list[Candidate]]:
         if not checkpoint.exists():
             if resume:
                 raise ZeroshotError(f"{checkpoint} does not exist: there is nothing to resume")

@@ -63,7 +63,8 @@ class Recipe:
         weight_decay: on all parameters.
         schedule: 'one-cycle' (up for 30 % of the steps, then down to 0) or 'cosine' (down to 0).
         label_smoothing: the part of a label that is spread over all classes.
-        crop: pixels of zeros around an image, from which one of the old size is cut.
+        crop: pixels of zeros around an image, from which one of the old size is cut; by default an
+            eighth of its side.
         flip: whether half of the images are mirrored; by default unless they are digits.
         cutout: side of a square of zeros around a random pixel; 0 for none.
         clip: the largest norm of the gradient; 0 for no limit.
@@ -77,7 +78,7 @@ class Recipe:
     weight_decay: float = 5e-4
     schedule: str = "one-cycle"
     label_smoothing: float = 0.0
-    crop: int = 4
+    crop: int | None = None
     flip: bool | None = None
     cutout: int = 0
     clip: float = 5.0
@@ -86,7 +87,7 @@ class Recipe:
     def __post_init__(self) -> None:
         for name, (low, high) in LIMITS.items():
             value = getattr(self, name)
-            if not low <= value <= high:
+            if value is not None and not low <= value <= high:
                 option = f"--{name.replace('_', '-')}"
                 raise ZeroshotError(f"{option} {value}: expected {low:g} to {high:,g}")
         if self.schedule not in SCHEDULES:
@@ -159,7 +160,6 @@ def finetune(
             that holds something else, or a training that diverges.
     """
     recipe = recipe or Recipe()
-    recipe = recipe if recipe.flip is not None else replace(recipe, flip=data != "digits")
     where = find_device(device)
     if recipe.amp and not where.startswith("cuda"):
         raise ZeroshotError(f"--amp on {where}: expected a CUDA device; leave it out")
@@ -167,6 +167,9 @@ def finetune(
     home = spec.partition(":")[0]
     task = next((space.task for space in SPACES if space.name == home), Task())
     task = task if size is None else task._replace(size=size)
+    flip = data != "digits" if recipe.flip is None else recipe.flip
+    crop = task.size // 8 if recipe.crop is None else recipe.crop
+    recipe = replace(recipe, flip=flip, crop=crop)
     train, test, task = load_split(data, task=task, seed=seed)
     if recipe.batch_size > len(train.labels):
         words = f"--batch-size {recipe.batch_size} of {len(train.labels)} training images"
@@ -175,7 +178,7 @@ def finetune(
     network = {"model": spec, "shape": {k: v for k, v in shape.items() if v is not None}}
     network |= {"task": list(task), "init": init, "seed": seed}
     net = _build(network, where)
-    first = Batch(test.take(range(min(len(test.labels), 256))), test.labels[:256])
+    first = Batch(train.take(range(recipe.batch_size)), train.labels[: recipe.batch_size])
     identity = {"zeroshot": zeroshot.__version__, "torch": torch.__version__, **network}
     identity |= {"data": data, "images": f"{len(train.labels)} + {len(test.labels)} ({first.hash})"}
     identity |= {"recipe": asdict(recipe), "device": where.split(":")[0]}
@@ -263,9 +266,8 @@ class _Training:
                     words = f"out of memory: lower --batch-size ({self.recipe.batch_size})"
                     raise OutOfMemoryError(words) from error
                 raise ZeroshotError(f"the network fails in training: {words}") from error
-            weights = safetensors.torch.save(
-                {n: t.detach().cpu().contiguous() for n, t in self.module.state_dict().items()}
-            )
+            own = self.module.state_dict().items()
+            weights = safetensors.torch.save({n: t.cpu().contiguous().clone() for n, t in own})
             _write(self.folder / "last.safetensors", weights)
             if rows[-1]["test_accuracy"] > max((r["test_accuracy"] for r in rows[:-1]), default=-1):
                 _write(self.folder / "best.safetensors", weights)
@@ -351,7 +353,7 @@ class _Training:
 def _augment(images: Tensor, recipe: Recipe, generator: torch.Generator) -> Tensor:
     """Crop, flip and cutout, drawn for each image."""
     n, _, height, width = images.shape
-    pad, side = recipe.crop, recipe.cutout
+    pad, side = recipe.crop or 0, recipe.cutout
     shifts = torch.randint(2 * pad + 1, (n, 2), generator=generator).tolist()
     flips = torch.rand(n, generator=generator).tolist()
     centres = torch.rand((n, 2), generator=generator).tolist()

@@ -366,10 +366,10 @@ class TestNetwork:
 
     def test_drop_path(self):
         skips = SPACE.arch(*(3 * (i < 2) for _ in "nr" for i, _ in EDGES))
+        torch.manual_seed(0)
         module = Darts(channels=2, layers=2, drop_path=0.5).build(V2, TASK)
         cell = module.cells[0]
         shown = torch.rand(64, 6, 8, 8)
-        torch.manual_seed(0)
         with torch.no_grad():
             assert not torch.equal(module(shown[:, :3]), module(shown[:, :3]))
             assert torch.equal(cell(shown, shown), cell(shown, shown))
@@ -379,7 +379,8 @@ class TestNetwork:
             # Node 2 has two operations: for a quarter of the samples both are left out.
             zero = (blurred == 0).flatten(2).all(2).double().mean()
             assert float(zero) == pytest.approx(0.25, abs=0.02)
-            assert torch.allclose(blurred.mean(0), kept, atol=0.5)
+            # What is left is scaled up: a term is off by its size / √400, a sum of two by more.
+            assert (blurred.mean(0) - kept).norm() < 0.15 * kept.norm()
             module.drop_path = 0.0
             module.train()
             assert torch.equal(module(shown[:, :3]), module(shown[:, :3]))

@@ -207,7 +207,7 @@ class TestNetwork:
         arch = TINY.arch(0, 3, 0, 1, 0, 0)
         net = TINY.network(arch, TASK)
         assert not any("0->2" in name for name, _ in net.module.named_parameters())
-        assert net.cost == TINY.cost(arch, TASK)
+        assert net.cost() == TINY.cost(arch, TASK)
 
     def test_disconnected(self):
         """The classifier sees zeros: logits are its bias, and every gradient before it is zero."""

@@ -185,7 +185,7 @@ def pruning(history: pd.DataFrame, axes: Sequence[tuple[str, Sequence[str]]]) ->
                 table.text(
                     column, row, "kept" if kept else f"{value:.0f}", ha="center", va="center",
                     fontsize=9, color="white" if kept else INK,
-                    bbox={"boxstyle": "round,pad=.35", "fc": ACCENT, "ec": "none"} if kept else None,
+                    bbox={"boxstyle": "round", "fc": ACCENT, "ec": "none"} if kept else None,
                 )  # fmt: skip
         table.set_xticks(range(len(columns)), columns, rotation=30, ha="right", color=INK)
         table.set_yticks(range(len(axes)), [name.replace("->", " → ") for name, _ in axes])

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
@@ -165,7 +166,7 @@ def dense_ranks(values: Array, digits: int | None = None) -> NDArray[np.int64]:
     keys = values if digits is None else np.array([_rounded(value, digits) for value in values])
     order = np.argsort(keys, kind="stable")
     ranks = np.zeros(len(values), dtype=np.int64)
-    for earlier, later in zip(order, order[1:], strict=False):
+    for earlier, later in pairwise(order):
         ranks[later] = ranks[earlier] + int(values[earlier] != values[later])
     return ranks
 
