@@ -80,10 +80,11 @@ def test_it_learns_and_writes_what_it_says(whole):
     assert whole.history["learning_rate"].iloc[-1] < 1e-3
     assert whole.accuracy == whole.history["test_accuracy"].iloc[-1]
     assert {path.name for path in whole.folder.iterdir()} >= {
-        "last.safetensors", "best.safetensors", "history.csv", "curve.png", "state.pt", "run.json",
+        "last.safetensors", "best.safetensors", "history.csv", "curve.png", "state.pt",
+        "record.json",
     }  # fmt: skip
     assert not list(whole.folder.parent.glob("*.lock")) + list(whole.folder.glob("*.tmp"))
-    record = json.loads((whole.folder / "run.json").read_text())
+    record = json.loads((whole.folder / "record.json").read_text())
     assert record == whole.record
     assert record["run"]["recipe"]["flip"] is False  # digits are not mirrored
     assert record["run"]["images"].startswith("1442 + 355 ")
@@ -108,16 +109,18 @@ def test_the_weights_are_those_that_were_tested(whole):
     assert set(held) <= set(fresh.state_dict())
 
 
-def test_a_seed_is_a_result_and_leaves_the_global_random_state(whole, tmp_path):
+def test_a_seed_is_a_result_and_leaves_the_global_random_state(tmp_path, few):
     before = torch.get_rng_state(), torch.backends.cudnn.deterministic
-    again = tune(tmp_path / "out")
+    recipe = Recipe(epochs=2, batch_size=32)
+    one, again, other = (
+        tune(tmp_path / name, data=few, recipe=recipe, seed=seed)
+        for name, seed in (("one", 0), ("again", 0), ("other", 1))
+    )
     assert torch.equal(torch.get_rng_state(), before[0])
     assert torch.backends.cudnn.deterministic == before[1]
-    assert numbers(again) == numbers(whole)
-    assert weights(again.folder) == weights(whole.folder)
-    assert weights(again.folder, "best") == weights(whole.folder, "best")
-    first, other = (tune(tmp_path / f"{seed}", seed=seed, recipe=ONE) for seed in (0, 1))
-    assert numbers(first) != numbers(other)
+    assert numbers(one) == numbers(again) != numbers(other)
+    for name in ("last", "best"):
+        assert weights(one.folder, name) == weights(again.folder, name)
 
 
 def test_progress_counts_batches(tmp_path):
@@ -159,11 +162,12 @@ def test_augmentation():
 
 def test_a_folder_of_an_architecture_and_a_module(tmp_path, monkeypatch):
     text = NasBench201().spell(NasBench201().at(13714))
-    held = {"space": "nasbench201", "arch": text, "scores": {}}
+    held = {"space": "nasbench201", "arch": text, "shape": {"channels": 8, "cells": 1}}
     (tmp_path / "architecture.json").write_text(json.dumps(held))
-    found = tune(None, tmp_path, recipe=ONE)
+    found = tune(None, tmp_path, recipe=ONE, channels=None, cells=None)
     assert found.folder == tmp_path / "finetune"
-    assert numbers(found) == numbers(tune(tmp_path / "other", recipe=ONE))
+    assert found.record["run"]["shape"] == {"channels": 8, "cells": 1}
+    assert numbers(found) == numbers(tune(tmp_path / "other", recipe=ONE, channels=8))
     own = nn.Sequential(nn.Flatten(), nn.Dropout(0.2), nn.Linear(192, 10))
     before = own[2].weight.clone()
     module = types.ModuleType("mine")
@@ -174,6 +178,21 @@ def test_a_folder_of_an_architecture_and_a_module(tmp_path, monkeypatch):
     assert torch.equal(own[2].weight, before)
     assert numbers(found[0]) == numbers(found[1])
     assert found[0].accuracy > 40
+
+
+def test_the_best_weights_are_kept(tmp_path, few, monkeypatch):
+    accuracies, seen = iter([50.0, 70.0, 60.0, 70.0]), []
+
+    def accuracy(self):
+        seen.append({name: t.clone() for name, t in self.module.state_dict().items()})
+        return next(accuracies)
+
+    monkeypatch.setattr(zeroshot.train._Training, "_accuracy", accuracy)
+    found = tune(tmp_path / "out", data=few, recipe=Recipe(epochs=4, batch_size=32))
+    assert (found.record["best epoch"], found.record["best test accuracy"]) == (2, 70)
+    for name, epoch in (("best", 1), ("last", 3)):
+        held = safetensors.torch.load_file(tmp_path / "out" / f"{name}.safetensors")
+        assert all(torch.equal(held[key], value) for key, value in seen[epoch].items())
 
 
 def test_tensorboard_if_installed(tmp_path, monkeypatch):
@@ -207,28 +226,29 @@ from pathlib import Path
 from zeroshot.train import Recipe, finetune
 
 def progress(done, total, words):
-    if done > 80:  # in the middle of the second epoch
+    if done > 5:  # in the middle of the second epoch
         print("here", flush=True)
         time.sleep(60)
 
-finetune("nasbench201:13714", out=Path(sys.argv[1]), recipe=Recipe(epochs=2, batch_size=24),
-         channels=4, cells=1, size=8, device="cpu", progress=progress)
+finetune("nasbench201:13714", out=Path(sys.argv[1]), recipe=Recipe(epochs=3, batch_size=32),
+         channels=4, cells=1, size=8, device="cpu", data=sys.argv[2], progress=progress)
 """
 
 
-def test_killed_and_resumed(whole, tmp_path):
-    out = tmp_path / "out"
-    command = [sys.executable, "-c", KILLED, str(out)]
+def test_killed_and_resumed(tmp_path, few):
+    out, given = tmp_path / "out", {"data": few, "recipe": Recipe(epochs=3, batch_size=32)}
+    command = [sys.executable, "-c", KILLED, str(out), few]
     with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
         assert process.stdout is not None
         assert process.stdout.readline() == b"here\n"
         with pytest.raises(ZeroshotError, match="another process is writing"):
-            tune(out)
+            tune(out, **given)
         os.kill(process.pid, signal.SIGKILL)
     assert len(pd.read_csv(out / "history.csv")) == 1
     with pytest.raises(ZeroshotError, match="holds an unfinished run of this training; add"):
-        tune(out)
-    found = tune(out, resume=True)
+        tune(out, **given)
+    found = tune(out, resume=True, **given)
+    whole = tune(tmp_path / "whole", **given)
     assert numbers(found) == numbers(whole)
     for name in ("last", "best"):
         assert weights(out, name) == weights(whole.folder, name)
@@ -296,6 +316,10 @@ def test_models_and_folders(tmp_path):
     refused("has no architecture.json with a space and an arch", None, tmp_path)
     (tmp_path / "architecture.json").write_text('{"space": "nasbench201"}')
     refused("has no architecture.json with a space and an arch", None, tmp_path)
+    held = {"space": "nasbench201", "arch": "7", "shape": {"depth": 3}}
+    (tmp_path / "architecture.json").write_text(json.dumps(held))
+    refused("shape {'depth': 3.*nasbench201 has another", None, tmp_path)
+    refused("--cells 0: expected a positive number", out, cells=0)
     refused("names no model", out, "nothing")
     refused("nasbench201 has no architecture 99999", out, "nasbench201:99999")
     refused("there is no module 'nowhere'", out, "nowhere:own")
@@ -337,8 +361,8 @@ def test_networks_that_fail(tmp_path, monkeypatch):
 
 def test_other_runs_and_damaged_files(whole, tmp_path):
     refused("belongs to another run: there, seed is 0, now it is 1", whole.folder, seed=1)
-    other = Recipe(epochs=4, batch_size=24)
-    words = "there, recipe is {'epochs': 2}, now it is {'epochs': 4}"
+    other = Recipe(epochs=4, batch_size=32)
+    words = "recipe is {'epochs': 2, 'batch_size': 24}, now it is {'epochs': 4, 'batch_size': 32}"
     refused(words, whole.folder, recipe=other)
     with pytest.raises(KeyboardInterrupt):
         tune(tmp_path / "out", progress=stopping_at(70))

@@ -1,4 +1,4 @@
-"""Score, rank and validate untrained neural networks.
+"""Score, rank, validate and prune untrained neural networks.
 
     import zeroshot
     scores = zeroshot.evaluate(model, zeroshot.load_batch("noise")[0])
@@ -10,28 +10,32 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from zeroshot.commands import rank, score, validate
+    from zeroshot.commands import prune, rank, score, validate
     from zeroshot.core import Batch, Cost, Net, Pass, Proxy
     from zeroshot.data import load_batch
     from zeroshot.errors import OutOfMemoryError, Undefined, ZeroshotError
     from zeroshot.eval.benchmarks import BENCHMARKS, load_truth
     from zeroshot.proxies import PROXIES
+    from zeroshot.pruning import load
     from zeroshot.ranking import ENSEMBLES, Ensemble
     from zeroshot.scoring import Scores, evaluate
     from zeroshot.spaces import SPACES, Arch, Axis, Space, Task
+    from zeroshot.train import Recipe, finetune, load_trained
 
 __version__ = "0.1.0"
 
 _HOME = {
-    "zeroshot.commands": ("rank", "score", "validate"),
+    "zeroshot.commands": ("prune", "rank", "score", "validate"),
     "zeroshot.core": ("Batch", "Cost", "Net", "Pass", "Proxy"),
     "zeroshot.data": ("load_batch",),
     "zeroshot.errors": ("OutOfMemoryError", "Undefined", "ZeroshotError"),
     "zeroshot.eval.benchmarks": ("BENCHMARKS", "load_truth"),
     "zeroshot.proxies": ("PROXIES",),
+    "zeroshot.pruning": ("load",),
     "zeroshot.ranking": ("ENSEMBLES", "Ensemble"),
     "zeroshot.scoring": ("Scores", "evaluate"),
     "zeroshot.spaces": ("SPACES", "Arch", "Axis", "Space", "Task"),
+    "zeroshot.train": ("Recipe", "finetune", "load_trained"),
 }
 
 __all__ = [
@@ -48,6 +52,7 @@ __all__ = [
     "OutOfMemoryError",
     "Pass",
     "Proxy",
+    "Recipe",
     "Scores",
     "Space",
     "Task",
@@ -55,8 +60,12 @@ __all__ = [
     "ZeroshotError",
     "__version__",
     "evaluate",
+    "finetune",
+    "load",
     "load_batch",
+    "load_trained",
     "load_truth",
+    "prune",
     "rank",
     "score",
     "validate",

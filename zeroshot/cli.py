@@ -1,4 +1,4 @@
-"""The command line: list, score, rank, validate. Each calls the library function of its name."""
+"""The command line. Each command calls the library function of its name."""
 
 import sys
 from collections.abc import Callable, Iterator
@@ -166,7 +166,7 @@ def rank(
     """
     if all_ and archs:
         raise ZeroshotError(f"--all and --archs {archs}: expected one of them")
-    try:
+    with _stoppable(out and f"what is done is kept in {out}.partial; the same command goes on"):
         from zeroshot import commands
 
         with _progress("networks") as progress:
@@ -190,10 +190,6 @@ def rank(
                 out=out,
                 progress=progress,
             )
-    except KeyboardInterrupt:
-        kept = f"what is done is kept in {out}.partial; the same command goes on from there"
-        typer.echo(f"interrupted: {kept if out else 'nothing is kept without --out'}", err=True)
-        raise typer.Exit(130) from None
     console = _console()
     wide = console.width >= WIDE
     names = list(dict.fromkeys((*found.members, *found.scores.columns[2:])))[: 6 if wide else 4]
@@ -252,6 +248,133 @@ def validate(
     console.print(_validation(found.table, console.width >= WIDE))
     if found.report:
         _say(console, f"report in {found.report}")
+
+
+@app.command()
+def prune(
+    space: Annotated[str, typer.Argument(help="See `zeroshot list spaces`.")],
+    fidelity: Annotated[str, typer.Option(help="fast, paper or official.")] = "fast",
+    data: Data = "noise",
+    seed: Seed = 0,
+    device: Device = "auto",
+    out: Annotated[
+        Path | None, typer.Option(help="Folder for architecture, history, plot and checkpoint.")
+    ] = None,
+    resume: Annotated[bool, typer.Option(help="Go on with the run in --out.")] = False,
+    truth: Annotated[
+        str | None, typer.Option(help="BENCHMARK[/DATASET], or a table with a column arch.")
+    ] = None,
+    column: Annotated[str | None, typer.Option(help="Which column of the table.")] = None,
+) -> None:
+    """Prune a supernet to a single-path network without training (TE-NAS)."""
+    with _stoppable(out and f"finished rounds are kept in {out}; --resume goes on"):
+        from zeroshot import commands
+
+        with _progress("options") as progress:
+            found = commands.prune(
+                space,
+                fidelity=fidelity,
+                data=data,
+                seed=seed,
+                device=device,
+                out=out,
+                resume=resume,
+                truth=truth,
+                column=column,
+                progress=progress,
+            )
+    console = _console()
+    _say(console, found.name)
+    if "accuracy" in found.record:
+        place = f"rank {found.record['rank']} of {found.record['of']:,}"
+        _say(console, f"accuracy {found.record['accuracy']:.2f}, {place}")
+    if out:
+        _say(console, f"in {out}: architecture.json, history.csv, pruning.png, record.json")
+
+
+@app.command()
+def finetune(
+    model: Annotated[
+        str,
+        typer.Argument(help="A folder of `zeroshot prune`, nasbench201:13714, or module:factory."),
+    ],
+    epochs: Annotated[int, typer.Option(help="How often every training image is seen.")] = 5,
+    batch_size: Annotated[int, typer.Option(help="Images per step.")] = 64,
+    learning_rate: Annotated[float, typer.Option(help="The highest of the schedule.")] = 0.1,
+    momentum: Annotated[float, typer.Option(help="Nesterov's; 0 for plain SGD.")] = 0.9,
+    weight_decay: Annotated[float, typer.Option(help="On all parameters.")] = 5e-4,
+    schedule: Annotated[str, typer.Option(help="one-cycle or cosine.")] = "one-cycle",
+    label_smoothing: Annotated[float, typer.Option(help="Part of a label for all classes.")] = 0.0,
+    crop: Annotated[
+        int | None, typer.Option(help="Pixels around an image; by default an eighth of its side.")
+    ] = None,
+    flip: Annotated[
+        bool | None, typer.Option(help="Mirror half of the images; by default unless digits.")
+    ] = None,
+    cutout: Annotated[int, typer.Option(help="Side of a square of zeros; 0 for none.")] = 0,
+    clip: Annotated[float, typer.Option(help="Largest norm of the gradient; 0: no limit.")] = 5.0,
+    amp: Annotated[bool, typer.Option("--amp", help="bfloat16, on CUDA.")] = False,
+    data: Data = "digits",
+    size: Annotated[int | None, typer.Option(help="Of the images; by default the space's.")] = None,
+    channels: Annotated[int | None, typer.Option(help="Width of the network.")] = None,
+    cells: Annotated[int | None, typer.Option(help="Cells per stage.")] = None,
+    init: Init = "default",
+    seed: Seed = 0,
+    device: Device = "auto",
+    out: Annotated[
+        Path | None, typer.Option(help="Folder to write; by default FOLDER/finetune.")
+    ] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with a run in --out.")] = False,
+) -> None:
+    """Train a network for a few epochs and test it.
+
+    With --resume, an interrupted run goes on after its last finished epoch.
+    """
+    with _stoppable("finished epochs are kept; --resume goes on"):
+        from zeroshot.train import Recipe
+        from zeroshot.train import finetune as run
+
+        recipe = Recipe(
+            epochs=epochs,
+            batch_size=batch_size,
+            learning_rate=learning_rate,
+            momentum=momentum,
+            weight_decay=weight_decay,
+            schedule=schedule,
+            label_smoothing=label_smoothing,
+            crop=crop,
+            flip=flip,
+            cutout=cutout,
+            clip=clip,
+            amp=amp,
+        )
+        with _progress("batches") as progress:
+            found = run(
+                model,
+                recipe=recipe,
+                data=data,
+                size=size,
+                channels=channels,
+                cells=cells,
+                init=init,
+                seed=seed,
+                device=device,
+                out=out,
+                resume=resume,
+                progress=progress,
+            )
+    console = _console()
+    table = _table("epoch", "learning rate", "loss", "train %", "test %", "seconds", right=True)
+    for row in found.history.to_dict("records"):
+        shown = (f"{row['train_loss']:.3f}", f"{row['train_accuracy']:.1f}")
+        rest = (f"{row['test_accuracy']:.1f}", f"{row['seconds']:.1f}")
+        table.add_row(str(row["epoch"]), f"{row['learning_rate']:.2g}", *shown, *rest)
+    console.print(table)
+    low, high = found.interval
+    images = found.record["test images"]
+    words = f"test accuracy {found.accuracy:.2f} %, 95 % interval {low:.2f} to {high:.2f}"
+    _say(console, f"{words} ({images:,} images)")
+    _say(console, f"weights, history and record in {found.folder}")
 
 
 def main() -> None:
@@ -323,7 +446,17 @@ def _say(console: "Console", words: str) -> None:
 
 
 @contextmanager
-def _progress(what: str) -> Iterator[Callable[[int, int], None]]:
+def _stoppable(kept: str | Path | None) -> Iterator[None]:
+    """Ctrl-C ends with a line that says what is kept, and exit code 130."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        typer.echo(f"interrupted: {kept or 'nothing is kept without --out'}", err=True)
+        raise typer.Exit(130) from None
+
+
+@contextmanager
+def _progress(what: str) -> Iterator[Callable[..., None]]:
     from rich.console import Console
     from rich.progress import (
         BarColumn,
@@ -341,18 +474,18 @@ def _progress(what: str) -> Iterator[Callable[[int, int], None]]:
         def render(self, task: Task) -> Text:
             return Text("" if task.speed is None else f"{task.speed:.2f}/s")
 
-    columns = (TextColumn(what), BarColumn(), MofNCompleteColumn(), Rate())
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), Rate())
     console = Console(stderr=True)
     bar = Progress(*columns, TimeElapsedColumn(), TimeRemainingColumn(), console=console)
     task = None
 
-    def update(done: int, total: int) -> None:
+    def update(done: int, total: int, words: str = "") -> None:
         nonlocal task
         if task is None:  # not before there is something to show: an error comes without a bar
             bar.start()
             task = bar.add_task(what, total=total, completed=done)
         else:
-            bar.update(task, completed=done)
+            bar.update(task, completed=done, description=f"{what} {words}".rstrip())
 
     try:
         yield update

@@ -22,6 +22,7 @@ from zeroshot.eval.validate import BASELINES
 from zeroshot.eval.validate import validate as compare
 from zeroshot.models import find_device, find_model, find_proxies, find_space
 from zeroshot.proxies import PROXIES
+from zeroshot.pruning import Pruned, Pruning
 from zeroshot.ranking import Ensemble, proxies_of
 from zeroshot.run import Outcome, Progress, Run, execute, record_path
 from zeroshot.scoring import Scores, evaluate
@@ -256,6 +257,56 @@ def validate(
     if out is not None:
         report = write_report(Path(out), table, scores, truth, record, better=better)
     return Validation(table, report)
+
+
+def prune(
+    space: str | Space,
+    *,
+    fidelity: str = "fast",
+    data: str = "noise",
+    seed: int = 0,
+    device: str = "auto",
+    out: str | Path | None = None,
+    resume: bool = False,
+    truth: str | Path | None = None,
+    column: str | None = None,
+    progress: Progress = lambda done, total: None,
+) -> Pruned:
+    """Prune a supernet to a single-path network without training, as TE-NAS does.
+
+    Args:
+        space: its name, or a space of your own whose axes can be mixed.
+        fidelity: 'fast', 'paper' or 'official'; see `zeroshot.pruning.FIDELITIES`.
+        data: what the supernets are shown; see `load_batch`.
+        seed: of weights, batches and crops.
+        device: auto, cpu, cuda or cuda:i.
+        out: folder for architecture.json, history.csv, pruning.png and record.json, and for a
+            checkpoint after every round.
+        resume: go on with the unfinished run in `out`.
+        truth: accuracies, as for `validate`; the record then says that of the network and its rank.
+        column: of the file, if it has several of numbers.
+        progress: called with the numbers of options measured and in all.
+
+    Returns:
+        The network, the history and the record.
+
+    Raises:
+        ZeroshotError: for a space that cannot be pruned, or a folder of another run.
+    """
+    space = find_space(space) if isinstance(space, str) else space
+    accuracies = None if truth is None else load_truth(str(truth), column)
+    pruning = Pruning(space, fidelity, data, seed, find_device(device))
+    path = None if out is None else Path(out)
+    found = pruning.run(path, resume=resume, progress=progress)
+    if accuracies is not None:
+        own = float(accuracies.get(found.name, float("nan")))
+        better = int((accuracies > own).sum())
+        found.record["accuracy"] = own
+        found.record["rank"] = None if own != own else better + 1
+        found.record["of"] = int(accuracies.notna().sum())
+    if path is not None:
+        found.write(path, space, seed)
+    return found
 
 
 def _read_record(path: Path) -> dict[str, Any]:

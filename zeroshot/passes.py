@@ -584,7 +584,7 @@ def _rows(
 
 
 def _sample_grads(layer: nn.Module, inputs: Tensor, gradient: Tensor) -> Tensor:
-    """Gradients of a layer's weight for each sample, (n, numbers), where samples are independent."""
+    """Each sample's gradient of a layer's weight, (n, numbers); samples are independent."""
     if isinstance(layer, nn.Linear) and inputs.ndim == 2:
         return (gradient.unsqueeze(2) * inputs.unsqueeze(1)).flatten(1)
     if (

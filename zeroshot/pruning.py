@@ -7,10 +7,10 @@ import shlex
 import sys
 import time
 import zlib
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import pandas as pd
 import torch
@@ -19,15 +19,14 @@ import zeroshot
 from zeroshot.core import Batch, Net, Pass, Proxy
 from zeroshot.data import load_batch
 from zeroshot.errors import ZeroshotError
+from zeroshot.models import find_device, find_space
 from zeroshot.passes import FixedTangentKernel, Patterns, TangentKernel
 from zeroshot.proxies.linear_regions import linear_regions
 from zeroshot.proxies.ntk_cond import ntk_cond
-from zeroshot.run import _check_identity, _replace, _writing
+from zeroshot.run import Progress, check_identity, replace_file, writing
 from zeroshot.scoring import evaluate
 from zeroshot.search.prune import Candidate, Measured, Without, from_rows, prune, rows_of
 from zeroshot.spaces.space import Arch, Space, Task
-
-Progress = Callable[[int, int], None]  # candidates measured, candidates in all
 
 
 @dataclass(frozen=True)
@@ -94,13 +93,49 @@ class Pruned:
     history: pd.DataFrame
     record: dict[str, Any]
 
+    def write(self, out: Path, space: Space, seed: int) -> None:
+        """Write architecture.json, history.csv, pruning.png and record.json into a folder."""
+        from zeroshot.eval.plots import pruning
+
+        shape = {field.name: getattr(space, field.name) for field in fields(space)}
+        found = {"space": space.name, "shape": shape, "arch": self.name, "seed": seed}
+        axes = [(axis.name, axis.options) for axis in space.axes]
+        figure = pruning(self.history, axes)
+        with writing(out):
+            out.mkdir(parents=True, exist_ok=True)
+            for name, text in (("architecture", found), ("record", self.record)):
+                words = json.dumps(text, indent=2) + "\n"
+                replace_file(out / f"{name}.json", lambda path, words=words: path.write_text(words))
+            replace_file(out / "history.csv", lambda path: self.history.to_csv(path, index=False))
+            replace_file(out / "pruning.png", lambda path: figure.savefig(path, format="png"))
+
+
+def load(folder: str | Path, *, device: str = "cpu") -> Net:
+    """The network that `prune` found, freshly initialised from the seed of that run.
+
+    Raises:
+        ZeroshotError: if the folder is not one that `prune` wrote.
+    """
+    path = Path(folder) / "architecture.json"
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+        name, shape, arch, seed = (found[key] for key in ("space", "shape", "arch", "seed"))
+        space = replace(find_space(str(name)), **shape)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        if isinstance(error, ZeroshotError):
+            raise
+        raise ZeroshotError(
+            f"{path} is not there or damaged; expected a folder that `zeroshot prune` wrote"
+        ) from error
+    return space.network(space.parse(arch), seed=int(seed), device=find_device(device))
+
 
 @dataclass(frozen=True, eq=False)
 class Pruning:
     """Everything that the result depends on."""
 
     space: Space
-    fidelity: Literal["fast", "paper", "official"] = "fast"
+    fidelity: str = "fast"
     data: str = "noise"
     seed: int = 0
     device: str = "cpu"
@@ -153,9 +188,9 @@ class Pruning:
         def keep(arch: Arch, seen: list[Candidate]) -> None:
             if checkpoint is not None:
                 state = {"run": self.identity, "open": arch.open, "history": rows_of(seen)}
-                with _writing(checkpoint, 0):
+                with writing(checkpoint):
                     checkpoint.parent.mkdir(parents=True, exist_ok=True)
-                    _replace(checkpoint, lambda path: path.write_text(json.dumps(state)))
+                    replace_file(checkpoint, lambda path: path.write_text(json.dumps(state)))
 
         def measure(
             arch: Arch, options: Sequence[tuple[int, int]], number: int
@@ -250,7 +285,7 @@ class Pruning:
             found = dict(state["run"])
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise ZeroshotError(f"{checkpoint} is damaged; move it away to start anew") from error
-        _check_identity(found, self, checkpoint)
+        check_identity(found, self, checkpoint)
         return Arch(start.space, open_), history
 
 

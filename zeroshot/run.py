@@ -162,17 +162,19 @@ def execute(
         if out.exists():  # another process has finished it meanwhile
             return _finished(run, out)
         if record_path(out).exists():
-            _check_identity(_read_identity(out), run, record_path(out))
+            check_identity(_read_identity(out), run, record_path(out))
         with _Journal(run, out) as journal:
             try:
                 outcome = _outcome(run, journal, workers, progress)
             except OutOfMemoryError as error:
                 kept = f"; {journal.kept} networks are kept in {journal.path}"
                 raise OutOfMemoryError(f"{error}{kept if journal.kept else ''}") from error
-            with _writing(out, journal.kept):
+            with writing(out, journal.kept):
                 record = json.dumps(outcome.record, indent=2) + "\n"
-                _replace(record_path(out), lambda part: part.write_text(record, encoding="utf-8"))
-                _replace(out, lambda part: _write_table(outcome.scores, part))
+                replace_file(
+                    record_path(out), lambda part: part.write_text(record, encoding="utf-8")
+                )
+                replace_file(out, lambda part: _write_table(outcome.scores, part))
         journal.path.unlink(missing_ok=True)
     return outcome
 
@@ -376,7 +378,7 @@ class _Journal:
                 self._take(line, number)
             whole = sum(len(line) + 1 for line in complete)
         self.kept = len(self.done)  # lines in the file
-        with _writing(out, self.kept):
+        with writing(out, self.kept):
             self.file = self.path.open("ab", buffering=0)
             self.file.truncate(whole)
             if not whole:
@@ -389,7 +391,7 @@ class _Journal:
         self.file.close()
 
     def add(self, arch: str, seed: int, row: _Row) -> None:
-        with _writing(self.out, self.kept):
+        with writing(self.out, self.kept):
             self._write({"arch": arch, "seed": seed, **row})
         self.kept += 1
 
@@ -417,7 +419,7 @@ class _Journal:
             identity = json.loads(head)
         except ValueError as error:
             raise ZeroshotError(f"{self.path} is no unfinished run; move it away") from error
-        _check_identity(identity, run, self.path)
+        check_identity(identity, run, self.path)
 
 
 @runtime_checkable
@@ -426,7 +428,8 @@ class _Identified(Protocol):
     def identity(self) -> dict[str, Any]: ...
 
 
-def _check_identity(found: Any, run: _Identified, path: Path) -> None:
+def check_identity(found: Any, run: _Identified, path: Path) -> None:
+    """Refuse a file of another run, naming what differs."""
     wanted = json.loads(json.dumps(run.identity))
     found = found if isinstance(found, dict) else {}
     for key, value in wanted.items():
@@ -467,7 +470,7 @@ def _read_identity(out: Path) -> Any:
 
 def _finished(run: Run, out: Path) -> Outcome:
     """Read what an earlier call finished, if it is this run."""
-    _check_identity(_read_identity(out), run, out)
+    check_identity(_read_identity(out), run, out)
     scores = read_scores(out)
     expected = [(run.space.spell(arch), seed) for arch in run.archs for seed in run.seeds]
     rows = list(zip(scores["arch"], scores["seed"], strict=True))
@@ -482,7 +485,7 @@ def _finished(run: Run, out: Path) -> Outcome:
 @contextmanager
 def _locked(out: Path) -> Iterator[None]:
     lock = FileLock(f"{out}.lock")
-    with _writing(out, 0):
+    with writing(out):
         Path(lock.lock_file).open("ab").close()  # else an unwritable folder looks like a held lock
         try:
             lock.acquire(timeout=0)
@@ -498,7 +501,8 @@ def _locked(out: Path) -> Iterator[None]:
 
 
 @contextmanager
-def _writing(out: Path, kept: int) -> Iterator[None]:
+def writing(out: Path, kept: int = 0) -> Iterator[None]:
+    """Turn an error of the file system into one line that says what is kept."""
     try:
         yield
     except OSError as error:
@@ -509,7 +513,7 @@ def _writing(out: Path, kept: int) -> Iterator[None]:
         ) from error
 
 
-def _replace(path: Path, write: Callable[[Path], object]) -> None:
+def replace_file(path: Path, write: Callable[[Path], object]) -> None:
     """Write a file so that it appears whole or not at all."""
     part = path.with_name(path.name + ".tmp")
     try:

@@ -24,7 +24,6 @@ import torch.nn.functional as F
 from scipy.stats import binomtest
 from torch import Tensor, nn
 from torch.optim.lr_scheduler import CosineAnnealingLR, OneCycleLR
-from torchvision.transforms.v2 import functional as transform
 
 import zeroshot
 from zeroshot.core import Batch, Net, _logits, seeded
@@ -32,7 +31,7 @@ from zeroshot.data import Part, load_split
 from zeroshot.errors import OutOfMemoryError, ZeroshotError
 from zeroshot.eval.plots import ACCENT, SPOT, STYLE, _tidy
 from zeroshot.models import find_device, find_model, find_space
-from zeroshot.run import _device_name, _locked, _replace, _words, _writing
+from zeroshot.run import _device_name, _locked, _words, replace_file, writing
 from zeroshot.spaces import SPACES, Task
 
 Progress = Callable[[int, int, str], None]  # batches done, batches in all, loss and accuracy
@@ -135,15 +134,15 @@ def finetune(
 
     The folder `out` gets last.safetensors, best.safetensors (of the epoch with the highest test
     accuracy, which is therefore optimistic), history.csv, state.pt (from which a run resumes),
-    TensorBoard's files if that is installed and, at the end, curve.png and run.json.
+    TensorBoard's files if that is installed and, at the end, curve.png and record.json.
 
     Args:
-        model: a folder with an architecture.json (keys `space` and `arch`), an architecture such
-            as 'nasbench201:13714', or 'package.module:factory'.
+        model: a folder with an architecture.json (keys `space`, `arch` and perhaps `shape`), an
+            architecture such as 'nasbench201:13714', or 'package.module:factory'.
         recipe: how to train it.
         data: what to train and test on; see `load_split`.
         size: of the images; by default the space's own, or 32.
-        channels: width of the network, for spaces that have it.
+        channels: width of the network, for spaces that have it; by default the folder's or space's.
         cells: cells per stage, for spaces that have it.
         init: initialisation, a name of `zeroshot.initial.INITS`.
         seed: of weights, order of the images, augmentation and choice of test images.
@@ -163,9 +162,12 @@ def finetune(
     where = find_device(device)
     if recipe.amp and not where.startswith("cuda"):
         raise ZeroshotError(f"--amp on {where}: expected a CUDA device; leave it out")
-    spec, folder = _find(model, None if out is None else Path(out))
+    spec, shape, folder = _find(model, None if out is None else Path(out))
     home = spec.partition(":")[0]
-    task = next((space.task for space in SPACES if space.name == home), Task())
+    given = {"channels": channels, "cells": cells}
+    task = Task()
+    if any(space.name == home for space in SPACES):
+        task = find_space(home, **given).task
     task = task if size is None else task._replace(size=size)
     flip = data != "digits" if recipe.flip is None else recipe.flip
     crop = task.size // 8 if recipe.crop is None else recipe.crop
@@ -174,22 +176,23 @@ def finetune(
     if recipe.batch_size > len(train.labels):
         words = f"--batch-size {recipe.batch_size} of {len(train.labels)} training images"
         raise ZeroshotError(f"{words}; lower it")
-    shape = {"channels": channels, "cells": cells}
-    network = {"model": spec, "shape": {k: v for k, v in shape.items() if v is not None}}
+    shape = shape | {name: value for name, value in given.items() if value is not None}
+    network: dict[str, Any] = {"model": spec, "shape": shape}
     network |= {"task": list(task), "init": init, "seed": seed}
     net = _build(network, where)
-    first = Batch(train.take(range(recipe.batch_size)), train.labels[: recipe.batch_size])
+    some = range(min(len(train.labels), 256))  # they tell data sets apart
+    first = Batch(train.take(some), train.labels[: len(some)])
     identity = {"zeroshot": zeroshot.__version__, "torch": torch.__version__, **network}
     identity |= {"data": data, "images": f"{len(train.labels)} + {len(test.labels)} ({first.hash})"}
     identity |= {"recipe": asdict(recipe), "device": where.split(":")[0]}
     started = time.time()
-    with _locked(folder), _writing(folder, 0):
+    with _locked(folder), writing(folder):
         state = _open(folder, identity, resume)
         if state is not None:
             history = _Training(net, recipe, (train, test), task, folder).run(state, progress)
             _draw(history, folder / "curve.png")
             record = _record(identity, history, len(test.labels), where, time.time() - started)
-            _write(folder / "run.json", (json.dumps(record, indent=2) + "\n").encode())
+            _write(folder / "record.json", (json.dumps(record, indent=2) + "\n").encode())
     return load_trained(folder, device=where)
 
 
@@ -201,7 +204,7 @@ def load_trained(folder: str | Path, *, weights: str = "last", device: str = "cp
     """
     folder = Path(folder)
     try:
-        record = json.loads((folder / "run.json").read_text(encoding="utf-8"))
+        record = json.loads((folder / "record.json").read_text(encoding="utf-8"))
         net = _build(record["run"], device)
         held = safetensors.torch.load_file(folder / f"{weights}.safetensors")
         net.module.load_state_dict(held)
@@ -352,6 +355,8 @@ class _Training:
 
 def _augment(images: Tensor, recipe: Recipe, generator: torch.Generator) -> Tensor:
     """Crop, flip and cutout, drawn for each image."""
+    from torchvision.transforms.v2 import functional as transform  # takes seconds to import
+
     n, _, height, width = images.shape
     pad, side = recipe.crop or 0, recipe.cutout
     shifts = torch.randint(2 * pad + 1, (n, 2), generator=generator).tolist()
@@ -372,13 +377,13 @@ def _augment(images: Tensor, recipe: Recipe, generator: torch.Generator) -> Tens
     return torch.stack(made)
 
 
-def _find(model: str | Path, out: Path | None) -> tuple[str, Path]:
-    """What to build, and the folder to write."""
-    folder = Path(model)
+def _find(model: str | Path, out: Path | None) -> tuple[str, dict[str, Any], Path]:
+    """What to build, the shape of its space, and the folder to write."""
+    folder, shape = Path(model), {}
     if folder.is_dir():
         try:
             held = json.loads((folder / "architecture.json").read_text(encoding="utf-8"))
-            model = f"{held['space']}:{held['arch']}"
+            model, shape = f"{held['space']}:{held['arch']}", dict(held.get("shape", {}))
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise ZeroshotError(
                 f"{folder} has no architecture.json with a space and an arch ({_words(error)}); "
@@ -391,14 +396,19 @@ def _find(model: str | Path, out: Path | None) -> tuple[str, Path]:
         raise ZeroshotError(f"--out {out}: the folder {out.parent} does not exist; create it first")
     if out.exists() and not out.is_dir():
         raise ZeroshotError(f"--out {out} is a file; expected a folder")
-    return str(model), out
+    return str(model), shape, out
 
 
 def _build(network: dict[str, Any], device: str) -> Net:
     home, _, arch = network["model"].partition(":")
     task, init, seed = Task(*network["task"]), network["init"], network["seed"]
     if any(space.name == home for space in SPACES):
-        space = find_space(home, **network["shape"])
+        try:
+            space = replace(find_space(home), **network["shape"])
+        except TypeError as error:
+            raise ZeroshotError(
+                f"shape {network['shape']}: {home} has another ({error})"
+            ) from error
         return space.network(space.parse(arch), task, init=init, seed=seed, device=device)
     net = find_model(network["model"], task, init=init, seed=seed, device=device)
     for name, value in network["shape"].items():
@@ -410,7 +420,7 @@ def _build(network: dict[str, Any], device: str) -> Net:
 def _open(folder: Path, identity: dict[str, Any], resume: bool) -> dict[str, Any] | None:
     """The state to start from; None for a run that is finished."""
     held = {p.name for p in folder.iterdir() if p.suffix != ".tmp"} if folder.exists() else set()
-    name = next((name for name in ("run.json", "state.pt") if name in held), None)
+    name = next((name for name in ("record.json", "state.pt") if name in held), None)
     if name is None:
         if resume and not folder.exists():
             raise ZeroshotError(f"--resume: there is no run in {folder}; leave it out to start one")
@@ -419,7 +429,7 @@ def _open(folder: Path, identity: dict[str, Any], resume: bool) -> dict[str, Any
         folder.mkdir(exist_ok=True)
         return {"run": json.dumps(identity), "history": []}
     try:
-        if name == "run.json":
+        if name == "record.json":
             state, found = None, json.loads((folder / name).read_text(encoding="utf-8"))["run"]
         else:
             state = torch.load(folder / name, "cpu", weights_only=True)
@@ -494,7 +504,7 @@ def _tensorboard(folder: Path, epochs: int) -> Any:
 
 
 def _write(path: Path, content: bytes) -> None:
-    _replace(path, lambda part: part.write_bytes(content))
+    replace_file(path, lambda part: part.write_bytes(content))
 
 
 @contextmanager

@@ -1,0 +1,131 @@
+import json
+from dataclasses import replace
+
+import pandas as pd
+import pytest
+import torch
+
+import zeroshot
+from zeroshot import pruning
+from zeroshot.errors import ZeroshotError
+from zeroshot.passes import Patterns
+from zeroshot.pruning import FIDELITIES, Pruning
+from zeroshot.spaces import NASBENCH201, TORCHVISION
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch):
+    """Small batches, few crops, one repeat: the protocol, in a second."""
+    for name, how in FIDELITIES.items():
+        small = replace(how, batch_size=6, repeats=1, patterns=Patterns(samples=60, together=30))
+        monkeypatch.setitem(FIDELITIES, name, small)
+
+
+@pytest.mark.parametrize("fidelity", ["fast", "paper", "official"])
+def test_ends_in_a_network_and_says_how(fidelity):
+    state = torch.get_rng_state()
+    found = Pruning(NASBENCH201, fidelity).run()
+    assert torch.equal(torch.get_rng_state(), state)
+    assert found.arch.is_network
+    assert 0 not in found.arch.genes  # TE-NAS never keeps 'none'
+    assert found.name == NASBENCH201.spell(found.arch)
+    assert len(found.history) == found.record["options measured"] == 54
+    kept = found.history.groupby("axis")["dropped"].agg(lambda gone: (~gone).sum())
+    assert len(kept) == 6
+    left = {
+        (axis.name, axis.options[gene])
+        for axis, gene in zip(NASBENCH201.axes, found.arch.genes, strict=True)
+    }
+    gone = found.history[found.history["dropped"]]
+    assert left.isdisjoint(zip(gone["axis"], gone["option"], strict=True))
+
+
+def test_the_seed_decides():
+    first, again, other = (Pruning(NASBENCH201, seed=seed).run() for seed in (0, 0, 1))
+    pd.testing.assert_frame_equal(first.history, again.history)
+    assert not first.history["condition_after"].equals(other.history["condition_after"])
+
+
+def test_common_random_numbers():
+    """In 'fast' all options of a round are compared with the same supernet; not in 'official'."""
+    fast, official = (Pruning(NASBENCH201, name).run().history for name in ("fast", "official"))
+    assert (fast.groupby("round")["condition_before"].nunique() == 1).all()
+    assert (official.groupby("round")["condition_before"].nunique() > 1).all()
+
+
+def test_a_dropped_option_changes_nothing_else():
+    whole = NASBENCH201.prunable
+    net = NASBENCH201.searched.network(whole, seed=3)
+    less = NASBENCH201.searched.network(whole.drop(0, 3), seed=9, like=net)
+    held = net.module.state_dict()
+    assert set(less.module.state_dict()) < set(held)
+    assert all(torch.equal(t, held[name]) for name, t in less.module.state_dict().items())
+    shown = torch.rand(4, 1, 3, 3)
+    assert torch.equal(
+        NASBENCH201.searched.network(whole, seed=9, like=net).thin()(shown), net.thin()(shown)
+    )
+
+
+def test_kill_and_resume(tmp_path, monkeypatch):
+    whole = zeroshot.prune(NASBENCH201, out=tmp_path / "whole")
+    measured = Pruning._measured
+
+    def killed(self, arch, options, number):
+        if number == 3:
+            raise KeyboardInterrupt
+        return measured(self, arch, options, number)
+
+    monkeypatch.setattr(Pruning, "_measured", killed)
+    with pytest.raises(KeyboardInterrupt):
+        zeroshot.prune(NASBENCH201, out=tmp_path / "cut")
+    monkeypatch.setattr(Pruning, "_measured", measured)
+    assert not (tmp_path / "cut" / "architecture.json").exists()
+    with pytest.raises(ZeroshotError, match="--resume"):
+        zeroshot.prune(NASBENCH201, out=tmp_path / "cut")
+    with pytest.raises(ZeroshotError, match="seed is 0"):
+        zeroshot.prune(NASBENCH201, out=tmp_path / "cut", seed=1, resume=True)
+    resumed = zeroshot.prune(NASBENCH201, out=tmp_path / "cut", resume=True)
+    assert resumed.arch == whole.arch
+    for name in ("history.csv", "architecture.json", "pruning.png"):
+        assert (tmp_path / "cut" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
+
+
+def test_the_folder_is_ready_to_use(tmp_path):
+    name = zeroshot.prune("nasbench201", out=tmp_path / "run").name
+    truth = pd.Series({name: 90.0, "better": 91.0, "worse": 10.0, "unknown": float("nan")})
+    table = truth.rename("accuracy").rename_axis("arch").reset_index()
+    table.to_csv(tmp_path / "truth.csv", index=False)
+    found = zeroshot.prune(
+        "nasbench201", out=tmp_path / "run", resume=True, truth=tmp_path / "truth.csv"
+    )
+    assert (found.record["accuracy"], found.record["rank"], found.record["of"]) == (90.0, 2, 3)
+    net = zeroshot.load(tmp_path / "run")
+    assert net(torch.rand(2, 3, 32, 32)).shape == (2, 10)
+    again = zeroshot.load(tmp_path / "run")
+    assert all(map(torch.equal, net.module.parameters(), again.module.parameters()))
+    record = json.loads((tmp_path / "run" / "record.json").read_text())
+    assert record["run"]["fidelity"] == "fast"
+
+
+@pytest.mark.parametrize("words", ["", "{}", '{"run": {}, "open": 3, "history": []}', "[1"])
+def test_a_damaged_checkpoint(tmp_path, words):
+    (tmp_path / "checkpoint.json").write_text(words)
+    with pytest.raises(ZeroshotError, match="damaged"):
+        zeroshot.prune(NASBENCH201, out=tmp_path, resume=True)
+
+
+def test_refuses():
+    with pytest.raises(ZeroshotError, match="axis 'model' cannot be mixed"):
+        zeroshot.prune(TORCHVISION)
+    with pytest.raises(ZeroshotError, match="unknown fidelity 'quick'; expected fast, paper"):
+        zeroshot.prune(NASBENCH201, fidelity="quick")
+
+
+def test_load_refuses(tmp_path):
+    with pytest.raises(ZeroshotError, match=r"architecture.json is not there or damaged"):
+        pruning.load(tmp_path)
+
+
+def test_nothing_to_resume(tmp_path):
+    with pytest.raises(ZeroshotError, match="nothing to resume"):
+        zeroshot.prune(NASBENCH201, out=tmp_path, resume=True)
