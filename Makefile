@@ -18,11 +18,15 @@ install: .venv/.installed  ## create .venv with the package and what developing 
 test: install    ## run the whole suite
 	$(BIN)/python -m pytest -n auto
 
-demo: install    ## rank 100 NAS-Bench-201 architectures and check the ranking, into demo/
+demo: install    ## rank NAS-Bench-201 cells, check the ranking, prune a supernet; into demo/
 	mkdir -p demo
 	$(BIN)/zeroshot rank nasbench201 --sample 100 --proxies all --channels 8 --cells 1 \
 		--batch-size 32 --out demo/scores.csv
 	$(BIN)/zeroshot validate demo/scores.csv --truth nb201 --out demo
+	test -e demo/pruned/architecture.json || \
+		$(BIN)/zeroshot prune nasbench201 --truth nb201 --out demo/pruned
+	$(BIN)/zeroshot finetune demo/pruned --data digits --epochs 2 --channels 8 --cells 1 \
+		--batch-size 32
 
 lint: install    ## check style and types
 	$(BIN)/ruff format --check .
