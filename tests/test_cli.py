@@ -3,6 +3,7 @@
 import inspect
 import json
 import sys
+from dataclasses import fields, replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -68,7 +69,7 @@ def ranked(run):
 # -- the commands ----------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", ["score", "rank", "validate"])
+@pytest.mark.parametrize("name", ["score", "rank", "validate", "prune"])
 def test_flags_are_the_librarys_with_its_defaults(name):
     library = inspect.signature(getattr(commands, name)).parameters
     flags = inspect.signature(getattr(cli, name)).parameters
@@ -78,10 +79,39 @@ def test_flags_are_the_librarys_with_its_defaults(name):
         assert flags[flag].default == library[flag].default, flag
 
 
+def test_the_flags_of_finetune_are_the_librarys_and_its_recipes():
+    library = inspect.signature(zeroshot.finetune).parameters
+    recipe = {field.name: field.default for field in fields(zeroshot.Recipe)}
+    flags = inspect.signature(cli.finetune).parameters
+    assert set(flags) == (set(library) | set(recipe)) - {"recipe", "progress"}
+    for flag in flags:
+        expected = recipe[flag] if flag in recipe else library[flag].default
+        assert flags[flag].default == expected, flag
+
+
+def test_prune_and_finetune(run, tmp_path, monkeypatch):
+    from zeroshot import pruning
+
+    how = pruning.FIDELITIES["fast"]
+    crops = replace(how.patterns, samples=40, together=20)
+    quick = replace(how, batch_size=4, repeats=1, patterns=crops)
+    monkeypatch.setitem(pruning.FIDELITIES, "fast", quick)
+    found = run("prune", "nasbench201", "--out", str(tmp_path / "p"))
+    assert found.code == 0
+    assert found.out.startswith("|")
+    again = run("prune", "nasbench201", "--out", str(tmp_path / "p"))
+    assert again.code == 2
+    assert "add --resume" in again.err
+    small = ("--channels", "2", "--cells", "1", "--size", "8", "--epochs", "1")
+    found = run("finetune", str(tmp_path / "p"), *small)
+    assert found.code == 0
+    assert "test accuracy" in found.out
+
+
 def test_help_names_every_command(run):
     found = run("--help")
     assert found.code == 0
-    for name in ("list", "score", "rank", "validate"):
+    for name in ("list", "score", "rank", "validate", "prune", "finetune"):
         assert name in found.out
         assert run(name, "-h").code == 0
 
@@ -292,3 +322,10 @@ def test_typer_names_wrong_flags(run):
 )
 def test_numbers_are_readable(value, text):
     assert cli._number(value) == text
+
+
+def test_scores_of_many_magnitudes_are_shown_as_powers_of_ten():
+    assert cli._shown("synflow", 2.5e11) == "10^11.40"
+    assert cli._shown("synflow", 0.0) == "0"
+    assert cli._shown("ntk_cond", float("inf")) == "inf"
+    assert cli._shown("snip", 2.5e11) == "250,000,000,000"

@@ -4,6 +4,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from enum import Enum
+from math import log10
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -124,7 +125,7 @@ def score(
     table = _table("proxy", *found, right=True)
     first = next(iter(found.values()))
     for name in first:
-        table.add_row(name, *(_number(scores[name]) for scores in found.values()))
+        table.add_row(name, *(_shown(name, scores[name]) for scores in found.values()))
     console = _console()
     console.print(table)
     for model, scores in found.items():
@@ -201,7 +202,7 @@ def rank(
     if beside:
         table.columns[1].justify, table.columns[1].overflow = "left", "fold"
     for place, arch in enumerate(shown.index, start=1):
-        values = [_number(float(value)) for value in means.loc[str(arch)]]
+        values = [_shown(name, float(means.loc[str(arch), name])) for name in names]  # pyright: ignore
         table.add_row(str(place), *((str(arch),) if beside else ()), *values)
     console.print(table)
     if not beside:  # too long for a column: one a line, to be copied
@@ -262,7 +263,8 @@ def prune(
     ] = None,
     resume: Annotated[bool, typer.Option(help="Go on with the run in --out.")] = False,
     truth: Annotated[
-        str | None, typer.Option(help="BENCHMARK[/DATASET], or a table with a column arch.")
+        str | None,
+        typer.Option(help="BENCHMARK or BENCHMARK/DATASET, or a table with a column arch."),
     ] = None,
     column: Annotated[str | None, typer.Option(help="Which column of the table.")] = None,
 ) -> None:
@@ -492,6 +494,15 @@ def _progress(what: str) -> Iterator[Callable[..., None]]:
     finally:
         if task is not None:
             bar.stop()
+
+
+def _shown(proxy: str, value: float) -> str:
+    """A score as tables show it: as a power of ten where scores span many orders of magnitude."""
+    from zeroshot.proxies import PROXIES
+
+    if 0 < value < float("inf") and any(known.name == proxy and known.log for known in PROXIES):
+        return f"10^{log10(value):.2f}"
+    return _number(value)
 
 
 def _number(value: float) -> str:

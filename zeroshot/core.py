@@ -114,7 +114,7 @@ class Net:
         with self._quiet(batch_norm=statistics == "batch"):
             # Inputs are copied too: the network may overwrite them.
             stand_ins = {**own, **(weights or {})}
-            return _logits(functional_call(self.module, stand_ins, (inputs.clone(),)))
+            return logits_of(functional_call(self.module, stand_ins, (inputs.clone(),)))
 
     @property
     def device(self) -> torch.device:
@@ -216,7 +216,7 @@ class Proxy:
         formula: gives one number, in the paper's own sign and scale.
         better: direction of the number; applied once, when ranking.
         source: where the formula was published.
-        log: whether its values span many orders of magnitude, so that plots use a logarithm.
+        log: whether its values span so many orders of magnitude that tables show powers of ten.
     """
 
     name: str
@@ -227,7 +227,7 @@ class Proxy:
     log: bool = False
 
 
-def _logits(output: Any) -> Tensor:
+def logits_of(output: Any) -> Tensor:
     """The logits in whatever a network returns, as (n, …)."""
     found = output
     if not isinstance(found, Tensor):

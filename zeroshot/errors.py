@@ -14,3 +14,11 @@ class OutOfMemoryError(ZeroshotError):
 
 class Undefined(Exception):  # noqa: N818 - a statement about a network, not a failure
     """A proxy says nothing about this network. The engine turns it into NaN with this reason."""
+
+
+def in_a_line(error: BaseException) -> str:
+    """What an exception says, in one line; behind its type, where that adds something."""
+    words = (str(error).strip().splitlines() or [""])[0]
+    if words and isinstance(error, (ZeroshotError, Undefined, RuntimeError)):
+        return words
+    return f"{type(error).__name__}: {words}".rstrip(": ")

@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from zeroshot.core import Net, Proxy, seeded
-from zeroshot.errors import ZeroshotError
+from zeroshot.errors import ZeroshotError, in_a_line
 from zeroshot.initial import INITS
 from zeroshot.proxies import PROXIES
 from zeroshot.spaces import SPACES, Space, Task
@@ -94,7 +94,7 @@ def find_model(spec: str, task: Task | None, *, init: str, seed: int, device: st
         try:
             made = held() if callable(held) else held
         except (Exception, SystemExit) as error:
-            raise ZeroshotError(f"{spec} raised {_words(error)}") from error
+            raise ZeroshotError(f"{spec} raised {in_a_line(error)}") from error
     if not isinstance(made, nn.Module):
         raise ZeroshotError(f"{spec} gave {type(made).__name__}; expected a torch.nn.Module")
     net = Net(made, seed=seed)
@@ -130,15 +130,11 @@ def _import(spec: str) -> object:
             f"and no space of that name ({spaces})"
         ) from error
     except (Exception, SystemExit) as error:
-        raise ZeroshotError(f"{spec}: importing {name} raised {_words(error)}") from error
+        raise ZeroshotError(f"{spec}: importing {name} raised {in_a_line(error)}") from error
     try:
         return getattr(module, attribute)
     except AttributeError as error:
         raise ZeroshotError(f"{spec}: module {name} has no {attribute!r}") from error
-
-
-def _words(error: BaseException) -> str:
-    return f"{type(error).__name__}: {(str(error).splitlines() or [''])[0]}".rstrip(": ")
 
 
 def _unknown(what: str, name: str, known: list[str]) -> str:

@@ -25,7 +25,7 @@ from joblib.externals.loky.process_executor import BrokenProcessPool
 
 import zeroshot
 from zeroshot.core import Batch, Pass, Proxy
-from zeroshot.errors import OutOfMemoryError, Undefined, ZeroshotError
+from zeroshot.errors import OutOfMemoryError, ZeroshotError, in_a_line
 from zeroshot.eval.tables import read_scores
 from zeroshot.initial import INITS
 from zeroshot.passes import Census
@@ -158,7 +158,7 @@ def execute(
     _check_out(out)
     if out.exists():
         return _finished(run, out)
-    with _locked(out):
+    with locked(out):
         if out.exists():  # another process has finished it meanwhile
             return _finished(run, out)
         if record_path(out).exists():
@@ -230,7 +230,7 @@ def _structure(run: Run, arch: Arch) -> tuple[dict[str, float], dict[str, str]]:
         cost = run.space.cost(arch, run.task)
         return {p.name: float(p.formula(*(cost for _ in p.needs))) for p in run.structural}, {}
     except Exception as error:  # a builder or formula of the user's own may raise anything
-        return dict.fromkeys(names, math.nan), dict.fromkeys(names, _words(error))
+        return dict.fromkeys(names, math.nan), dict.fromkeys(names, in_a_line(error))
 
 
 def _scored(
@@ -278,7 +278,7 @@ def _score_one(run: Run, arch: Arch, seed: int) -> tuple[Arch, int, _Row]:
     except OutOfMemoryError:
         raise
     except Exception as error:  # this network alone cannot be scored; the others can
-        words = _words(error)
+        words = in_a_line(error)
         if isinstance(error, (MemoryError, torch.OutOfMemoryError)) or "allocate memory" in words:
             raise OutOfMemoryError(
                 f"out of memory while {run.space.spell(arch)} was built: lower the workers, or "
@@ -295,13 +295,6 @@ def _score_one(run: Run, arch: Arch, seed: int) -> tuple[Arch, int, _Row]:
         torch.set_num_threads(threads)
     row = {"scores": scores.found, "reasons": scores.reasons, "seconds": scores.seconds}
     return arch, seed, row
-
-
-def _words(error: Exception) -> str:
-    """An error of the user's code in one line; ours say it all themselves."""
-    words = (str(error).strip().splitlines() or [""])[0]
-    known = isinstance(error, (ZeroshotError, Undefined))
-    return words if known else f"{type(error).__name__}: {words}".rstrip(": ")
 
 
 def _needed(passes: Sequence[Pass[Any]]) -> set[Pass[Any]]:
@@ -339,12 +332,13 @@ def _record(
         },
         "machine": {
             "system": platform.platform(),
-            "device": _device_name(run.device),
+            "device": device_name(run.device),
         },
     }
 
 
-def _device_name(device: str) -> str:
+def device_name(device: str) -> str:
+    """The GPU's name, or the processor's kind and how many threads."""
     if device.startswith("cuda"):
         return torch.cuda.get_device_name(device)
     return f"{platform.machine()}, {torch.get_num_threads()} threads"
@@ -483,7 +477,8 @@ def _finished(run: Run, out: Path) -> Outcome:
 
 
 @contextmanager
-def _locked(out: Path) -> Iterator[None]:
+def locked(out: Path) -> Iterator[None]:
+    """Keep other processes from writing the same file meanwhile."""
     lock = FileLock(f"{out}.lock")
     with writing(out):
         Path(lock.lock_file).open("ab").close()  # else an unwritable folder looks like a held lock

@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from zeroshot.core import Batch, Net, Pass, Proxy
-from zeroshot.errors import OutOfMemoryError, Undefined, ZeroshotError
+from zeroshot.errors import OutOfMemoryError, Undefined, ZeroshotError, in_a_line
 from zeroshot.proxies import PROXIES
 
 
@@ -95,7 +95,7 @@ class _Run:
         except (Undefined, ZeroshotError):
             raise
         except Exception as error:  # a formula may be the caller's own
-            raise ZeroshotError(f"proxy {proxy.name} fails: {_words(error)}") from error
+            raise ZeroshotError(f"proxy {proxy.name} fails: {in_a_line(error)}") from error
 
     def result(self, wanted: Pass[Any]) -> Any:
         """What a pass yields; it is run at the first call. Undefined if it or a need of it is."""
@@ -146,7 +146,7 @@ def _check_weights(module: nn.Module) -> None:
 
 
 def _failure(wanted: Pass[Any], batch: Batch, error: Exception) -> ZeroshotError:
-    words = _words(error)
+    words = in_a_line(error)
     out_of_memory = isinstance(error, (MemoryError, torch.OutOfMemoryError))
     if out_of_memory or "can't allocate memory" in words:
         chunk = " or the pass's chunk" if hasattr(wanted, "chunk") else ""
@@ -157,11 +157,3 @@ def _failure(wanted: Pass[Any], batch: Batch, error: Exception) -> ZeroshotError
         f"the network fails in pass {wanted} on inputs of shape {tuple(batch.inputs.shape)}: "
         f"{words}"
     )
-
-
-def _words(error: Exception) -> str:
-    """What an exception says, in one line, and its type unless that says nothing."""
-    words = (str(error).strip().splitlines() or [""])[0]
-    if words and isinstance(error, RuntimeError):
-        return words
-    return f"{type(error).__name__}: {words}".rstrip(": ")

@@ -26,12 +26,12 @@ from torch import Tensor, nn
 from torch.optim.lr_scheduler import CosineAnnealingLR, OneCycleLR
 
 import zeroshot
-from zeroshot.core import Batch, Net, _logits, seeded
+from zeroshot.core import Batch, Net, logits_of, seeded
 from zeroshot.data import Part, load_split
-from zeroshot.errors import OutOfMemoryError, ZeroshotError
-from zeroshot.eval.plots import ACCENT, SPOT, STYLE, _tidy
+from zeroshot.errors import OutOfMemoryError, ZeroshotError, in_a_line
+from zeroshot.eval.plots import ACCENT, SPOT, STYLE, tidy
 from zeroshot.models import find_device, find_model, find_space
-from zeroshot.run import _device_name, _locked, _words, replace_file, writing
+from zeroshot.run import device_name, locked, replace_file, writing
 from zeroshot.spaces import SPACES, Task
 
 Progress = Callable[[int, int, str], None]  # batches done, batches in all, loss and accuracy
@@ -186,7 +186,7 @@ def finetune(
     identity |= {"data": data, "images": f"{len(train.labels)} + {len(test.labels)} ({first.hash})"}
     identity |= {"recipe": asdict(recipe), "device": where.split(":")[0]}
     started = time.time()
-    with _locked(folder), writing(folder):
+    with locked(folder), writing(folder):
         state = _open(folder, identity, resume)
         if state is not None:
             history = _Training(net, recipe, (train, test), task, folder).run(state, progress)
@@ -213,7 +213,7 @@ def load_trained(folder: str | Path, *, weights: str = "last", device: str = "cp
         low, high = record["95 % interval"]
         return Trained(net, history, record["test accuracy"], (low, high), record, folder)
     except Exception as error:  # damaged files can fail in any way
-        raise ZeroshotError(f"{folder} holds no finished training ({_words(error)})") from error
+        raise ZeroshotError(f"{folder} holds no finished training ({in_a_line(error)})") from error
 
 
 class _Training:
@@ -254,7 +254,7 @@ class _Training:
             for name, part in self.parts if rows else ():
                 part.load_state_dict(state[name])
         except Exception as error:  # damaged files can fail in any way
-            words = f"{self.folder / 'state.pt'} is damaged ({_words(error)})"
+            words = f"{self.folder / 'state.pt'} is damaged ({in_a_line(error)})"
             raise ZeroshotError(f"{words}; move {self.folder} away to start again") from error
         writer = _tensorboard(self.folder, len(rows))
         for epoch in range(len(rows), self.recipe.epochs):
@@ -264,7 +264,7 @@ class _Training:
             except (ZeroshotError, OSError):
                 raise
             except Exception as error:  # a network may raise anything
-                words = _words(error)
+                words = in_a_line(error)
                 if isinstance(error, (MemoryError, torch.OutOfMemoryError)) or "allocate" in words:
                     words = f"out of memory: lower --batch-size ({self.recipe.batch_size})"
                     raise OutOfMemoryError(words) from error
@@ -343,7 +343,7 @@ class _Training:
         form = torch.channels_last if self.cuda else torch.contiguous_format
         images = images.to(self.net.device, self.net.dtype, memory_format=form)
         with torch.autocast(self.net.device.type, torch.bfloat16, enabled=self.recipe.amp):
-            logits = _logits(self.module(images))
+            logits = logits_of(self.module(images))
         if logits.ndim != 2 or logits.shape[1] < self.task.classes:
             shape, classes = tuple(logits.shape), self.task.classes
             raise ZeroshotError(f"the network answers with {shape}; expected {classes} classes")
@@ -386,7 +386,7 @@ def _find(model: str | Path, out: Path | None) -> tuple[str, dict[str, Any], Pat
             model, shape = f"{held['space']}:{held['arch']}", dict(held.get("shape", {}))
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise ZeroshotError(
-                f"{folder} has no architecture.json with a space and an arch ({_words(error)}); "
+                f"{folder} has no architecture.json with a space and an arch ({in_a_line(error)}); "
                 "expected a folder that `zeroshot prune` wrote"
             ) from error
         out = out or folder / "finetune"
@@ -436,7 +436,9 @@ def _open(folder: Path, identity: dict[str, Any], resume: bool) -> dict[str, Any
             found = json.loads(state["run"])
         differing = [key for key, value in identity.items() if found.get(key) != value]
     except Exception as error:  # damaged files can fail in any way
-        words = f"{folder / name} is damaged ({_words(error)}); move {folder} away to start again"
+        words = (
+            f"{folder / name} is damaged ({in_a_line(error)}); move {folder} away to start again"
+        )
         raise ZeroshotError(words) from error
     if differing:
         there, here = found.get(differing[0]), identity[differing[0]]
@@ -471,7 +473,7 @@ def _record(
         "seconds in this session": round(elapsed, 3),
         "finished": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         "versions": {"python": platform.python_version(), "numpy": np.__version__},
-        "machine": {"system": platform.platform(), "device": _device_name(device)},
+        "machine": {"system": platform.platform(), "device": device_name(device)},
     }
 
 
@@ -484,7 +486,7 @@ def _draw(history: pd.DataFrame, path: Path) -> None:
     with rc_context(STYLE):
         figure = Figure(figsize=(4.6, 3.7), dpi=160, layout="constrained")
         axes = figure.add_subplot()
-        _tidy(axes)
+        tidy(axes)
         for name, colour in (("train", SPOT), ("test", ACCENT)):
             values = history[f"{name}_accuracy"]
             axes.plot(history["epoch"], values, "o-", ms=3, color=colour, label=name)

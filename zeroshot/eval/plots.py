@@ -69,7 +69,7 @@ def scatter(
     with rc_context(STYLE):
         figure = Figure(figsize=(4.6, 3.7), dpi=160, layout="constrained")
         axes = figure.add_subplot()
-        _tidy(axes)
+        tidy(axes)
         floor = _floor(accuracy)
         low = accuracy < floor
         size = float(np.clip(4000 / max(len(values), 1), 3, 22))
@@ -278,7 +278,8 @@ def _tau(row: pd.Series) -> str:
     return f"τ = {row['kendall']:.2f}  {interval}".replace("-", "−")
 
 
-def _tidy(axes: Any) -> None:
+def tidy(axes: Any) -> None:
+    """Take away what a plot does not need."""
     axes.spines[["top", "right"]].set_visible(False)
     axes.grid(axis="y", color=FAINT, linewidth=0.5)
     axes.set_axisbelow(True)
