@@ -25,7 +25,7 @@ from zeroshot.proxies.linear_regions import linear_regions
 from zeroshot.proxies.ntk_cond import ntk_cond
 from zeroshot.run import Progress, check_identity, replace_file, writing
 from zeroshot.scoring import evaluate
-from zeroshot.search.prune import Candidate, Measured, Without, from_rows, prune, rows_of
+from zeroshot.search.prune import Candidate, Measured, Without, from_rows, prune, rows_of, without
 from zeroshot.spaces.space import Arch, Space, Task
 
 
@@ -183,7 +183,7 @@ class Pruning:
         checkpoint = None if out is None else out / "checkpoint.json"
         if checkpoint is not None:
             start, history = self._resumed(checkpoint, start, resume)
-        total = _to_measure(self.space.prunable)
+        total = _to_measure(self.space, self.space.prunable)
         started = time.time()
 
         def keep(arch: Arch, seen: list[Candidate]) -> None:
@@ -196,7 +196,7 @@ class Pruning:
         def measure(
             arch: Arch, options: Sequence[tuple[int, int]], number: int
         ) -> Iterator[list[Without]]:
-            done = total - _to_measure(arch)
+            done = total - _to_measure(self.space, arch)
             for position, found in enumerate(self._measured(arch, options, number)):
                 progress(done + position, total)
                 yield found
@@ -238,7 +238,7 @@ class Pruning:
             nets = [self._net(arch, batch) for batch in batches]
             before = [self._value(net, batch) for net, batch in zip(nets, batches, strict=True)]
             for axis, option in options:
-                pruned = arch.drop(axis, option)
+                pruned = without(arch, axis, option)
                 yield [
                     Without(value, self._value(self._net(pruned, batch, net), batch))
                     for value, net, batch in zip(before, nets, batches, strict=True)
@@ -247,7 +247,7 @@ class Pruning:
         # A batch for every measurement, but weights for the round: what the authors' code does.
         shared = self._net(arch, self._batch(f"{number}"))
         for axis, option in options:
-            pruned = self._net(arch.drop(axis, option), self._batch(f"{number}"), shared)
+            pruned = self._net(without(arch, axis, option), self._batch(f"{number}"), shared)
             drawn = (self._batch(f"{number} {axis} {option} {r}") for r in range(how.repeats))
             yield [Without(self._value(shared, b), self._value(pruned, b)) for b in drawn]
 
@@ -297,6 +297,11 @@ class _Drawn:
     seed: int
 
 
-def _to_measure(arch: Arch) -> int:
-    """Options to measure until one is left on each axis, one going from each per round."""
-    return sum(count * (count + 1) // 2 - 1 for count in map(len, arch.open))
+def _to_measure(space: Space, arch: Arch) -> int:
+    """Options still to be measured until the supernet is a network of the space."""
+    total, left = 0, [len(options) for options in arch.open]
+    while any(count > 1 for count in left):
+        total += sum(count for count in left if count > 1)
+        left = [max(1, count - space.per_round) for count in left]
+    full = ([axis for axis in group if arch.open[axis] != (0,)] for group in space.groups)
+    return total + sum(len(group) for group in full if len(group) > space.inputs)

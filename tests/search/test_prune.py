@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from zeroshot.errors import ZeroshotError
+from zeroshot.pruning import _to_measure
 from zeroshot.search.prune import (
     Measured,
     Without,
@@ -13,7 +14,7 @@ from zeroshot.search.prune import (
     relative_change,
     rows_of,
 )
-from zeroshot.spaces import NASBENCH201
+from zeroshot.spaces import DARTS, NASBENCH201
 
 AXES = len(NASBENCH201.axes)
 
@@ -110,3 +111,29 @@ class TestDenseRanks:
 
     def test_infinite_values_are_extremes(self):
         assert dense_ranks(np.array([math.inf, 0.0, -math.inf]), digits=3).tolist() == [2, 1, 0]
+
+
+class TestDarts:
+    def test_ends_with_two_inputs_for_each_node(self):
+        """The options that matter are those of a genotype; other edges are worth less."""
+        wanted = DARTS.sample(1, np.random.default_rng(0))[0]
+
+        def measure(arch, options, number):
+            for axis, option in options:
+                gene = wanted.genes[axis]
+                loss = (
+                    2.0 if option == gene else (1.0 if gene == 0 and option == 5 else 0.01 * option)
+                )
+                yield [Without(Measured(10.0, 100.0), Measured(10 + loss, 100 - loss))]
+
+        arch, history = prune(DARTS, DARTS.prunable, measure)
+        assert arch == wanted
+        assert DARTS.parse(DARTS.spell(arch)) == arch
+        rounds = [sum(c.round == number for c in history) for number in (1, 2, 3)]
+        # 7 options, then 4, on 28 edges; then the inputs of nodes that have more than two.
+        assert rounds == [196, 112, 24]
+        assert max(c.round for c in history) == 3
+        dropped = [sum(c.dropped for c in history if c.round == number) for number in (1, 2, 3)]
+        assert dropped == [84, 84, 12]
+        assert len(history) == _to_measure(DARTS, DARTS.prunable)
+        assert _to_measure(DARTS, arch) == 0

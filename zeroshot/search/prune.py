@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from itertools import pairwise
 from typing import NamedTuple
 
@@ -64,7 +64,8 @@ class Candidate:
     dropped: bool
 
 
-# (supernet, its options as (axis, option), round) -> for each option, one `Without` per repeat
+# (supernet, options as (axis, option), round) -> for each, in order, one `Without` per repeat;
+# what is left without an option is `without(supernet, axis, option)`
 Measure = Callable[[Arch, Sequence[tuple[int, int]], int], Iterable[Sequence[Without]]]
 
 
@@ -77,7 +78,11 @@ def prune(
     history: Iterable[Candidate] = (),
     after_round: Callable[[Arch, list[Candidate]], None] = lambda arch, history: None,
 ) -> tuple[Arch, list[Candidate]]:
-    """Drop the least important option of every undecided axis, round by round.
+    """Drop the least important options of every undecided axis, round by round.
+
+    As many as `space.per_round` go from an axis at a time. When one is left everywhere, and the
+    space says that of each group of axes only `space.inputs` may keep theirs, one more round
+    closes the least important axes of each group.
 
     Importance is the rank of the change in κ plus the rank of the change in the number of linear
     regions, among all options of the round. Ties within an axis go to the option named first.
@@ -98,14 +103,9 @@ def prune(
         ZeroshotError: if an option could not be measured.
     """
     arch, seen = start, list(history)
-    while not arch.is_network:
+    while _options(space, arch):
         number = 1 + max((candidate.round for candidate in seen), default=0)
-        options = [
-            (axis, option)
-            for axis, left in enumerate(arch.open)
-            if len(left) > 1
-            for option in left
-        ]
+        options = _options(space, arch)
         repeats = list(measure(arch, options, number))
         changes = [_changes(found) for found in repeats]
         conditions, regions = (np.array(column) for column in zip(*changes, strict=True))
@@ -117,10 +117,7 @@ def prune(
         condition_ranks = dense_ranks(-conditions, digits)
         region_ranks = dense_ranks(regions, digits)
         importance = condition_ranks + region_ranks
-        going = {
-            axis: min((importance[i], i) for i, (a, _) in enumerate(options) if a == axis)[1]
-            for axis, _ in options
-        }
+        going = _going(space, arch, options, importance)
         for position, ((axis, option), found) in enumerate(zip(options, repeats, strict=True)):
             name, label = space.axes[axis].name, space.axes[axis].options[option]
             seen.append(
@@ -137,13 +134,47 @@ def prune(
                     condition_rank=int(condition_ranks[position]),
                     regions_rank=int(region_ranks[position]),
                     importance=int(importance[position]),
-                    dropped=going[axis] == position,
+                    dropped=position in going,
                 )
             )
-        for axis, position in going.items():
-            arch = arch.drop(axis, options[position][1])
+        for position in going:
+            arch = without(arch, *options[position])
         after_round(arch, seen)
     return arch, seen
+
+
+def without(arch: Arch, axis: int, option: int) -> Arch:
+    """What is left without an option; if it is the last of its axis, that becomes option 0."""
+    if arch.open[axis] != (option,):
+        return arch.drop(axis, option)
+    return replace(arch, open=(*arch.open[:axis], (0,), *arch.open[axis + 1 :]))
+
+
+def _options(space: Space, arch: Arch) -> list[tuple[int, int]]:
+    """What may go next: options of undecided axes; if there are none, axes of a group too many."""
+    undecided = [(axis, left) for axis, left in enumerate(arch.open) if len(left) > 1]
+    if undecided:
+        return [(axis, option) for axis, left in undecided for option in left]
+    full = ([axis for axis in group if arch.open[axis] != (0,)] for group in space.groups)
+    return [
+        (axis, arch.open[axis][0]) for group in full if len(group) > space.inputs for axis in group
+    ]
+
+
+def _going(
+    space: Space, arch: Arch, options: list[tuple[int, int]], importance: NDArray[np.int64]
+) -> set[int]:
+    """Positions of the options that go: the least important of each axis, or group of axes."""
+    together: dict[int, list[int]] = {}
+    group_of = {axis: number for number, group in enumerate(space.groups) for axis in group}
+    closing = arch.is_network
+    for position, (axis, _) in enumerate(options):
+        together.setdefault(group_of[axis] if closing else axis, []).append(position)
+    going: set[int] = set()
+    for positions in together.values():
+        kept = space.inputs if closing else max(1, len(positions) - space.per_round)
+        going |= set(sorted(positions, key=lambda i: (importance[i], i))[: len(positions) - kept])
+    return going
 
 
 def relative_change(before: float, after: float) -> float:

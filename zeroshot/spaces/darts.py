@@ -80,6 +80,8 @@ class Darts(Space):
     axes = tuple(Axis(f"{cell} {i}->{j}", OPS) for cell in CELLS for i, j in EDGES)
     source = "arXiv:1806.09055"
     mixable = True
+    per_round = 3  # as TE-NAS takes for CIFAR
+    groups = GROUPS
 
     def __post_init__(self) -> None:
         for field, least in (("channels", 1), ("layers", 2), ("stem_multiplier", 1)):

@@ -84,6 +84,9 @@ class Space(ABC):
     source: ClassVar[str]
     task: ClassVar[Task] = Task()  # what its networks are made for, unless told otherwise
     mixable: ClassVar[bool] = False  # whether `build` makes supernets too
+    per_round: ClassVar[int] = 1  # options that pruning takes from an axis at a time
+    groups: ClassVar[tuple[tuple[int, ...], ...]] = ()  # axes of which, when pruned, only so many
+    inputs: ClassVar[int] = 2  # keep an option other than the first
 
     # -- what a space must or may say of itself ------------------------------------------------
 
