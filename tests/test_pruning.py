@@ -129,3 +129,11 @@ def test_load_refuses(tmp_path):
 def test_nothing_to_resume(tmp_path):
     with pytest.raises(ZeroshotError, match="nothing to resume"):
         zeroshot.prune(NASBENCH201, out=tmp_path, resume=True)
+
+
+def test_a_folder_that_cannot_be_made_is_refused_before_measuring(tmp_path, monkeypatch):
+    monkeypatch.setattr(Pruning, "_measured", lambda *_: pytest.fail("measured"))
+    (tmp_path / "file").write_text("kept")
+    with pytest.raises(ZeroshotError, match="file cannot be written: File exists"):
+        zeroshot.prune(NASBENCH201, out=tmp_path / "file")
+    assert (tmp_path / "file").read_text() == "kept"

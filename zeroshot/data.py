@@ -79,19 +79,8 @@ def load_batch(
         raise ZeroshotError(f"unknown data {data!r}; expected one of {', '.join(DATA)}")
     images = _OPEN[kind](path)
     chosen = _balanced(images.labels, size, generator)
-    pixels = images.take(chosen)
-    if pixels.shape[1] != task.channels:
-        if pixels.shape[1] != 1:
-            raise ZeroshotError(
-                f"{data} has {pixels.shape[1]} channels, the networks expect {task.channels}"
-            )
-        pixels = pixels.expand(-1, task.channels, -1, -1)
-    mean, deviation = (torch.tensor(list(part)).view(1, -1, 1, 1) for part in images.normal)
-    if pixels.shape[-2:] != (task.size, task.size):
-        wanted = (task.size, task.size)
-        pixels = F.interpolate(pixels, wanted, mode="bilinear", antialias=True)
     labels = torch.from_numpy(images.labels[chosen].astype(np.int64))
-    inputs = ((pixels - mean) / deviation).contiguous()
+    inputs = _fitted(images.take(chosen), task, data, images.normal)
     return Batch(inputs, labels), task._replace(classes=images.classes)
 
 
@@ -173,22 +162,27 @@ def _part(
     data: str,
     normal: tuple[Sequence[float], Sequence[float]],
 ) -> Part:
-    mean, deviation = (torch.tensor(list(part)).view(1, -1, 1, 1) for part in normal)
-
     def take(chosen: Sequence[int]) -> Tensor:
-        pixels = images.take(rows[list(chosen)].tolist())
-        if pixels.shape[1] != task.channels:
-            if pixels.shape[1] != 1:
-                raise ZeroshotError(
-                    f"{data} has {pixels.shape[1]} channels, the networks expect {task.channels}"
-                )
-            pixels = pixels.expand(-1, task.channels, -1, -1)
-        if pixels.shape[-2:] != (task.size, task.size):
-            wanted = (task.size, task.size)
-            pixels = F.interpolate(pixels, wanted, mode="bilinear", antialias=True)
-        return ((pixels - mean) / deviation).contiguous()
+        return _fitted(images.take(rows[list(chosen)].tolist()), task, data, normal)
 
     return Part(torch.from_numpy(images.labels[rows].astype(np.int64)), take)
+
+
+def _fitted(
+    pixels: Tensor, task: Task, data: str, normal: tuple[Sequence[float], Sequence[float]]
+) -> Tensor:
+    """Images as the networks expect them: channels, normalisation, size."""
+    if pixels.shape[1] != task.channels:
+        if pixels.shape[1] != 1:
+            raise ZeroshotError(
+                f"{data} has {pixels.shape[1]} channels, the networks expect {task.channels}"
+            )
+        pixels = pixels.expand(-1, task.channels, -1, -1)
+    if pixels.shape[-2:] != (task.size, task.size):
+        wanted = (task.size, task.size)
+        pixels = F.interpolate(pixels, wanted, mode="bilinear", antialias=True)
+    mean, deviation = (torch.tensor(list(part)).view(1, -1, 1, 1) for part in normal)
+    return ((pixels - mean) / deviation).contiguous()
 
 
 def _balanced(labels: np.ndarray, size: int, generator: torch.Generator) -> list[int]:

@@ -182,6 +182,8 @@ class Pruning:
         start, history = self.space.prunable, list[Candidate]()
         checkpoint = None if out is None else out / "checkpoint.json"
         if checkpoint is not None:
+            with writing(checkpoint.parent):  # before a round is measured in vain
+                checkpoint.parent.mkdir(parents=True, exist_ok=True)
             start, history = self._resumed(checkpoint, start, resume)
         total = _to_measure(self.space, self.space.prunable)
         started = time.time()
@@ -190,7 +192,6 @@ class Pruning:
             if checkpoint is not None:
                 state = {"run": self.identity, "open": arch.open, "history": rows_of(seen)}
                 with writing(checkpoint):
-                    checkpoint.parent.mkdir(parents=True, exist_ok=True)
                     replace_file(checkpoint, lambda path: path.write_text(json.dumps(state)))
 
         def measure(
