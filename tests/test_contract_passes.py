@@ -141,9 +141,9 @@ class TestChunks:
     def test_budget_splits_weights_into_groups(self):
         leaves = {f"{i}.weight": torch.ones(10, requires_grad=True) for i in range(6)}
         leaves["0.bias"] = torch.ones(10, requires_grad=True)
-        assert [len(group) for group in passes._groups(leaves, 25)] == [2, 2, 2]
-        assert [len(group) for group in passes._groups(leaves, 0)] == [1] * 6
-        assert [len(group) for group in passes._groups(leaves, 1000)] == [6]
+        assert [len(group) for group in passes.tangent._groups(leaves, 25)] == [2, 2, 2]
+        assert [len(group) for group in passes.tangent._groups(leaves, 0)] == [1] * 6
+        assert [len(group) for group in passes.tangent._groups(leaves, 1000)] == [6]
 
 
 @pytest.mark.parametrize("name", dict(NETS))

@@ -1,0 +1,170 @@
+"""Backward runs of the one forward run: gradients of the loss, and of the logits for inputs."""
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor
+from torch.autograd import grad
+
+from zeroshot.core import Batch, Net, Pass
+from zeroshot.errors import Undefined, ZeroshotError
+from zeroshot.observe import by_sample
+from zeroshot.passes.forward import Forward, Layer, Trace
+from zeroshot.passes.structure import some
+
+
+class Grads(NamedTuple):
+    """Weights and the gradients of some scalar for them; zero where a weight reaches nothing."""
+
+    weights: tuple[Tensor, ...]
+    grads: tuple[Tensor, ...]  # same shapes
+
+
+class Saliency(NamedTuple):
+    """What the channels of one layer's output contribute to the loss, sample by sample."""
+
+    products: Float[Tensor, "n channels"]  # Σ activation · gradient over positions
+    fan_in: int  # weights that one channel has
+
+
+class LossTrace(NamedTuple):
+    """What one backward run of the mean cross-entropy yields."""
+
+    grads: Grads
+    layers: tuple[Saliency, ...]  # one per layer run
+    lost: str = ""  # why there are no layers, if there are none
+    alive: tuple[Tensor, ...] = ()  # the weights' gradients once more, if differentiable in turn
+
+
+@dataclass(frozen=True)
+class LossBackward(Pass[LossTrace]):
+    """One backward run of the mean cross-entropy, down to weights and layer outputs at once.
+
+    Attributes:
+        twice: whether the gradients stay differentiable; dearer in memory.
+    """
+
+    twice: bool = False
+    needs = (Forward(),)
+
+    @property
+    def instead(self) -> "LossBackward | None":
+        """The same run, kept differentiable."""
+        return None if self.twice else LossBackward(twice=True)
+
+    def run(self, net: Net, batch: Batch, trace: Trace) -> LossTrace:
+        """Differentiate the loss; layer outputs are reduced to a number per sample and channel."""
+        leaves, outputs = some(trace.weights), tuple(layer.output for layer in trace.layers)
+        # Differentiable in any case: some operations (SiLU) round differently where they are not,
+        # and a score may not depend on what else is scored.
+        found = gradients(loss_of(trace), (*leaves.values(), *outputs), create_graph=True)
+        alive = found[: len(leaves)] if self.twice else ()
+        found = tuple(gradient.detach() for gradient in found)
+        grads = Grads(tuple(leaf.detach() for leaf in leaves.values()), found[: len(leaves)])
+        if not trace.layers:
+            return LossTrace(grads, (), "no convolution or linear layer ran as a module", alive)
+        try:
+            pairs = zip(trace.layers, found[len(leaves) :], strict=True)
+            layers = tuple(_saliency(layer, gradient, len(batch)) for layer, gradient in pairs)
+        except Undefined as reason:
+            return LossTrace(grads, (), str(reason), alive)
+        return LossTrace(grads, layers, alive=alive)
+
+
+@dataclass(frozen=True)
+class LossGrads(Pass[Grads]):
+    """Gradient of the mean cross-entropy for every convolution and linear weight."""
+
+    needs = (LossBackward(),)
+
+    def run(self, net: Net, batch: Batch, found: LossTrace) -> Grads:
+        """The weights' part of the one backward run."""
+        return found.grads
+
+
+@dataclass(frozen=True)
+class LayerSaliency(Pass[tuple[Saliency, ...]]):
+    """Σ activation · gradient of the mean cross-entropy, per layer run, sample and channel."""
+
+    needs = (LossBackward(),)
+
+    def run(self, net: Net, batch: Batch, found: LossTrace) -> tuple[Saliency, ...]:
+        """The layers' part of the one backward run; Undefined if there is none."""
+        if found.lost:
+            raise Undefined(found.lost)
+        return found.layers
+
+
+# How PyTorch says that something cannot be differentiated twice.
+ONCE_ONLY = ("not implemented", "once_differentiable", "ouble backwards is not supported")
+
+
+@dataclass(frozen=True)
+class CurvatureGrads(Pass[Grads]):
+    """H·g for every convolution and linear weight: g is the loss gradient, H its Hessian."""
+
+    needs = (Forward(), LossBackward(twice=True))
+
+    def run(self, net: Net, batch: Batch, trace: Trace, first: LossTrace) -> Grads:
+        """Differentiate ½‖g‖²; Undefined if an operation cannot be differentiated twice."""
+        leaves = tuple(trace.weights.values())
+        try:
+            half = torch.stack([(g.detach() * g).sum() for g in first.alive]).sum()
+            products = gradients(half, leaves)
+        except RuntimeError as error:
+            if not any(words in str(error) for words in ONCE_ONLY):
+                raise
+            raise Undefined(f"no second derivative: {error}".splitlines()[0]) from error
+        return Grads(tuple(leaf.detach() for leaf in leaves), tuple(p.detach() for p in products))
+
+
+@dataclass(frozen=True)
+class InputGrads(Pass[Float[Tensor, "n _"]]):
+    """∂Σlogits/∂x: one row per sample."""
+
+    needs = (Forward(),)
+
+    def run(self, net: Net, batch: Batch, trace: Trace) -> Float[Tensor, "n _"]:
+        """Differentiate the sum of all logits; Undefined for inputs that are not real numbers."""
+        if not trace.inputs.requires_grad:
+            raise Undefined(f"inputs of type {trace.inputs.dtype} have no gradient")
+        return gradients(trace.logits.sum(), (trace.inputs,))[0].flatten(1)
+
+
+def _saliency(layer: Layer, gradient: Tensor, samples: int) -> Saliency:
+    products = (layer.output.detach() * gradient).movedim(layer.channels, -1)
+    placed = by_sample(products, samples)
+    return Saliency(placed.reshape(samples, -1, placed.shape[-1]).sum(1), layer.fan_in)
+
+
+def loss_of(trace: Trace) -> Float[Tensor, ""]:
+    """The mean cross-entropy, differentiable."""
+    logits = trace.logits
+    if logits.ndim != 2:
+        raise Undefined(f"logits of shape {tuple(logits.shape)} have no cross-entropy with classes")
+    top = int(trace.targets.max())
+    if top >= logits.shape[1]:
+        raise ZeroshotError(
+            f"targets up to {top}, but the network answers {logits.shape[1]} classes: "
+            "give it as many outputs as the data has classes"
+        )
+    return F.cross_entropy(logits, trace.targets)
+
+
+def gradients(
+    value: Float[Tensor, ""], leaves: tuple[Tensor, ...], *, create_graph: bool = False
+) -> tuple[Tensor, ...]:
+    """Gradients of a scalar, zeros where a leaf reaches nothing; the graph stays for others."""
+    if not value.requires_grad:
+        return tuple(torch.zeros_like(leaf) for leaf in leaves)
+    return grad(
+        value,
+        leaves,
+        retain_graph=True,
+        create_graph=create_graph,
+        allow_unused=True,
+        materialize_grads=True,
+    )

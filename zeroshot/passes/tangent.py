@@ -1,0 +1,152 @@
+"""Tangent kernels: gradients of every sample's logits, multiplied with each other."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import cast
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float, Float64
+from torch import Tensor, nn
+from torch.autograd import grad
+
+from zeroshot.core import LAYERS, Batch, Net, Pass
+from zeroshot.errors import Undefined
+from zeroshot.observe import freezing_batch_norm, hooked
+from zeroshot.passes.backward import gradients
+from zeroshot.passes.forward import Forward, Trace
+from zeroshot.passes.structure import leaves_of
+
+
+@dataclass(frozen=True)
+class TangentKernel(Pass[Float64[Tensor, "n n"]]):
+    """The empirical neural tangent kernel J·Jᵀ of the summed logits, in float64.
+
+    Row i of J is the gradient of sample i's summed logits for every parameter that is called a
+    weight (normalisation scales included, biases not). Batch statistics couple the samples, so
+    these are rows of the Jacobian of the *batch function*, exactly what a backward pass per sample
+    on one graph gives; gradients of samples run one by one would differ.
+
+    Attributes:
+        chunk: rows per backward run: speed and memory, never the result.
+        budget: bytes of J held at a time: layers are taken in groups of at most this size.
+    """
+
+    chunk: int = 8
+    budget: int = 2**28
+    needs = (Forward(),)
+
+    def run(self, net: Net, batch: Batch, trace: Trace) -> Float64[Tensor, "n n"]:
+        """Accumulate the kernel layer by layer; Undefined if no weight reaches the logits."""
+        summed = trace.logits.flatten(1).sum(1)
+        if not summed.requires_grad:
+            raise Undefined("no weight reaches the logits")
+        n = len(summed)
+        picks = torch.eye(n, dtype=summed.dtype, device=summed.device).split(self.chunk)
+        kernel = torch.zeros(n, n, dtype=torch.float64, device=summed.device)
+        reached = False
+        for group in _groups(trace.leaves, self.budget // (n * summed.element_size())):
+            parts = [_rows(summed, group, pick) for pick in picks]
+            for layer in zip(*parts, strict=True):
+                rows = [part for part in layer if part is not None]
+                if rows:  # None throughout where the layer reaches nothing
+                    jacobian = torch.cat(rows).flatten(1).double()
+                    kernel += jacobian @ jacobian.T
+                    reached = True
+        if not reached:
+            raise Undefined("no weight reaches the logits")
+        if not bool(kernel.isfinite().all()):
+            raise Undefined("the gradients of the logits overflow")
+        return kernel
+
+
+@dataclass(frozen=True)
+class FixedTangentKernel(Pass[Float64[Tensor, "n n"]]):
+    """The tangent kernel with batch statistics held fixed in the backward run, in float64.
+
+    Samples are then independent, so that one backward run yields every sample's gradient: for a
+    layer, the product of its inputs and of the gradients of its outputs. An approximation of
+    `TangentKernel` at about the cost of one of its rows, and the same parameters.
+    """
+
+    def run(self, net: Net, batch: Batch) -> Float64[Tensor, "n n"]:
+        """One forward and backward run; Undefined for weights of other than the usual layers.
+
+        These are two-dimensional convolutions, linear layers and batch normalisation.
+        """
+        leaves = leaves_of(net)
+        names = {module: f"{name}.weight".lstrip(".") for name, module in net.named_layers()}
+        layers: list[tuple[str, nn.Module, Tensor, Tensor]] = []
+        norms: list[tuple[Tensor | None, Tensor, Tensor]] = []
+
+        def keep(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor:
+            layers.append((names[module], module, inputs[0].detach(), output))
+            return output.clone()  # which the network may overwrite
+
+        with hooked(net.module, LAYERS, keep), freezing_batch_norm(norms):
+            summed = net(batch.inputs, leaves).flatten(1).sum()
+        outputs = [output for *_, output in layers] + [output for *_, output in norms]
+        if not summed.requires_grad or not outputs:
+            raise Undefined("no weight reaches the logits")
+        found = gradients(summed, tuple(outputs))
+        jacobians: dict[str, list[Tensor]] = {}
+        for (name, layer, inputs, _), gradient in zip(layers, found, strict=False):
+            jacobians.setdefault(name, []).append(_sample_grads(layer, inputs, gradient))
+        scales = {id(leaf): name for name, leaf in leaves.items()}
+        for (scale, normal, _), gradient in zip(norms, found[len(layers) :], strict=True):
+            if scale is not None:
+                product = (normal * gradient).reshape(*normal.shape[:2], -1).sum(2)
+                jacobians.setdefault(scales[id(scale)], []).append(product)
+        kernel = summed.new_zeros(len(batch), len(batch), dtype=torch.float64)
+        for name in leaves:
+            if "weight" in name:
+                if name not in jacobians:
+                    raise Undefined(f"gradients of {name} are not told apart by sample")
+                jacobian = torch.stack(jacobians[name]).sum(0).flatten(1).double()
+                kernel += jacobian @ jacobian.T
+        return kernel
+
+
+def _rows(
+    summed: Float[Tensor, " n"], leaves: tuple[Tensor, ...], picks: Float[Tensor, "chunk n"]
+) -> tuple[Tensor | None, ...]:
+    """Rows of the Jacobian, `chunk *weight` each."""
+    if len(picks) == 1:
+        found = grad(summed, leaves, picks[0], retain_graph=True, allow_unused=True)
+        return tuple(None if g is None else g.unsqueeze(0) for g in found)
+    return grad(summed, leaves, picks, is_grads_batched=True, retain_graph=True, allow_unused=True)
+
+
+def _sample_grads(layer: nn.Module, inputs: Tensor, gradient: Tensor) -> Tensor:
+    """Each sample's gradient of a layer's weight, (n, numbers); samples are independent."""
+    if isinstance(layer, nn.Linear) and inputs.ndim == 2:
+        return (gradient.unsqueeze(2) * inputs.unsqueeze(1)).flatten(1)
+    if (
+        not isinstance(layer, nn.Conv2d)
+        or isinstance(layer.padding, str)
+        or layer.padding_mode != "zeros"
+    ):
+        raise Undefined(f"gradients of {layer} are not told apart by sample")
+    kernel = cast("tuple[int, int]", layer.kernel_size)
+    padding = cast("tuple[int, int]", layer.padding)
+    steps = {"dilation": layer.dilation, "stride": layer.stride}
+    patches = F.unfold(inputs, kernel, padding=padding, **steps)  # pyright: ignore
+    patches = patches.unflatten(1, (layer.groups, -1))
+    outward = gradient.flatten(2).unflatten(1, (layer.groups, -1))
+    return torch.einsum("ngol,ngkl->ngok", outward, patches).flatten(1)
+
+
+def _groups(leaves: dict[str, Tensor], limit: int) -> Iterator[tuple[Tensor, ...]]:
+    """Weights from the output down, in groups of at most `limit` numbers (or a single layer)."""
+    group: list[Tensor] = []
+    size = 0
+    for name, leaf in reversed(leaves.items()):
+        if "weight" not in name or not leaf.requires_grad:
+            continue
+        if group and size + leaf.numel() > limit:
+            yield tuple(group)
+            group, size = [], 0
+        group.append(leaf)
+        size += leaf.numel()
+    if group:
+        yield tuple(group)
