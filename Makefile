@@ -12,7 +12,7 @@ install: .venv/.installed  ## create .venv with the package and what developing 
 .venv/.installed: pyproject.toml
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --upgrade pip
-	$(BIN)/python -m pip install --quiet --editable '.[dev,nb201]'
+	$(BIN)/python -m pip install --quiet --editable '.[dev,nb201,onnx]'
 	touch $@
 
 test: install    ## run the whole suite

@@ -26,6 +26,11 @@ TASK = Task(size=16)
 CELLS = {"convolutions": (3, 2, 1, 3, 4, 2), "pools": (4, 1, 1, 4, 0, 0), "disconnected": (0,) * 6}
 
 
+def toy(name: str, dtype: torch.dtype = torch.float64) -> Net:
+    """A toy network with its blocks."""
+    return Net(networks.network(name, dtype), blocks=networks.BLOCKS.get(name, ()))
+
+
 def of_space(name: str, dtype: torch.dtype = torch.float64) -> Net:
     """A tiny network of NAS-Bench-201."""
     net = TINY.network(TINY.arch(*CELLS[name]), TASK)
@@ -34,7 +39,7 @@ def of_space(name: str, dtype: torch.dtype = torch.float64) -> Net:
 
 
 NETS: tuple[tuple[str, Callable[[torch.dtype], Net]], ...] = (
-    *((name, lambda dtype, name=name: Net(networks.network(name, dtype))) for name in NAMES),
+    *((name, lambda dtype, name=name: toy(name, dtype)) for name in NAMES),
     *((f"nasbench201-{name}", lambda dtype, name=name: of_space(name, dtype)) for name in CELLS),
 )
 

@@ -18,6 +18,15 @@ fisher of a transformer (0.0889, oracle 0.1172): where a linear layer answers n 
 snip of a transformer (9.1636, oracle 10.3076): the mask sits in the layers' own forward, which the
     output projection of `nn.MultiheadAttention` never runs, so that its gradient is lost.
 grasp of a transformer: raises, for fused attention cannot be differentiated twice.
+zico of a transformer (37.7254, oracle 45.7141): packed projections of attention are no layers.
+gradsign of a transformer (7770, oracle 10108): likewise.
+zico of networks with a layer that reaches nothing: raises.
+az_trainability where a block does not lead to the next: raises.
+logsynflow of a transformer (50.54): packed projections of attention are no layers.
+swap and wrcor of networks whose activations are no `nn.ReLU`: the official codes see none.
+epsilon of a transformer (0.7544) and of ReluFree (0.2935): what is scaled is rounding alone.
+meco: the official code counts the output of every module, the network's own too.
+dss: the official code runs on the weights that a supernet of its own has sampled.
 naswot of networks with modules named `ReLUConvBN` (those of NAS-Bench-201): "ReLU" is looked for in
     the class name, so that such a block counts the code of its input a second time.
 naswot and linear_regions of networks whose ReLUs are no modules: the official codes see none.
@@ -55,6 +64,14 @@ _FORESIGHT = "SamsungLabs/zero-cost-nas@a43bfbc90c1a02a81fb4397a5e096759e93fbe50
 _TENAS = "VITA-Group/TENAS@9df78ffd98573035375b12e19b9007578cc4155d, "
 _NASWOT = "BayesWatch/nas-without-training@b3a82a6642564df115f989ff940ec6b8ef9ca9d3, "
 _ZENNAS = "idstcv/ZenNAS@d1d617e0352733d39890fb64ea758f9c85b28c1a, "
+_VKDNW = "ondratybl/VKDNW@6901b65fc68c89c163e8e5d9ba0410926f36870e, "
+_ZICO = "SLDGroup/ZiCo@b0fec65923a90e84501593f675b1e2f422d79e3d, "
+_AZNAS = "cvlab-yonsei/AZ-NAS@5e6683a2cfa5c6d0dc34a1317a842497ba7eae47, "
+_FREEREA = "NiccoloCavagnero/FreeREA@9c2a726cd3adf526c43ae52a515a8fc5ea927fe7, "
+_GRADSIGN = "cmu-catalyst/GradSign@26412be8000a19c1a1147b2bb9399a7d1003eaf1, "
+_SWAP = "pym1024/SWAP@f6049f7c979b0cfc9ac5a13666fedb79dfe3cce8, "
+_WRCOR = "kunjing96/ZSNAS-WRCor@270ce7aecedc56538aba635754a7009c9223be15, "
+_EPSINAS = "egracheva/epsinas@7e4a9bc0d13f635010f0da00035b5b9d0f97bb59, "
 _EPENAS = "VascoLopes/EPE-NAS@22bd3410a7fc901661daf923c93b40de1b5de2c3, "
 
 FISHER = Official(_FORESIGHT + "foresight/pruners/measures/fisher.py:compute_fisher_per_weight")
@@ -97,6 +114,41 @@ ZEN = Official(
     "its feature map before the pooling",
 )
 SYNFLOW_BN = SYNFLOW
+GRADSIGN = Official(
+    _GRADSIGN + "naswot-code/gradsign.py:get_grad_conflict",
+    patches="cut out of the script that it is part of",
+)
+VKDNW_ENTROPY = Official(
+    _VKDNW + "NB201/ZeroShotProxy/compute_vkdnw_score.py:compute_nas_score",
+    patches="the Cholesky factor transposed, as the formula has it; the smoothing of probabilities "
+    "in full, not half, precision; the network's weights left as they are; one weight of each "
+    "tensor, copied before it is replaced; moves to CUDA made no-ops",
+)
+ZICO = Official(
+    _ZICO + "ZeroShotProxy/compute_zico.py:getzico",
+    patches="moves to CUDA made no-ops; imports that the function does not use stubbed; the loader "
+    "gives the first and the second half of the batch",
+)
+AZ_NAS = Official(
+    _AZNAS + "NB201/ZeroShotProxy/compute_az_nas_score.py:compute_nas_score",
+    patches="moves to CUDA and the initialisation made no-ops; the network given a method that "
+    "answers what the blocks of `networks.BLOCKS` answer; signs drawn after torch.manual_seed(0), "
+    "by Tensor.random_ in place of torch.bernoulli",
+)
+SWAP = Official(_SWAP + "src/metrics/swap.py:SWAP", patches="an unused import left out")
+WRCOR = Official(
+    _WRCOR + "foresight/pruners/measures/act_grad_cor_weighted.py:compute_act_grad_cor_weighted",
+    patches="the blocks of `networks.BLOCKS` given as the attribute `cells`",
+)
+EPSILON = Official(
+    _EPSINAS + "NAS-Bench-201/epsinas_utils.py:compute_epsinas",
+    patches="seeding made a no-op; the weights 1e-7 and 1",
+)
+LOGSYNFLOW = Official(
+    _FREEREA + "metrics/synflow.py:compute_synflow_per_weight",
+    patches="imported helper, which lists what a function gives for every convolution and linear "
+    "layer, written anew",
+)
 
 GOLDEN: tuple[Golden, ...] = (
     Golden("fisher", "Plain", "float32", 16, 0.12557929754257202, FISHER, 1e-5),
@@ -357,4 +409,70 @@ GOLDEN: tuple[Golden, ...] = (
         options={"seed": 0, "gamma": 0.01, "repeat": 3},
         remark="running variances go on from one repeat to the next",
     ),
+    Golden("gradsign", "Plain", "float32", 16, 13554.0, GRADSIGN, 1e-3),
+    Golden("gradsign", "Plain", "float64", 16, 13554.0, GRADSIGN, 1e-3),
+    Golden("gradsign", "Residual", "float32", 16, 17758.0, GRADSIGN, 1e-3),
+    Golden("gradsign", "Residual", "float64", 16, 17758.0, GRADSIGN, 1e-3),
+    Golden("gradsign", "NoNorm", "float64", 16, 6558.0, GRADSIGN, 1e-3),
+    Golden("gradsign", "Disconnected", "float64", 16, 3791.0, GRADSIGN, 1e-3),
+    Golden("gradsign", "ReluFree", "float64", 16, 5614.0, GRADSIGN, 1e-3),
+    Golden("gradsign", "InplaceRelu", "float64", 16, 6306.0, GRADSIGN, 1e-3),
+    Golden("gradsign", "MethodRelu", "float64", 16, 5610.0, GRADSIGN, 1e-3),
+    Golden("gradsign", "Activations", "float64", 16, 7146.0, GRADSIGN, 1e-3),
+    Golden("vkdnw_entropy", "Plain", "float32", 16, 1.1046116352081299, VKDNW_ENTROPY, 1e-4),
+    Golden("vkdnw_entropy", "Plain", "float64", 16, 1.1046108732760227, VKDNW_ENTROPY, 1e-5),
+    Golden("vkdnw_entropy", "Residual", "float32", 16, 1.0404613018035889, VKDNW_ENTROPY, 1e-4),
+    Golden("vkdnw_entropy", "Residual", "float64", 16, 1.0404611148272325, VKDNW_ENTROPY, 1e-5),
+    Golden("vkdnw_entropy", "NoNorm", "float64", 16, 1.3932379482717214, VKDNW_ENTROPY, 1e-5),
+    Golden("vkdnw_entropy", "Disconnected", "float64", 16, 0.7513676903942845, VKDNW_ENTROPY, 1e-5),
+    Golden("vkdnw_entropy", "Transformer", "float64", 16, 1.2565753652016771, VKDNW_ENTROPY, 1e-5),
+    Golden("vkdnw_entropy", "ReluFree", "float64", 16, 0.9806540345235436, VKDNW_ENTROPY, 1e-5),
+    Golden("vkdnw_entropy", "InplaceRelu", "float64", 16, 1.2777752193144043, VKDNW_ENTROPY, 1e-5),
+    Golden("vkdnw_entropy", "MethodRelu", "float64", 16, 1.0907480920735309, VKDNW_ENTROPY, 1e-5),
+    Golden("vkdnw_entropy", "Activations", "float64", 16, 0.6081270435786517, VKDNW_ENTROPY, 1e-5),
+    Golden("zico", "Plain", "float32", 16, 31.082778930664062, ZICO, 1e-4),
+    Golden("zico", "Plain", "float64", 16, 31.08186291733856, ZICO, 1e-9),
+    Golden("zico", "Residual", "float32", 16, 56.21195983886719, ZICO, 1e-4),
+    Golden("zico", "Residual", "float64", 16, 56.211586676314475, ZICO, 1e-9),
+    Golden("zico", "NoNorm", "float64", 16, 31.340529538102448, ZICO, 1e-9),
+    Golden("zico", "ReluFree", "float64", 16, 26.940554144141895, ZICO, 1e-9),
+    Golden("zico", "InplaceRelu", "float64", 16, 23.397789360072373, ZICO, 1e-9),
+    Golden("zico", "MethodRelu", "float64", 16, 27.84216387680037, ZICO, 1e-9),
+    Golden("zico", "Activations", "float64", 16, 35.64544006299366, ZICO, 1e-9),
+    Golden("az_expressivity", "Plain", "float32", 16, 6.950816631317139, AZ_NAS, 1e-6),
+    Golden("az_expressivity", "Plain", "float64", 16, 6.950812621803866, AZ_NAS, 1e-6),
+    Golden("az_expressivity", "Residual", "float64", 16, 6.325251290690605, AZ_NAS, 1e-6),
+    Golden("az_expressivity", "NoNorm", "float64", 16, 3.777789266989703, AZ_NAS, 1e-6),
+    Golden("az_expressivity", "ReluFree", "float64", 16, 3.613386837821383, AZ_NAS, 1e-6),
+    Golden("az_expressivity", "Activations", "float64", 16, 7.688174418151651, AZ_NAS, 1e-6),
+    Golden("az_progressivity", "Plain", "float32", 16, 0.15491151809692383, AZ_NAS, 1e-5),
+    Golden("az_progressivity", "Plain", "float64", 16, 0.154911323217366, AZ_NAS, 1e-6),
+    Golden("az_progressivity", "Residual", "float64", 16, 0.214505013566604, AZ_NAS, 1e-6),
+    Golden("az_progressivity", "NoNorm", "float64", 16, 0.6936419228605328, AZ_NAS, 1e-6),
+    Golden("az_progressivity", "ReluFree", "float64", 16, 0.5292394936922129, AZ_NAS, 1e-6),
+    Golden("az_progressivity", "Activations", "float64", 16, 0.007786565268899315, AZ_NAS, 1e-6),
+    Golden("az_trainability", "Plain", "float32", 16, -0.12878340566134483, AZ_NAS, 1e-4),
+    Golden("az_trainability", "Plain", "float64", 16, -0.12878343481917698, AZ_NAS, 1e-4),
+    Golden("az_trainability", "Residual", "float64", 16, -0.0753254320801513, AZ_NAS, 1e-4),
+    Golden("az_trainability", "NoNorm", "float64", 16, -0.12519531012071994, AZ_NAS, 1e-4),
+    Golden("az_trainability", "ReluFree", "float64", 16, -0.03849869847081866, AZ_NAS, 1e-4),
+    Golden("az_trainability", "Activations", "float64", 16, -0.3564346905994394, AZ_NAS, 1e-4),
+    Golden("logsynflow", "Plain", "float64", 16, 2840.754867393502, LOGSYNFLOW, 1e-9),
+    Golden("logsynflow", "Residual", "float64", 16, 7737.70281957189, LOGSYNFLOW, 1e-9),
+    Golden("logsynflow", "NoNorm", "float64", 16, 1684.2991564645047, LOGSYNFLOW, 1e-9),
+    Golden("logsynflow", "Disconnected", "float64", 16, 648.3980462672838, LOGSYNFLOW, 1e-9),
+    Golden("logsynflow", "ReluFree", "float64", 16, 32.51332599583725, LOGSYNFLOW, 1e-9),
+    Golden("logsynflow", "InplaceRelu", "float64", 16, 960.2152714254355, LOGSYNFLOW, 1e-9),
+    Golden("logsynflow", "MethodRelu", "float64", 16, 1716.3582474757984, LOGSYNFLOW, 1e-9),
+    Golden("logsynflow", "Activations", "float64", 16, 2688.152408094013, LOGSYNFLOW, 1e-9),
+    Golden("swap", "Plain", "float64", 16, 3806, SWAP, 0),
+    Golden("swap", "Residual", "float64", 16, 7150, SWAP, 0),
+    Golden("swap", "Disconnected", "float64", 16, 4339, SWAP, 0),
+    Golden("swap", "InplaceRelu", "float64", 16, 2926, SWAP, 0),
+    Golden("wrcor", "Plain", "float32", 16, 41.259735948612445, WRCOR, 1e-6),
+    Golden("wrcor", "Plain", "float64", 16, 41.25973595416904, WRCOR, 1e-9),
+    Golden("wrcor", "Residual", "float64", 16, 51.43341756468345, WRCOR, 1e-9),
+    Golden("wrcor", "Disconnected", "float64", 16, 35.462692158351956, WRCOR, 1e-9),
+    Golden("epsilon", "Residual", "float64", 16, 0.5845910424061956, EPSILON, 1e-9),
+    Golden("epsilon", "Activations", "float64", 16, 0.5671160442295402, EPSILON, 1e-9),
 )

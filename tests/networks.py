@@ -315,6 +315,18 @@ NETWORKS: tuple[tuple[str, Callable[[], nn.Module]], ...] = (
     ("Activations", Activations),
 )
 
+# Where a toy network has blocks worth the name; some are overwritten in place, some lead nowhere.
+BLOCKS: dict[str, tuple[str, ...]] = {
+    "Plain": ("relu1", "relu2", "relu3"),
+    "Residual": ("relu", "block1", "block2"),
+    "NoNorm": ("conv1", "conv2"),
+    "Disconnected": ("relu", "dropped_relu", "used_relu"),
+    "Transformer": ("patches", "layer", "norm"),
+    "ReluFree": ("conv1", "conv2"),
+    "InplaceRelu": ("conv1", "bn"),
+    "Activations": ("body.2", "body.5", "body.8", "body.11"),
+}
+
 
 def network(name: str, dtype: torch.dtype = torch.float64, **options: Any) -> nn.Module:
     """The named toy network, filled by formula, in train mode."""

@@ -10,6 +10,7 @@ else holds a weight; a layer that the logits do not depend on counts as one of z
 import copy
 import math
 from collections.abc import Callable, Sequence
+from itertools import pairwise
 from typing import Any, Literal
 
 import numpy as np
@@ -18,6 +19,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.nn.modules.batchnorm import _BatchNorm
+from torch.nn.modules.linear import NonDynamicallyQuantizableLinear
 from torch.overrides import TorchFunctionMode
 
 RECTIFIERS = (
@@ -208,11 +210,45 @@ def fisher(module: nn.Module, inputs: Tensor, targets: Tensor) -> float:
     return total
 
 
+def zico(module: nn.Module, inputs: Tensor, targets: Tensor, *, parts: int = 2) -> float:
+    """Sum over layers of log Σ mean|g| / deviation of g, over the gradients g of consecutive parts.
+
+    Weights without deviation add nothing, nor do layers without any other.
+    """
+    cuts = np.array_split(np.arange(len(inputs)), parts)
+    runs = [loss_gradients(module, inputs[cut], targets[cut]) for cut in cuts]
+    total = 0.0
+    for layer in zip(*runs, strict=True):
+        ratios = []
+        for values in zip(*(gradient.ravel() for _, gradient in layer), strict=True):
+            if np.std(values):
+                ratios.append(np.mean(np.abs(values)) / np.std(values))
+        total += math.log(sum(ratios)) if ratios else 0.0
+    return total
+
+
+def gradsign(module: nn.Module, inputs: Tensor, targets: Tensor, *, alone: bool = False) -> float:
+    """Sum over weights of |Σ sign of the gradient of one sample's loss|, the sum over samples.
+
+    All samples are run as one batch; with `alone` (official) each is a batch of its own.
+    """
+    total = 0
+    for i in range(len(inputs)):
+        net = prepared(module, inputs)
+        shown = slice(i, i + 1) if alone else slice(None)
+        losses = F.cross_entropy(logits_of(net(inputs[shown])), targets[shown], reduction="none")
+        losses[0 if alone else i].backward()
+        total += np.concatenate([np.sign(gradient_or_zero(p.weight)).ravel() for p in layers(net)])
+    return float(np.abs(total).sum())
+
+
 # Gradients of the logits
 
 
-def synflow(module: nn.Module, inputs: Tensor, targets: Tensor, *, keep_bn: bool = False) -> float:
-    """Sum over layers of |w · ∂R/∂w|, R the summed logits of one image of ones.
+def flows(
+    module: nn.Module, inputs: Tensor, *, keep_bn: bool = False
+) -> list[tuple[np.ndarray, np.ndarray]]:
+    """(|w|, ∂R/∂|w|) of every layer, R the summed logits of one image of ones.
 
     Float64. All parameters and buffers, biases too, are replaced by their absolute values; batch
     normalisations are skipped, or with `keep_bn` normalise the one image by its own statistics.
@@ -227,7 +263,39 @@ def synflow(module: nn.Module, inputs: Tensor, targets: Tensor, *, keep_bn: bool
             part.forward = lambda x: x
     logits_of(module(ones)).sum().backward()
     weights = [layer.weight for layer in layers(module)]
-    return float(sum(np.abs(numbers(w) * gradient_or_zero(w)).sum() for w in weights))
+    return [(numbers(w), gradient_or_zero(w)) for w in weights]
+
+
+def synflow(module: nn.Module, inputs: Tensor, targets: Tensor, *, keep_bn: bool = False) -> float:
+    """Sum over layers of |w · ∂R/∂w|."""
+    return float(sum(np.abs(w * g).sum() for w, g in flows(module, inputs, keep_bn=keep_bn)))
+
+
+def logsynflow(module: nn.Module, inputs: Tensor, targets: Tensor) -> float:
+    """Sum over layers of |w| · log(1 + |∂R/∂w|)."""
+    return float(sum((w * np.log(1 + np.abs(g))).sum() for w, g in flows(module, inputs)))
+
+
+def dss(module: nn.Module, inputs: Tensor, targets: Tensor) -> float:
+    """|w · ∂R/∂w| of linear layers, products of nuclear norms of what an attention holds.
+
+    R and the positive weights are those of `flows`.
+    """
+    ones = torch.ones(1, *inputs.shape[1:], dtype=torch.float64)
+    module = prepared(module, ones)
+    with torch.no_grad():
+        for tensor in [*module.parameters(), *module.buffers()]:
+            tensor.abs_()
+    with sdpa_kernel(SDPBackend.MATH):
+        logits_of(module(ones)).sum().backward()
+    total = 0.0
+    for part in module.modules():
+        if isinstance(part, nn.MultiheadAttention):
+            for w in (part.in_proj_weight, part.out_proj.weight):
+                total += np.linalg.norm(numbers(w), "nuc") * np.linalg.norm(numbers(w.grad), "nuc")
+        elif isinstance(part, nn.Linear) and not isinstance(part, NonDynamicallyQuantizableLinear):
+            total += np.abs(numbers(part.weight) * gradient_or_zero(part.weight)).sum()
+    return float(total)
 
 
 def synflow_bn(module: nn.Module, inputs: Tensor, targets: Tensor) -> float:
@@ -313,6 +381,62 @@ def ntk_cond(module: nn.Module, inputs: Tensor, targets: Tensor) -> float:
     return float(values[-1] / values[0]) if values[0] > 0 else math.inf
 
 
+def ntk_trace(module: nn.Module, inputs: Tensor, targets: Tensor) -> float:
+    """Root of the mean squared length of the samples' gradients."""
+    return math.sqrt(np.diag(tangent_kernel(module, inputs)).mean())
+
+
+def ntk_krr(module: nn.Module, inputs: Tensor, targets: Tensor) -> float:
+    """Squared error of kernel regression, fitted to the first half of the batch, on the second."""
+    kernel, fit = tangent_kernel(module, inputs), math.ceil(len(targets) / 2)
+    classes = np.eye(int(targets.max()) + 1)[targets.numpy()]
+    mean = classes[:fit].mean(0)
+    errors = []
+    for i in range(fit, len(targets)):
+        share = np.linalg.solve(kernel[:fit, :fit], kernel[i, :fit])
+        guess = mean + sum(share[j] * (classes[j] - mean) for j in range(fit))
+        errors.append(((guess - classes[i]) ** 2).sum())
+    return float(np.mean(errors))
+
+
+def label_alignment(module: nn.Module, inputs: Tensor, targets: Tensor) -> float:
+    """Pearson's correlation of the tangent kernel's entries with "same class" as 1 and −1."""
+    same = [[1.0 if a == b else -1.0 for b in targets] for a in targets]
+    entries = np.stack([tangent_kernel(module, inputs).ravel(), np.ravel(same)])
+    return float(correlations(entries)[0, 1])
+
+
+def vkdnw_entropy(
+    module: nn.Module, inputs: Tensor, targets: Tensor, *, official: bool = False
+) -> float:
+    """Entropy of the deciles of the eigenvalues of the Fisher information of a few weights.
+
+    It is the mean over samples of J (diag p - p pᵀ) Jᵀ, p the class probabilities, J the gradients
+    of the logits for the first number of every parameter. With `official`, normalisation uses its
+    stored statistics and p is 19/20 of what it was plus 1/20 of the same for all classes.
+    """
+    module = prepared(module, inputs)
+    module = module.eval() if official else module
+    logits, information = logits_of(module(inputs)), 0
+    for row in logits:
+        columns = []
+        for logit in row:
+            module.zero_grad()
+            logit.backward(retain_graph=True)
+            columns.append([gradient_or_zero(p).ravel()[0] for p in module.parameters()])
+        chances = np.exp(numbers(row)) / np.exp(numbers(row)).sum()
+        chances = 0.95 * chances + 0.05 / len(row) if official else chances
+        spread = np.diag(chances) - np.outer(chances, chances)
+        information = information + np.array(columns).T @ spread @ np.array(columns) / len(logits)
+    deciles = np.quantile(np.linalg.eigvalsh(information), np.arange(1, 10) / 10)
+    return float(-sum(p * math.log(p) for p in deciles / deciles.sum() if p > 1e-15))
+
+
+def vkdnw(module: nn.Module, inputs: Tensor, targets: Tensor) -> float:
+    """Number of parameter tensors plus `vkdnw_entropy`."""
+    return len(list(module.parameters())) + vkdnw_entropy(module, inputs, targets)
+
+
 # Activation codes
 
 
@@ -368,6 +492,106 @@ def linear_regions(
 ) -> float:
     """Number of distinct codes among the samples."""
     return float(len({row.tobytes() for row in codes(module, inputs, reached=reached)}))
+
+
+def swap(module: nn.Module, inputs: Tensor, targets: Tensor) -> float:
+    """Number of different columns of the table of codes."""
+    return float(len({column.tobytes() for column in codes(module, inputs, reached=False).T}))
+
+
+class _Copied(TorchFunctionMode):
+    """Lets every rectifier take a copy of its input and keeps that; none may be in place."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.inputs: list[tuple[int, Tensor]] = []
+        self.depth = 0
+
+    def __torch_function__(
+        self, func: Callable[..., Any], types: Any, args: Any = (), kwargs: Any = None
+    ) -> Any:
+        name = getattr(func, "__name__", "")
+        if name in (*RECTIFIERS, "hardtanh"):
+            args = (args[0].clone(), *args[1:])
+            self.inputs.append((self.depth, args[0]))
+        return func(*args, **(kwargs or {}))
+
+
+def wrcor(module: nn.Module, inputs: Tensor, targets: Tensor, blocks: Sequence[str]) -> float:
+    """log|det K|, K = Σ 2ᵈ |correlations| of the rectifiers' inputs and of the gradients for them.
+
+    d counts the blocks that have run.
+    """
+    module = prepared(module, inputs)
+
+    def deeper(*_: object) -> None:
+        seen.depth += 1
+
+    for name in blocks:
+        module.get_submodule(name).register_forward_hook(deeper)
+    with _Copied() as seen, sdpa_kernel(SDPBackend.MATH):
+        loss = F.cross_entropy(logits_of(module(inputs)), targets)
+    responses = [values for _, values in seen.inputs]
+    grads = torch.autograd.grad(loss, responses, allow_unused=True)
+    kernel = np.zeros((len(inputs), len(inputs)))
+    for (depth, values), grad in zip(seen.inputs, grads, strict=True):
+        for table in (values, grad):
+            if table is not None:
+                kernel += 2**depth * np.abs(correlations(numbers(table).reshape(len(inputs), -1)))
+    return float(np.linalg.slogdet(kernel).logabsdet)
+
+
+# Feature maps of the first image
+
+
+def first_maps(module: nn.Module, inputs: Tensor) -> list[np.ndarray]:
+    """(channels, positions) of what each layer run answers to the first image, if it is a map."""
+    module = prepared(module, inputs)
+    maps: list[np.ndarray] = []
+
+    def keep(layer: nn.Module, _: object, output: Tensor) -> None:
+        first = numbers(output)[0].copy()  # the network may overwrite it
+        if first.ndim > 1:
+            maps.append(first.reshape(len(first), -1) if first.ndim == 3 else first.T)
+
+    for layer in layers(module):
+        layer.register_forward_hook(keep)
+    module(inputs)
+    return maps
+
+
+def meco(module: nn.Module, inputs: Tensor, targets: Tensor) -> float:
+    """Sum over maps of the least eigenvalue of the correlations between channels."""
+    return sum(float(np.linalg.eigvalsh(np.corrcoef(m))[0]) for m in first_maps(module, inputs))
+
+
+def meco_opt(module: nn.Module, inputs: Tensor, targets: Tensor, order: torch.Generator) -> float:
+    """The same with 8 channels in random order of each, times the share that these are."""
+    total = 0.0
+    for rows in first_maps(module, inputs):
+        picked = rows[torch.randperm(len(rows), generator=order).numpy()[:8]]
+        total += len(rows) / len(picked) * float(np.linalg.eigvalsh(np.corrcoef(picked))[0])
+    return total
+
+
+# Constant weights
+
+
+def epsilon(module: nn.Module, inputs: Tensor, targets: Tensor) -> float:
+    """Mean |p − q| / mean of p and q, the scaled logits of two runs with equal weights.
+
+    All weights 1e-7, then all 1; biases zero. A run's least logits are left out.
+    """
+    module = prepared(module, inputs.double())
+    runs = []
+    for constant in (1e-7, 1.0):
+        for name, p in module.named_parameters():
+            nn.init.constant_(p, constant if name.endswith("weight") else 0.0)
+        logits = numbers(logits_of(module(inputs.double()))).ravel()
+        runs.append((logits - logits.min()) / (logits.max() - logits.min()))
+    kept = [[value for value in run if value > 1e-9] for run in runs]
+    gaps = [abs(p - q) for p, q in zip(*runs, strict=True) if p > 1e-9 and q > 1e-9]
+    return float(np.mean(gaps) / np.mean(kept[0] + kept[1]))
 
 
 # Zen-score
@@ -431,4 +655,76 @@ def zen(
             variances = [batch_variance[norm] for norm in norms]
         change = np.mean([np.abs(a - b).sum() for a, b in zip(clean, moved, strict=True)])
         scores.append(math.log(change) + sum(math.log(math.sqrt(v)) for v in variances))
+    return float(np.mean(scores))
+
+
+# Blocks
+
+
+def block_outputs(module: nn.Module, inputs: Tensor, blocks: Sequence[str]) -> list[Tensor]:
+    """What each block answers in one run, differentiable."""
+    module = prepared(module, inputs)
+    seen: list[Tensor] = []
+
+    def keep(_: nn.Module, __: object, output: Tensor) -> Tensor:
+        seen.append(output)
+        return output.clone()  # which the network may overwrite
+
+    for name in blocks:
+        module.get_submodule(name).register_forward_hook(keep)
+    module(inputs)
+    return seen
+
+
+def channels_last(values: Tensor) -> np.ndarray:
+    """(n, height, width, channels) of a map; tokens are so already."""
+    return numbers(values.movedim(1, -1) if values.ndim == 4 else values)
+
+
+def entropies(module: nn.Module, inputs: Tensor, blocks: Sequence[str]) -> list[float]:
+    """Per block: −Σ p log p over the normalised eigenvalues of its channels' covariance."""
+    found = []
+    for features in map(channels_last, block_outputs(module, inputs, blocks)):
+        rows = features.reshape(-1, features.shape[-1])
+        eigenvalues = np.linalg.eigvalsh(np.cov(rows.T, bias=True))
+        shares = [value / eigenvalues.sum() for value in eigenvalues if value > 1e-15]
+        found.append(-sum(p * math.log(p) for p in shares))
+    return found
+
+
+def az_expressivity(module: nn.Module, inputs: Tensor, blocks: Sequence[str]) -> float:
+    """The sum of the blocks' entropies."""
+    return sum(entropies(module, inputs, blocks))
+
+
+def az_progressivity(module: nn.Module, inputs: Tensor, blocks: Sequence[str]) -> float:
+    """The least step from one block's entropy to the next's."""
+    found = entropies(module, inputs, blocks)
+    return min(after - before for before, after in pairwise(found))
+
+
+def az_trainability(
+    module: nn.Module, inputs: Tensor, blocks: Sequence[str], signs: torch.Generator
+) -> float:
+    """Mean of 2 − σ − 1/σ; σ: spectral norm of the mean of (returned)·(sent)ᵀ over positions.
+
+    The signs sent are drawn from the last block to the second. Maps may halve in height and width.
+    """
+    seen = block_outputs(module, inputs, blocks)
+    scores = []
+    for before, block in reversed(list(pairwise(seen))):
+        coins = torch.empty(block.shape, dtype=torch.int8).random_(0, 2, generator=signs)
+        drawn = (2 * coins - 1).to(inputs.dtype)
+        (returned,) = torch.autograd.grad(block, before, drawn, retain_graph=True)
+        sent, back = channels_last(drawn), channels_last(returned)
+        if sent.ndim == 3 and back.ndim == 4:  # tokens of a map
+            back = back.reshape(len(back), -1, back.shape[-1])
+        places = list(np.ndindex(sent.shape[:-1]))
+        step = back.shape[1] // sent.shape[1]
+        total = 0.0
+        for n, *place in places:
+            patch = back[(n, *(slice(step * at, step * (at + 1)) for at in place))]
+            total = total + np.outer(patch.ravel(), sent[(n, *place)])
+        largest = np.linalg.svd(total / len(places), compute_uv=False)[0]
+        scores.append(2 - largest - 1 / largest)
     return float(np.mean(scores))

@@ -18,7 +18,7 @@ MAY = {
     "zeroshot.observe": ("errors",),
     "zeroshot.linalg": ("errors",),
     "zeroshot.initial": ("core",),
-    "zeroshot.passes": ("core", "errors", "observe", "passes"),
+    "zeroshot.passes": ("core", "errors", "linalg", "observe", "passes"),
     "zeroshot.proxies": ("core", "errors", "linalg", "passes", "proxies"),
     "zeroshot.spaces": ("core", "errors", "initial", "passes", "spaces"),
     "zeroshot.scoring": ("core", "errors", "proxies"),

@@ -8,6 +8,7 @@ from zeroshot.observe import (
     by_sample,
     bypassing_batch_norm,
     hooked,
+    tapping_activations,
     watching_activations,
     watching_pools,
 )
@@ -24,6 +25,36 @@ def codes_of(function):
     with watching_activations(codes):
         function(X.clone())
     return codes
+
+
+class TestTaps:
+    @pytest.mark.parametrize("inplace", [False, True])
+    def test_inputs_and_their_gradients_whatever_is_overwritten(self, inplace):
+        seen, gradients = [], []
+
+        def tap(given):
+            seen.append(given.detach().clone())
+            given.register_hook(gradients.append)
+
+        leaf = X.clone().requires_grad_()
+        with tapping_activations(tap):
+            doubled = 2 * leaf
+            output = F.leaky_relu(doubled, 0.5, inplace=inplace)
+        assert (output is doubled) == inplace
+        assert torch.equal(output, F.leaky_relu(2 * X, 0.5))
+        output.sum().backward()
+        slopes = torch.where(X > 0, 1.0, 0.5)
+        assert torch.equal(seen[0], 2 * X)
+        assert torch.equal(gradients[0], slopes)
+        assert torch.equal(leaf.grad, 2 * slopes)
+
+    def test_by_name_and_nothing_else(self):
+        seen = []
+        with tapping_activations(seen.append):
+            F.relu(input=X)
+            torch.tanh(X)
+            F.hardtanh(X)
+        assert len(seen) == 1
 
 
 class TestActivations:

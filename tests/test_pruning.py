@@ -1,5 +1,5 @@
 import json
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import pandas as pd
 import pytest
@@ -7,9 +7,10 @@ import torch
 
 import zeroshot
 from zeroshot import pruning
+from zeroshot.core import Pass
 from zeroshot.errors import ZeroshotError
 from zeroshot.passes import Patterns
-from zeroshot.pruning import FIDELITIES, Pruning
+from zeroshot.pruning import FIDELITIES, Pruning, Supernets
 from zeroshot.spaces import NASBENCH201, TORCHVISION
 
 
@@ -21,10 +22,18 @@ def quick(monkeypatch):
         monkeypatch.setitem(FIDELITIES, name, small)
 
 
+@dataclass(frozen=True)
+class Ones(Pass):
+    """A kernel of rank one, whose smallest eigenvalue is nothing but rounding."""
+
+    def run(self, net, batch):
+        return torch.linspace(-1, 1, 8).double().outer(torch.linspace(-1, 1, 8).double())
+
+
 @pytest.mark.parametrize("fidelity", ["fast", "paper", "official"])
 def test_ends_in_a_network_and_says_how(fidelity):
     state = torch.get_rng_state()
-    found = Pruning(NASBENCH201, fidelity).run()
+    found = Pruning(NASBENCH201, fidelity=fidelity).run()
     assert torch.equal(torch.get_rng_state(), state)
     assert found.arch.is_network
     assert 0 not in found.arch.genes  # TE-NAS never keeps 'none'
@@ -40,6 +49,64 @@ def test_ends_in_a_network_and_says_how(fidelity):
     assert left.isdisjoint(zip(gone["axis"], gone["option"], strict=True))
 
 
+@pytest.mark.parametrize("method", pruning.METHODS)
+@pytest.mark.parametrize("criterion", ["naswot", "vote", "log(synflow) + log(jacob_cov)"])
+def test_other_criteria(criterion, method):
+    found = Pruning(NASBENCH201, criterion, method).run()
+    assert found.arch.is_network
+    members = pruning.find_members(criterion)[0].members
+    assert {f"{member}_gain" for member in members} < set(found.history.columns)
+    assert len(found.history) == (54 if method == "prune" else 24)
+
+
+def test_the_order_of_axes_is_the_seeds():
+    orders = [Pruning(NASBENCH201, "params", "perturb", seed=seed).order for seed in (0, 0, 1)]
+    assert orders[0] == orders[1] != orders[2]
+    history = Pruning(NASBENCH201, "params", "perturb").run().history
+    names = [NASBENCH201.axes[axis].name for axis in orders[0]]
+    assert list(history["axis"].unique()) == names
+    # the option that holds most parameters is the one whose loss hurts most
+    assert set(history[~history["dropped"]]["option"]) == {"nor_conv_3x3"}
+
+
+def test_finalists(tmp_path):
+    """Pruning stops at 64 networks; the ensemble ranks these, each as a network of its own."""
+    by = "log(flops) + log(naswot)"
+    found = zeroshot.prune(
+        NASBENCH201, criterion="params", finalists=64, by=by, workers=1, out=tmp_path / "run"
+    )
+    assert len(found.history) == 42
+    scores = pd.read_csv(tmp_path / "run" / "finalists.csv")
+    assert len(scores) == len(found.finalists) == found.record["finalists"] == 64
+    assert list(scores.columns) == ["arch", "seed", "flops", "naswot"]
+    assert found.finalists.is_monotonic_decreasing
+    assert found.name == found.finalists.index[0] == zeroshot.rank(
+        NASBENCH201.small, archs=list(scores["arch"]), by=by, workers=1
+    ).order.index[0]  # fmt: skip
+    gone = found.history[found.history["dropped"]]
+    assert set(gone["option"]).isdisjoint(NASBENCH201.axes[0].options[g] for g in found.arch.genes)
+
+
+def test_workers_change_nothing(monkeypatch):
+    """In other processes settings are as they are: a criterion that is quick anyway."""
+    monkeypatch.undo()
+    one, two = (
+        zeroshot.prune(NASBENCH201, criterion="synflow", workers=workers) for workers in (1, 2)
+    )
+    assert one.arch == two.arch
+    pd.testing.assert_frame_equal(one.history, two.history)
+
+
+def test_eigenvalues_below_zero_are_counted(monkeypatch):
+    """A batch larger than the network has weights: the authors' code would call κ the best."""
+    how = FIDELITIES["official"]
+    monkeypatch.setitem(FIDELITIES, "official", replace(how, batch_size=300, kernel=Ones()))
+    found = Pruning(NASBENCH201, fidelity="official").run()
+    assert (found.history["singular"] == 2).all()
+    words = "kernels with an eigenvalue below zero in single precision"
+    assert found.record[words] == 2 * 54
+
+
 def test_the_seed_decides():
     first, again, other = (Pruning(NASBENCH201, seed=seed).run() for seed in (0, 0, 1))
     pd.testing.assert_frame_equal(first.history, again.history)
@@ -48,7 +115,9 @@ def test_the_seed_decides():
 
 def test_common_random_numbers():
     """In 'fast' all options of a round are compared with the same supernet; not in 'official'."""
-    fast, official = (Pruning(NASBENCH201, name).run().history for name in ("fast", "official"))
+    fast, official = (
+        Pruning(NASBENCH201, fidelity=name).run().history for name in ("fast", "official")
+    )
     assert (fast.groupby("round")["condition_before"].nunique() == 1).all()
     assert (official.groupby("round")["condition_before"].nunique() > 1).all()
 
@@ -67,36 +136,36 @@ def test_a_dropped_option_changes_nothing_else():
 
 
 def test_kill_and_resume(tmp_path, monkeypatch):
-    whole = zeroshot.prune(NASBENCH201, out=tmp_path / "whole")
-    measured = Pruning._measured
+    whole = zeroshot.prune(NASBENCH201, workers=1, out=tmp_path / "whole")
+    repeats = Supernets.repeats
 
-    def killed(self, arch, options, number):
-        if number == 3:
+    def killed(self, arch, axis, option, number):
+        if number == 3 and axis == 2:
             raise KeyboardInterrupt
-        return measured(self, arch, options, number)
+        return repeats(self, arch, axis, option, number)
 
-    monkeypatch.setattr(Pruning, "_measured", killed)
+    monkeypatch.setattr(Supernets, "repeats", killed)
     with pytest.raises(KeyboardInterrupt):
-        zeroshot.prune(NASBENCH201, out=tmp_path / "cut")
-    monkeypatch.setattr(Pruning, "_measured", measured)
+        zeroshot.prune(NASBENCH201, workers=1, out=tmp_path / "cut")
+    monkeypatch.setattr(Supernets, "repeats", repeats)
     assert not (tmp_path / "cut" / "architecture.json").exists()
     with pytest.raises(ZeroshotError, match="--resume"):
-        zeroshot.prune(NASBENCH201, out=tmp_path / "cut")
+        zeroshot.prune(NASBENCH201, workers=1, out=tmp_path / "cut")
     with pytest.raises(ZeroshotError, match="seed is 0"):
-        zeroshot.prune(NASBENCH201, out=tmp_path / "cut", seed=1, resume=True)
-    resumed = zeroshot.prune(NASBENCH201, out=tmp_path / "cut", resume=True)
+        zeroshot.prune(NASBENCH201, workers=1, out=tmp_path / "cut", seed=1, resume=True)
+    resumed = zeroshot.prune(NASBENCH201, workers=1, out=tmp_path / "cut", resume=True)
     assert resumed.arch == whole.arch
     for name in ("history.csv", "architecture.json", "pruning.png"):
         assert (tmp_path / "cut" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
 
 
 def test_the_folder_is_ready_to_use(tmp_path):
-    name = zeroshot.prune("nasbench201", out=tmp_path / "run").name
+    name = zeroshot.prune("nasbench201", workers=1, out=tmp_path / "run").name
     truth = pd.Series({name: 90.0, "better": 91.0, "worse": 10.0, "unknown": float("nan")})
     table = truth.rename("accuracy").rename_axis("arch").reset_index()
     table.to_csv(tmp_path / "truth.csv", index=False)
     found = zeroshot.prune(
-        "nasbench201", out=tmp_path / "run", resume=True, truth=tmp_path / "truth.csv"
+        "nasbench201", workers=1, out=tmp_path / "run", resume=True, truth=tmp_path / "truth.csv"
     )
     assert (found.record["accuracy"], found.record["rank"], found.record["of"]) == (90.0, 2, 3)
     net = zeroshot.load(tmp_path / "run")
@@ -111,14 +180,23 @@ def test_the_folder_is_ready_to_use(tmp_path):
 def test_a_damaged_checkpoint(tmp_path, words):
     (tmp_path / "checkpoint.json").write_text(words)
     with pytest.raises(ZeroshotError, match="damaged"):
-        zeroshot.prune(NASBENCH201, out=tmp_path, resume=True)
+        zeroshot.prune(NASBENCH201, workers=1, out=tmp_path, resume=True)
 
 
 def test_refuses():
     with pytest.raises(ZeroshotError, match="axis 'model' cannot be mixed"):
         zeroshot.prune(TORCHVISION)
-    with pytest.raises(ZeroshotError, match="unknown fidelity 'quick'; expected fast, paper"):
-        zeroshot.prune(NASBENCH201, fidelity="quick")
+    for words, options in {
+        "unknown fidelity 'quick'; expected fast, paper": {"fidelity": "quick"},
+        "unknown method 'fast'; expected prune, perturb": {"method": "fast"},
+        "0 finalists; expected at least 1": {"finalists": 0},
+        "unknown proxy 'tenas'": {"criterion": "tenas"},
+        "unknown proxy 'best'": {"finalists": 64, "by": "best"},
+        "there is no function 'ln'": {"criterion": "ln(flops)"},
+        "0 workers": {"workers": 0},
+    }.items():
+        with pytest.raises(ZeroshotError, match=words):
+            zeroshot.prune(NASBENCH201, **{"workers": 1} | options)
 
 
 def test_load_refuses(tmp_path):
@@ -128,12 +206,12 @@ def test_load_refuses(tmp_path):
 
 def test_nothing_to_resume(tmp_path):
     with pytest.raises(ZeroshotError, match="nothing to resume"):
-        zeroshot.prune(NASBENCH201, out=tmp_path, resume=True)
+        zeroshot.prune(NASBENCH201, workers=1, out=tmp_path, resume=True)
 
 
 def test_a_folder_that_cannot_be_made_is_refused_before_measuring(tmp_path, monkeypatch):
-    monkeypatch.setattr(Pruning, "_measured", lambda *_: pytest.fail("measured"))
+    monkeypatch.setattr(Supernets, "repeats", lambda *_: pytest.fail("measured"))
     (tmp_path / "file").write_text("kept")
     with pytest.raises(ZeroshotError, match="file cannot be written: File exists"):
-        zeroshot.prune(NASBENCH201, out=tmp_path / "file")
+        zeroshot.prune(NASBENCH201, workers=1, out=tmp_path / "file")
     assert (tmp_path / "file").read_text() == "kept"

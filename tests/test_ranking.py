@@ -10,6 +10,7 @@ from zeroshot.errors import ZeroshotError
 from zeroshot.ranking import (
     ENSEMBLES,
     Ensemble,
+    expression,
     log_rank_sum,
     majority_vote,
     proxies_of,
@@ -191,3 +192,63 @@ class TestBadInput:
     def test_no_rows(self):
         with pytest.raises(ZeroshotError, match="no rows"):
             rank(table(x=[1.0]).head(0), "x")
+
+
+class TestExpressions:
+    def test_by_hand(self):
+        """Names are shares of ranks: of four, 1/4 is the worst and 1 the best."""
+        shown = table(a=[1.0, 2.0, 3.0, 4.0], b=[4.0, 1.0, 3.0, 2.0])
+        found = ratings(shown, "log(a) + 2*log(b) - 1/2", {"b": "lower"})
+        share = {"a": [0.25, 0.5, 0.75, 1.0], "b": [0.25, 1.0, 0.5, 0.75]}
+        pairs = zip(*share.values(), strict=True)
+        expected = [math.log(a) + 2 * math.log(b) - 0.5 for a, b in pairs]
+        assert found.tolist() == pytest.approx(expected)
+        assert found.name == "log(a) + 2*log(b) - 1/2"
+
+    @pytest.mark.parametrize(
+        ("text", "value"),
+        [
+            ("-a + +b", 0.5),
+            ("min(a, b, 0.6)", 0.5),
+            ("max(a, b)", 1.0),
+            ("sqrt(a * b) ** 2", 0.5),
+            ("exp(log(a)) / b", 0.5),
+        ],
+    )
+    def test_operations(self, text, value):
+        found = expression(text)
+        assert found.members == ("a", "b")
+        assert found.combine(np.array([[1.0, 2.0], [1.0, 2.0]]))[0] == pytest.approx(value)
+
+    def test_the_log_rank_of_an_ensemble_written_down(self):
+        rng = np.random.default_rng(0)
+        names = ENSEMBLES[-1].members
+        shown = table(**{name: rng.random(8) for name in names})
+        text = "+".join(f"log({name})" for name in names)
+        written = ratings(shown, text)
+        combined = ratings(shown, Ensemble("x", names, log_rank_sum, ""))
+        assert written.tolist() == pytest.approx(combined.tolist())
+
+    @pytest.mark.parametrize(
+        ("text", "words"),
+        [
+            ("log(a", "was never closed"),
+            ("ln(a)", "there is no function 'ln'"),
+            ("log(a, b)", "log of 2 values"),
+            ("min()", "min of 0 values"),
+            ("1 + 2", "it names no proxy"),
+            ("a.b + a", "'a.b' means nothing here"),
+            ("a + 'b'", "\"'b'\" means nothing here"),
+            ("a < b", "'a < b' means nothing here"),
+            ("a[0] + b", r"'a\[0\]' means nothing here"),
+            ("__import__('os').system('false')", "means nothing here"),
+            ("a + True", "'True' means nothing here"),
+        ],
+    )
+    def test_what_cannot_be_read(self, text, words):
+        with pytest.raises(ZeroshotError, match=words):
+            expression(text)
+
+    def test_a_member_that_is_not_there(self):
+        with pytest.raises(ZeroshotError, match="needs b, which the scores lack"):
+            ratings(table(a=[1.0, 2.0]), "a + b")

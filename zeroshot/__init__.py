@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from zeroshot.commands import prune, rank, score, validate
     from zeroshot.core import Batch, Cost, Net, Pass, Proxy
     from zeroshot.data import load_batch
+    from zeroshot.deploy import export
     from zeroshot.errors import OutOfMemoryError, Undefined, ZeroshotError
     from zeroshot.eval.benchmarks import BENCHMARKS, load_truth
     from zeroshot.proxies import PROXIES
@@ -28,6 +29,7 @@ _HOME = {
     "zeroshot.commands": ("prune", "rank", "score", "validate"),
     "zeroshot.core": ("Batch", "Cost", "Net", "Pass", "Proxy"),
     "zeroshot.data": ("load_batch",),
+    "zeroshot.deploy": ("export",),
     "zeroshot.errors": ("OutOfMemoryError", "Undefined", "ZeroshotError"),
     "zeroshot.eval.benchmarks": ("BENCHMARKS", "load_truth"),
     "zeroshot.proxies": ("PROXIES",),
@@ -60,6 +62,7 @@ __all__ = [
     "ZeroshotError",
     "__version__",
     "evaluate",
+    "export",
     "finetune",
     "load",
     "load_batch",

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
 
+    from zeroshot.train import Trained
+
 app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
@@ -31,6 +33,7 @@ Data = Annotated[
 BatchSize = Annotated[int, typer.Option(help="Samples that each network is shown.")]
 Seed = Annotated[int, typer.Option(help="Of weights, batch, sample and every draw.")]
 Init = Annotated[str, typer.Option(help="Initialisation; see `zeroshot list inits`.")]
+Workers = Annotated[int | None, typer.Option(help="Processes; by default one a core.")]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:i.")]
 
 WIDE = 140  # columns of a terminal that has room for everything
@@ -154,9 +157,12 @@ def rank(
     init: Init = "default",
     max_params: Annotated[float | None, typer.Option(help="At most so many parameters.")] = None,
     max_flops: Annotated[float | None, typer.Option(help="At most so many multiply-adds.")] = None,
+    small: Annotated[
+        bool, typer.Option("--small", help="Smaller networks, which rank almost as well.")
+    ] = False,
     channels: Annotated[int | None, typer.Option(help="Width of the networks.")] = None,
     cells: Annotated[int | None, typer.Option(help="Cells per stage.")] = None,
-    workers: Annotated[int | None, typer.Option(help="Processes; by default one a core.")] = None,
+    workers: Workers = None,
     device: Device = "auto",
     out: Annotated[Path | None, typer.Option(help="A .csv or .parquet file.")] = None,
     top: Annotated[int, typer.Option(min=0, help="How many of the best to show.")] = 10,
@@ -184,6 +190,7 @@ def rank(
                 init=init,
                 max_params=max_params,
                 max_flops=max_flops,
+                small=small,
                 channels=channels,
                 cells=cells,
                 workers=workers,
@@ -254,9 +261,20 @@ def validate(
 @app.command()
 def prune(
     space: Annotated[str, typer.Argument(help="See `zeroshot list spaces`.")],
+    criterion: Annotated[
+        str, typer.Option(help="te_nas (NTK and linear regions), a proxy, an ensemble, a formula.")
+    ] = "te_nas",
+    method: Annotated[
+        str, typer.Option(help="prune: every axis each round; perturb: axis by axis (ZC-PT).")
+    ] = "prune",
     fidelity: Annotated[str, typer.Option(help="fast, paper or official.")] = "fast",
+    finalists: Annotated[int, typer.Option(help="Stop at so many networks, and rank these.")] = 1,
+    by: Annotated[
+        str, typer.Option(help="What ranks the finalists: an ensemble, a proxy or a formula.")
+    ] = "log_rank",
     data: Data = "noise",
     seed: Seed = 0,
+    workers: Workers = None,
     device: Device = "auto",
     out: Annotated[
         Path | None, typer.Option(help="Folder for architecture, history, plot and checkpoint.")
@@ -267,17 +285,29 @@ def prune(
         typer.Option(help="BENCHMARK or BENCHMARK/DATASET, or a table with a column arch."),
     ] = None,
     column: Annotated[str | None, typer.Option(help="Which column of the table.")] = None,
+    finetune: Annotated[
+        int, typer.Option(help="Train the result for so many epochs, in --out/finetune.")
+    ] = 0,
 ) -> None:
-    """Prune a supernet to a single-path network without training (TE-NAS)."""
+    """Prune a supernet to a single-path network without training."""
+    if finetune and (out is None or data == "noise"):
+        raise ZeroshotError(
+            f"--finetune {finetune}: expected an --out to write to, and --data that can be learned"
+        )
     with _stoppable(out and f"finished rounds are kept in {out}; --resume goes on"):
         from zeroshot import commands
 
         with _progress("options") as progress:
             found = commands.prune(
                 space,
+                criterion=criterion,
+                method=method,
                 fidelity=fidelity,
+                finalists=finalists,
+                by=by,
                 data=data,
                 seed=seed,
+                workers=workers,
                 device=device,
                 out=out,
                 resume=resume,
@@ -292,6 +322,22 @@ def prune(
         _say(console, f"accuracy {found.record['accuracy']:.2f}, {place}")
     if out:
         _say(console, f"in {out}: architecture.json, history.csv, pruning.png, record.json")
+    if finetune:
+        with _stoppable(f"finished epochs are kept in {out}; --resume goes on"):
+            from zeroshot.train import Recipe
+            from zeroshot.train import finetune as run
+
+            with _progress("batches") as progress:
+                trained = run(
+                    str(out),
+                    recipe=Recipe(epochs=finetune),
+                    data=data,
+                    seed=seed,
+                    device=device,
+                    resume=resume and (Path(str(out)) / "finetune").is_dir(),
+                    progress=progress,
+                )
+        _say_trained(console, trained)
 
 
 @app.command()
@@ -365,18 +411,20 @@ def finetune(
                 resume=resume,
                 progress=progress,
             )
-    console = _console()
-    table = _table("epoch", "learning rate", "loss", "train %", "test %", "seconds", right=True)
-    for row in found.history.to_dict("records"):
-        shown = (f"{row['train_loss']:.3f}", f"{row['train_accuracy']:.1f}")
-        rest = (f"{row['test_accuracy']:.1f}", f"{row['seconds']:.1f}")
-        table.add_row(str(row["epoch"]), f"{row['learning_rate']:.2g}", *shown, *rest)
-    console.print(table)
-    low, high = found.interval
-    images = found.record["test images"]
-    words = f"test accuracy {found.accuracy:.2f} %, 95 % interval {low:.2f} to {high:.2f}"
-    _say(console, f"{words} ({images:,} images)")
-    _say(console, f"weights, history and record in {found.folder}")
+    _say_trained(_console(), found)
+
+
+@app.command()
+def export(
+    folder: Annotated[str, typer.Argument(help="What `zeroshot finetune` wrote.")],
+    out: Annotated[str, typer.Option(help="A name that ends in .pt2 or .onnx.")],
+    weights: Annotated[str, typer.Option(help="Of the last epoch or of the best.")] = "last",
+) -> None:
+    """Write a trained network for torch.export or ONNX, and check what was written."""
+    from zeroshot.deploy import export as run
+
+    apart = run(folder, out, weights=weights)
+    _say(_console(), f"{out}: logits agree to {apart:.1e}")
 
 
 def main() -> None:
@@ -419,6 +467,20 @@ def _validation(found: "pd.DataFrame", wide: bool) -> "Table":
         style = {"baseline": "dim", "ensemble": "bold"}.get(row["kind"])
         table.add_row(row["name"], *cells, style=style)
     return table
+
+
+def _say_trained(console: "Console", found: "Trained") -> None:
+    table = _table("epoch", "learning rate", "loss", "train %", "test %", "seconds", right=True)
+    for row in found.history.to_dict("records"):
+        shown = (f"{row['train_loss']:.3f}", f"{row['train_accuracy']:.1f}")
+        rest = (f"{row['test_accuracy']:.1f}", f"{row['seconds']:.1f}")
+        table.add_row(str(row["epoch"]), f"{row['learning_rate']:.2g}", *shown, *rest)
+    console.print(table)
+    low, high = found.interval
+    images = found.record["test images"]
+    words = f"test accuracy {found.accuracy:.2f} %, 95 % interval {low:.2f} to {high:.2f}"
+    _say(console, f"{words} ({images:,} images)")
+    _say(console, f"weights, history and record in {found.folder}")
 
 
 def _table(first: str, *columns: str, title: str | None = None, right: bool = False) -> "Table":

@@ -20,7 +20,7 @@ from zeroshot.eval.report import write_report
 from zeroshot.eval.tables import read_scores
 from zeroshot.eval.validate import BASELINES
 from zeroshot.eval.validate import validate as compare
-from zeroshot.models import find_device, find_model, find_proxies, find_space
+from zeroshot.models import find_device, find_members, find_model, find_proxies, find_space
 from zeroshot.proxies import PROXIES
 from zeroshot.pruning import Pruned, Pruning
 from zeroshot.ranking import Ensemble, proxies_of
@@ -125,6 +125,7 @@ def rank(
     init: str = "default",
     max_params: float | None = None,
     max_flops: float | None = None,
+    small: bool = False,
     channels: int | None = None,
     cells: int | None = None,
     workers: int | None = None,
@@ -149,6 +150,7 @@ def rank(
         init: initialisation, a name of `zeroshot.initial.INITS`.
         max_params: only architectures with at most so many parameters.
         max_flops: only architectures with at most so many multiply-adds.
+        small: smaller networks, where the space has such a shape: they rank almost as well.
         channels: width of the networks, for spaces that have it.
         cells: cells per stage, for spaces that have it.
         workers: processes; by default one per core, and one for a CUDA device.
@@ -162,21 +164,22 @@ def rank(
     Raises:
         ZeroshotError: for anything that is not there, malformed or not to be written.
     """
-    space = find_space(space, channels=channels, cells=cells) if isinstance(space, str) else space
+    if isinstance(space, str):
+        space = find_space(space, small=small, channels=channels, cells=cells)
+    elif small:
+        space = space.small
     where = find_device(device)
     if repeats < 1:
         raise ZeroshotError(f"{repeats} repeats; expected at least 1")
-    if workers is not None and workers < 1:
-        raise ZeroshotError(f"{workers} workers; expected at least 1")
+    workers = _workers(workers, where)
     wanted: tuple[Proxy, ...] = () if proxies is None else find_proxies(proxies)
-    ensembles = {ensemble.name: ensemble for ensemble in ranking.ENSEMBLES}
+    named = {ensemble.name: ensemble for ensemble in ranking.ENSEMBLES}
     if by is None:
         names = {proxy.name for proxy in wanted}
-        enough = not wanted or set(ensembles[DEFAULT].members) <= names
+        enough = not wanted or set(named[DEFAULT].members) <= names
         by = DEFAULT if enough else next(iter(wanted)).name
     if not wanted:
-        meant = ensembles.get(by) if isinstance(by, str) else by
-        wanted = find_proxies(meant.members if meant else str(by))
+        by, wanted = find_members(by)
     ensemble = ranking.find(by, tuple(proxy.name for proxy in wanted))
     batch, task = load_batch(data, size=batch_size, task=space.task, seed=seed)
     limits = Limits(max_params, max_flops)
@@ -202,8 +205,6 @@ def rank(
     )
     if not run.archs:
         raise ZeroshotError(f"no architecture of {archs} has at most {limits}; raise the limits")
-    if workers is None:
-        workers = 1 if where.startswith("cuda") else min(cpu_count(), len(run.archs))
     path = None if out is None else Path(out)
     outcome: Outcome = execute(run, path, workers=workers, progress=progress)
     better = {proxy.name: proxy.better for proxy in wanted}
@@ -262,9 +263,14 @@ def validate(
 def prune(
     space: str | Space,
     *,
+    criterion: str = "te_nas",
+    method: str = "prune",
     fidelity: str = "fast",
+    finalists: int = 1,
+    by: str = DEFAULT,
     data: str = "noise",
     seed: int = 0,
+    workers: int | None = None,
     device: str = "auto",
     out: str | Path | None = None,
     resume: bool = False,
@@ -272,13 +278,20 @@ def prune(
     column: str | None = None,
     progress: Progress = lambda done, total: None,
 ) -> Pruned:
-    """Prune a supernet to a single-path network without training, as TE-NAS does.
+    """Prune a supernet to a single-path network without training.
 
     Args:
         space: its name, or a space of your own whose axes can be mixed.
+        criterion: what tells the importance of an option: 'te_nas' (κ and linear regions), or a
+            proxy, an ensemble or an expression of proxies.
+        method: 'prune' as in TE-NAS, or 'perturb' as in ZC-PT; see `zeroshot.pruning.METHODS`.
         fidelity: 'fast', 'paper' or 'official'; see `zeroshot.pruning.FIDELITIES`.
+        finalists: pruning stops when at most so many networks are left, which are then ranked as
+            networks of their own.
+        by: what ranks them: an ensemble, a proxy or an expression of proxies.
         data: what the supernets are shown; see `load_batch`.
         seed: of weights, batches and crops.
+        workers: processes; by default one per core, and one for a CUDA device.
         device: auto, cpu, cuda or cuda:i.
         out: folder for architecture.json, history.csv, pruning.png and record.json, and for a
             checkpoint after every round.
@@ -295,9 +308,11 @@ def prune(
     """
     space = find_space(space) if isinstance(space, str) else space
     accuracies = None if truth is None else load_truth(str(truth), column)
-    pruning = Pruning(space, fidelity, data, seed, find_device(device))
+    where = find_device(device)
+    pruning = Pruning(space, criterion, method, fidelity, finalists, by, data, seed, where)
     path = None if out is None else Path(out)
-    found = pruning.run(path, resume=resume, progress=progress)
+    workers = _workers(workers, where)
+    found = pruning.run(path, resume=resume, workers=workers, progress=progress)
     if accuracies is not None:
         own = float(accuracies.get(found.name, float("nan")))
         better = int((accuracies > own).sum())
@@ -307,6 +322,15 @@ def prune(
     if path is not None:
         found.write(path, space, seed)
     return found
+
+
+def _workers(asked: int | None, device: str) -> int:
+    """As many as asked for; one per core on the CPU, one for a CUDA device."""
+    if asked is None:
+        return 1 if device.startswith("cuda") else cpu_count()
+    if asked < 1:
+        raise ZeroshotError(f"{asked} workers; expected at least 1")
+    return asked
 
 
 def _read_record(path: Path) -> dict[str, Any]:

@@ -15,18 +15,31 @@ from zeroshot.core import Net, Proxy, seeded
 from zeroshot.errors import ZeroshotError, in_a_line
 from zeroshot.initial import INITS
 from zeroshot.proxies import PROXIES
+from zeroshot.ranking import ENSEMBLES, Ensemble, expression, is_expression, single
 from zeroshot.spaces import SPACES, Space, Task
 
 
-def find_space(name: str, **shape: int | None) -> Space:
+def find_space(name: str, *, small: bool = False, **shape: int | None) -> Space:
     """A space by name, with its network shape changed where `shape` has a number.
 
+    With `small` the shape to change is the space's small one.
+
+    A space of the user's own is 'package.module:SPACE', a space or its class.
+
     Raises:
-        ZeroshotError: for an unknown name, or a shape that the space does not have.
+        ZeroshotError: for an unknown name, something that is no space, or a shape that the space
+            does not have.
     """
     space = next((space for space in SPACES if space.name == name), None)
+    if space is None and ":" in name:
+        space = _import(name)
+        if isinstance(space, type) and issubclass(space, Space):
+            space = space()
+        if not isinstance(space, Space):
+            raise ZeroshotError(f"{name} is {type(space).__name__}; expected a zeroshot.Space")
     if space is None:
         raise ZeroshotError(_unknown("space", name, [space.name for space in SPACES]))
+    space = space.small if small else space
     for field, value in shape.items():
         if value is None:
             continue
@@ -64,6 +77,33 @@ def find_proxies(names: str | tuple[str | Proxy, ...]) -> tuple[Proxy, ...]:
     return tuple(found.values())
 
 
+def find_members(by: str | Ensemble) -> tuple[Ensemble, tuple[Proxy, ...]]:
+    """An ensemble by name, a proxy, or an expression of proxies; and the proxies that it needs.
+
+    Raises:
+        ZeroshotError: for an unknown name, or an expression that cannot be read.
+    """
+    if isinstance(by, str):
+        named = {ensemble.name: ensemble for ensemble in ENSEMBLES}
+        if by in named:
+            by = named[by]
+        elif is_expression(by):
+            by = expression(by)
+        else:
+            (proxy,) = find_proxies((by,))
+            return single(proxy.name), (proxy,)
+    return by, find_proxies(by.members)
+
+
+def space_of(spec: str) -> tuple[str, str] | None:
+    """Space and architecture, of 'SPACE:ARCH' or 'package.module:SPACE:ARCH'; None for others."""
+    home, _, rest = spec.partition(":")
+    if any(space.name == home for space in SPACES):
+        return home, rest
+    attribute, colon, arch = rest.partition(":")
+    return (f"{home}:{attribute}", arch) if colon else None
+
+
 def find_model(spec: str, task: Task | None, *, init: str, seed: int, device: str) -> Net:
     """The network of 'space:architecture' or of 'package.module:factory'.
 
@@ -74,15 +114,15 @@ def find_model(spec: str, task: Task | None, *, init: str, seed: int, device: st
         ZeroshotError: for an unknown space, a malformed architecture, a module that cannot be
             imported, a factory that raises or gives no network.
     """
-    home, colon, rest = spec.partition(":")
-    if not colon or not rest:
+    if ":" not in spec.rstrip(":"):
         raise ZeroshotError(
             f"{spec!r} names no model; expected nasbench201:13714, torchvision:resnet18 or "
             "package.module:factory"
         )
-    if any(space.name == home for space in SPACES):
-        space = find_space(home)
-        return space.network(space.parse(rest), task, init=init, seed=seed, device=device)
+    home = space_of(spec)
+    if home:
+        space = find_space(home[0])
+        return space.network(space.parse(home[1]), task, init=init, seed=seed, device=device)
     if init not in INITS:
         raise ZeroshotError(_unknown("initialisation", init, list(INITS)))
     start = seed ^ zlib.crc32(b"network")

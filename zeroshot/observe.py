@@ -44,9 +44,31 @@ class watching_activations(TorchFunctionMode):  # noqa: N801 - reads as `with wa
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
-        if func in ACTIVATIONS or (func in HARD_TANHS and _starts_at_zero(*args, **kwargs)):
+        if _is_activation(func, *args, **kwargs):
             self.codes.append((args[0] if args else kwargs["input"]).detach() > 0)
         return func(*args, **kwargs)
+
+
+class tapping_activations(TorchFunctionMode):  # noqa: N801
+    """Show each activation's input to a function, which may hook the gradient for it.
+
+    The input is shown before it is overwritten, and so is its gradient, be it in place or not.
+    """
+
+    def __init__(self, tap: Callable[[Tensor], None]) -> None:
+        super().__init__()
+        self.tap = tap
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = dict(kwargs or {})
+        if not _is_activation(func, *args, **kwargs):
+            return func(*args, **kwargs)
+        given, rest = (args[0], args[1:]) if args else (kwargs.pop("input"), ())
+        shown = given.clone()
+        self.tap(shown)
+        output = func(shown, *rest, **kwargs)
+        # In place, it wrote over the copy; the network expects that in its own tensor.
+        return given.copy_(output) if output is shown else output
 
 
 class watching_pools(TorchFunctionMode):  # noqa: N801
@@ -110,6 +132,11 @@ def hooked(
     finally:
         for handle in handles:
             handle.remove()
+
+
+def _is_activation(func: Any, *args: Any, **kwargs: Any) -> bool:
+    """Whether a call is of an activation whose slope changes at zero."""
+    return func in ACTIVATIONS or (func in HARD_TANHS and _starts_at_zero(*args, **kwargs))
 
 
 def _starts_at_zero(input: Tensor, min_val: float | int = -1, *_: Any, **__: Any) -> bool:  # noqa: A002

@@ -1,7 +1,9 @@
-"""TE-NAS end to end: measure supernets, prune, keep what was found. `search.prune` decides."""
+"""Training-free pruning end to end: measure supernets, prune, keep what was found.
+
+`search.prune` decides what goes.
+"""
 
 import json
-import math
 import platform
 import shlex
 import sys
@@ -9,34 +11,57 @@ import time
 import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields, replace
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import torch
+from jaxtyping import Float64
+from torch import Tensor
 
 import zeroshot
+from zeroshot import ranking
 from zeroshot.core import Batch, Net, Pass, Proxy
 from zeroshot.data import load_batch
 from zeroshot.errors import ZeroshotError
-from zeroshot.models import find_device, find_space
+from zeroshot.models import find_device, find_members, find_space
 from zeroshot.passes import FixedTangentKernel, Patterns, TangentKernel
 from zeroshot.proxies.linear_regions import linear_regions
 from zeroshot.proxies.ntk_cond import ntk_cond
-from zeroshot.run import Progress, check_identity, replace_file, writing
+from zeroshot.run import Progress, Run, check_identity, execute, replace_file, spread, writing
 from zeroshot.scoring import evaluate
-from zeroshot.search.prune import Candidate, Measured, Without, from_rows, prune, rows_of, without
+from zeroshot.search.prune import (
+    Candidate,
+    Criterion,
+    Measured,
+    Without,
+    by_ensemble,
+    from_rows,
+    networks,
+    prune,
+    rows_of,
+    te_nas,
+    to_measure,
+    without,
+)
 from zeroshot.spaces.space import Arch, Space, Task
+
+METHODS = {
+    "prune": "each round the least important option of every axis goes (TE-NAS)",
+    "perturb": "axis by axis, the option stays whose loss hurts most (ZC-PT)",
+}
 
 
 @dataclass(frozen=True)
 class Fidelity:
-    """How κ and the number of regions are measured.
+    """How supernets are measured.
 
     Attributes:
         kernel: the pass that gives the tangent kernel.
         patterns: the pass that gives activation patterns.
-        batch_size: samples of the kernel.
+        batch_size: samples of the kernel; a space may want fewer (`Space.shown`).
         repeats: measurements to average.
         init: initialisation of the supernets.
         common: whether all options of a round share weights, batch and the supernet's own values
@@ -60,6 +85,15 @@ class Fidelity:
             Proxy("condition", (self.kernel,), ntk_cond, "lower", "arXiv:2102.11535"),
             Proxy("regions", (self.patterns,), linear_regions, "higher", "arXiv:2102.11535"),
         )
+
+    @property
+    def singular(self) -> Proxy:
+        """Whether the authors' code would see an eigenvalue below zero, and take κ for the best."""
+        return Proxy("singular", (self.kernel,), _below_zero, "lower", "arXiv:2102.11535")
+
+
+def _below_zero(kernel: Float64[Tensor, "n n"]) -> Float64[Tensor, ""]:
+    return (torch.linalg.eigvalsh(kernel.float())[0] <= 0).double()
 
 
 FIDELITIES: dict[str, Fidelity] = {
@@ -86,12 +120,14 @@ class Pruned:
         arch: the single-path network.
         name: as the space spells it.
         history: every option of every round; see `zeroshot.search.prune.Candidate`.
+        finalists: ratings of the networks that pruning left, best first; one if none were asked.
         record: how it came about.
     """
 
     arch: Arch
     name: str
     history: pd.DataFrame
+    finalists: pd.Series
     record: dict[str, Any]
 
     def write(self, out: Path, space: Space, seed: int) -> None:
@@ -99,9 +135,10 @@ class Pruned:
         from zeroshot.eval.plots import pruning
 
         shape = {field.name: getattr(space, field.name) for field in fields(space)}
-        found = {"space": space.name, "shape": shape, "arch": self.name, "seed": seed}
+        found = {"space": _spelled(space), "shape": shape, "arch": self.name, "seed": seed}
         axes = [(axis.name, axis.options) for axis in space.axes]
-        figure = pruning(self.history, axes)
+        genes = [axis.options[gene] for axis, gene in zip(space.axes, self.arch.genes, strict=True)]
+        figure = pruning(self.history, axes, genes)
         with writing(out):
             out.mkdir(parents=True, exist_ok=True)
             for name, text in (("architecture", found), ("record", self.record)):
@@ -131,12 +168,124 @@ def load(folder: str | Path, *, device: str = "cpu") -> Net:
     return space.network(space.parse(arch), seed=int(seed), device=find_device(device))
 
 
-@dataclass(frozen=True, eq=False)
-class Pruning:
-    """Everything that the result depends on."""
+def _spelled(space: Space) -> str:
+    """How `find_space` finds it again."""
+    own = type(space)
+    known = own.__module__.startswith("zeroshot.spaces.")
+    return space.name if known else f"{own.__module__}:{own.__qualname__}"
+
+
+@dataclass(frozen=True)
+class Supernets:
+    """How the supernets of a run are measured. It travels to worker processes.
+
+    Attributes:
+        space: with the network shape of supernets.
+        how: batch, repeats, initialisation.
+        proxies: the criterion's, in its order.
+        data: what supernets are shown.
+        seed: of weights and batches.
+        device: where they run.
+    """
 
     space: Space
+    how: Fidelity
+    proxies: tuple[Proxy, ...]
+    data: str
+    seed: int
+    device: str
+
+    def repeats(self, arch: Arch, axis: int, option: int, number: int) -> list[Without]:
+        """What dropping an option does, repeat by repeat.
+
+        Raises:
+            ZeroshotError: if a proxy says nothing about one of the two supernets.
+        """
+        less = without(arch, axis, option)
+        found: list[Without] = []
+        for repeat in range(self.how.repeats):
+            if self.how.common:
+                drawn, net = _supernet(self, arch, f"{number} {repeat}")
+                after = self.measure(self.net(less, drawn, net), drawn)
+                found.append(Without(_whole(self, arch, f"{number} {repeat}"), after))
+            else:  # a batch for every measurement, but weights for the round
+                _, net = _supernet(self, arch, f"{number}")
+                drawn = self.draw(f"{number} {axis} {option} {repeat}")
+                own = self.net(less, drawn, net)
+                found.append(Without(self.measure(net, drawn), self.measure(own, drawn)))
+        return found
+
+    def draw(self, purpose: str) -> "_Drawn":
+        """A batch, and the seed of it and of the weights that go with it."""
+        seed = self.seed ^ zlib.crc32(purpose.encode())
+        size = min(self.how.batch_size, self.space.shown)
+        batch, task = load_batch(self.data, size=size, task=self.space.task, seed=seed)
+        return _Drawn(batch, task, seed)
+
+    def net(self, arch: Arch, drawn: "_Drawn", like: Net | None = None) -> Net:
+        """A supernet, with the weights of another that holds it or with new ones."""
+        return self.space.network(
+            arch, drawn.task, init=self.how.init, seed=drawn.seed, device=self.device, like=like
+        )
+
+    def measure(self, net: Net, drawn: "_Drawn") -> Measured:
+        """What the proxies say; the seed is the batch's, so that crops are the same too."""
+        scores = evaluate(replace(net, seed=drawn.seed), drawn.batch, self.proxies)
+        for name, reason in scores.reasons.items():
+            raise ZeroshotError(
+                f"{name} says nothing about a supernet of {self.space.name}: {reason}; choose "
+                "another --criterion"
+            )
+        values = dict(scores)
+        singular = bool(values.pop("singular", 0.0))
+        return Measured(tuple(values.values()), singular)
+
+
+@dataclass(frozen=True, eq=False)
+class _Drawn:
+    batch: Batch
+    task: Task
+    seed: int
+
+
+# The repeats of a round are the same for all of its options.
+
+
+@lru_cache(maxsize=8)
+def _supernet(supernets: Supernets, arch: Arch, purpose: str) -> tuple[_Drawn, Net]:
+    drawn = supernets.draw(purpose)
+    return drawn, supernets.net(arch, drawn)
+
+
+@lru_cache(maxsize=8)
+def _whole(supernets: Supernets, arch: Arch, purpose: str) -> Measured:
+    drawn, net = _supernet(supernets, arch, purpose)
+    return supernets.measure(net, drawn)
+
+
+@dataclass(frozen=True)
+class Pruning:
+    """Everything that the result depends on.
+
+    Attributes:
+        space: whose axes can be mixed.
+        criterion: 'te_nas' (κ and linear regions), or a proxy, an ensemble or an expression of
+            proxies that say something about supernets.
+        method: see `METHODS`.
+        fidelity: see `FIDELITIES`.
+        finalists: pruning stops when at most so many networks are left, which are then ranked.
+        by: what ranks them: an ensemble, a proxy or an expression.
+        data: what the networks are shown.
+        seed: of weights, batches, crops and the order of axes.
+        device: where they run.
+    """
+
+    space: Space
+    criterion: str = "te_nas"
+    method: str = "prune"
     fidelity: str = "fast"
+    finalists: int = 1
+    by: str = "log_rank"
     data: str = "noise"
     seed: int = 0
     device: str = "cpu"
@@ -147,10 +296,36 @@ class Pruning:
                 f"{self.space.name} cannot be pruned: options of its axis "
                 f"{self.space.axes[0].name!r} cannot be mixed in one network"
             )
-        if self.fidelity not in FIDELITIES:
-            raise ZeroshotError(
-                f"unknown fidelity {self.fidelity!r}; expected {', '.join(FIDELITIES)}"
-            )
+        for what, given, known in (
+            ("fidelity", self.fidelity, FIDELITIES),
+            ("method", self.method, METHODS),
+        ):
+            if given not in known:
+                raise ZeroshotError(f"unknown {what} {given!r}; expected {', '.join(known)}")
+        if self.finalists < 1:
+            raise ZeroshotError(f"{self.finalists} finalists; expected at least 1")
+        _ = self.judged, self.final  # says what is wrong before anything is measured
+
+    @property
+    def judged(self) -> tuple[Criterion, tuple[Proxy, ...]]:
+        """The criterion, and the proxies that it needs (and what is reported beside them)."""
+        how = FIDELITIES[self.fidelity]
+        if self.criterion == "te_nas":
+            return te_nas(how.digits), (*how.proxies, how.singular)
+        ensemble, proxies = find_members(self.criterion)
+        return by_ensemble(ensemble, {proxy.name: proxy.better for proxy in proxies}), proxies
+
+    @property
+    def final(self) -> tuple[ranking.Ensemble, tuple[Proxy, ...]]:
+        """What ranks the finalists, and the proxies that it needs."""
+        return find_members(self.by)
+
+    @property
+    def order(self) -> list[int] | None:
+        """In which the axes are decided, if they are decided one by one: as the seed says."""
+        if self.method == "prune":
+            return None
+        return np.random.default_rng(self.seed).permutation(len(self.space.axes)).tolist()
 
     @property
     def identity(self) -> dict[str, Any]:
@@ -159,8 +334,12 @@ class Pruning:
             "zeroshot": zeroshot.__version__,
             "torch": torch.__version__,
             "space": repr(self.space),
+            "criterion": self.criterion,
+            "method": self.method,
             "fidelity": self.fidelity,
             "settings": repr(FIDELITIES[self.fidelity]),
+            "finalists": self.finalists,
+            "by": self.by if self.finalists > 1 else None,
             "data": self.data,
             "seed": self.seed,
             "device": self.device.split(":")[0],
@@ -171,21 +350,31 @@ class Pruning:
         out: Path | None = None,
         *,
         resume: bool = False,
+        workers: int = 1,
         progress: Progress = lambda done, total: None,
     ) -> Pruned:
         """Prune, keeping a checkpoint in the folder `out` after every round.
 
+        Args:
+            out: the folder; nothing is written without.
+            resume: go on with the unfinished run that it holds.
+            workers: processes; never changes the result.
+            progress: called with the numbers of options and finalists measured and in all.
+
         Raises:
             ZeroshotError: if `out` holds another run, or an unfinished one and `resume` is not set,
-                or cannot be written.
+                or cannot be written; or if the criterion says nothing about a supernet.
         """
+        criterion, proxies = self.judged
+        how, shaped = FIDELITIES[self.fidelity], self.space.searched
+        supernets = Supernets(shaped, how, proxies, self.data, self.seed, self.device)
         start, history = self.space.prunable, list[Candidate]()
         checkpoint = None if out is None else out / "checkpoint.json"
         if checkpoint is not None:
             with writing(checkpoint.parent):  # before a round is measured in vain
                 checkpoint.parent.mkdir(parents=True, exist_ok=True)
             start, history = self._resumed(checkpoint, start, resume)
-        total = _to_measure(self.space, self.space.prunable)
+        total = to_measure(self.space, self.space.prunable, self.order, self.finalists)
         started = time.time()
 
         def keep(arch: Arch, seen: list[Candidate]) -> None:
@@ -197,78 +386,62 @@ class Pruning:
         def measure(
             arch: Arch, options: Sequence[tuple[int, int]], number: int
         ) -> Iterator[list[Without]]:
-            done = total - _to_measure(self.space, arch)
-            for position, found in enumerate(self._measured(arch, options, number)):
+            done = total - to_measure(self.space, arch, self.order, self.finalists)
+            tasks = [partial(supernets.repeats, arch, *option, number) for option in options]
+            progress(done, total)
+            found = spread(tasks, workers, "the batch", in_order=True)
+            for position, repeats in enumerate(found, start=1):
                 progress(done + position, total)
-                yield found
-            progress(done + len(options), total)
+                yield repeats
 
-        threads = torch.get_num_threads()
-        torch.set_num_threads(1)  # the networks are tiny; and the digits are the same everywhere
         try:
             arch, seen = prune(
                 self.space,
                 start,
                 measure,
-                digits=FIDELITIES[self.fidelity].digits,
+                criterion,
+                order=self.order,
+                finalists=self.finalists,
                 history=history,
                 after_round=keep,
             )
         finally:
-            torch.set_num_threads(threads)
+            _supernet.cache_clear()
+            _whole.cache_clear()
+        finalists = self._ranked(arch, out, workers, progress)
+        found = self.space.parse(str(finalists.index[0]))
         table = pd.DataFrame(rows_of(seen))
-        singular = int(table["condition_after"].map(math.isinf).sum()) if len(table) else 0
         record = {
             "command": shlex.join(sys.argv),
             "run": self.identity,
             "options measured": len(seen),
-            "options with a singular kernel": singular,
+            "kernels with an eigenvalue below zero in single precision": sum(
+                candidate.singular for candidate in seen
+            ),
+            "finalists": len(finalists),
+            "workers": workers,
             "seconds in this session": round(time.time() - started, 2),
             "finished": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
             "machine": platform.platform(),
         }
-        return Pruned(arch, self.space.spell(arch), table, record)
+        return Pruned(found, self.space.spell(found), table, finalists, record)
 
-    def _measured(
-        self, arch: Arch, options: Sequence[tuple[int, int]], number: int
-    ) -> Iterator[list[Without]]:
-        """For each option of a round, what dropping it does, repeat by repeat."""
-        how = FIDELITIES[self.fidelity]
-        if how.common:
-            batches = [self._batch(f"{number} {repeat}") for repeat in range(how.repeats)]
-            nets = [self._net(arch, batch) for batch in batches]
-            before = [self._value(net, batch) for net, batch in zip(nets, batches, strict=True)]
-            for axis, option in options:
-                pruned = without(arch, axis, option)
-                yield [
-                    Without(value, self._value(self._net(pruned, batch, net), batch))
-                    for value, net, batch in zip(before, nets, batches, strict=True)
-                ]
-            return
-        # A batch for every measurement, but weights for the round: what the authors' code does.
-        shared = self._net(arch, self._batch(f"{number}"))
-        for axis, option in options:
-            pruned = self._net(without(arch, axis, option), self._batch(f"{number}"), shared)
-            drawn = (self._batch(f"{number} {axis} {option} {r}") for r in range(how.repeats))
-            yield [Without(self._value(shared, b), self._value(pruned, b)) for b in drawn]
-
-    def _batch(self, purpose: str) -> "_Drawn":
-        seed = self.seed ^ zlib.crc32(purpose.encode())
-        size = FIDELITIES[self.fidelity].batch_size
-        batch, task = load_batch(self.data, size=size, task=self.space.task, seed=seed)
-        return _Drawn(batch, task, seed)
-
-    def _net(self, arch: Arch, drawn: "_Drawn", like: Net | None = None) -> Net:
-        init = FIDELITIES[self.fidelity].init
-        return self.space.searched.network(
-            arch, drawn.task, init=init, seed=drawn.seed, device=self.device, like=like
-        )
-
-    def _value(self, net: Net, drawn: "_Drawn") -> Measured:
-        # The seed is the batch's: κ₀ and κ₁ are to differ in the option alone, crops included.
-        net = replace(net, seed=drawn.seed)
-        scores = evaluate(net, drawn.batch, FIDELITIES[self.fidelity].proxies)
-        return Measured(scores["condition"], scores["regions"])
+    def _ranked(self, arch: Arch, out: Path | None, workers: int, progress: Progress) -> pd.Series:
+        """The networks that are left, best first, and how they are rated."""
+        candidates = tuple(networks(self.space, arch))
+        if len(candidates) == 1:
+            names = [self.space.spell(candidates[0])]
+            return pd.Series([1.0], pd.Index(names, name="arch"), name="alone")
+        ensemble, proxies = self.final
+        batch, task = load_batch(self.data, size=64, task=self.space.task, seed=self.seed)
+        run = Run(
+            self.space.small, candidates, batch, proxies, (self.seed,), task, self.data,
+            device=self.device,
+        )  # fmt: skip
+        path = None if out is None else out / "finalists.csv"
+        scores = execute(run, path, workers=workers, progress=progress).scores
+        better = {proxy.name: proxy.better for proxy in proxies}
+        return ranking.rank(scores, ensemble, better)
 
     def _resumed(self, checkpoint: Path, start: Arch, resume: bool) -> tuple[Arch, list[Candidate]]:
         if not checkpoint.exists():
@@ -282,27 +455,12 @@ class Pruning:
             )
         try:
             state = json.loads(checkpoint.read_text())
-            open_ = tuple(tuple(int(option) for option in axis) for axis in state["open"])
-            history = from_rows(state["history"])
             found = dict(state["run"])
+            check_identity(found, self, checkpoint)
+            open_ = tuple(tuple(int(option) for option in axis) for axis in state["open"])
+            history = from_rows(state["history"], self.judged[0])
         except (OSError, ValueError, KeyError, TypeError) as error:
+            if isinstance(error, ZeroshotError):
+                raise
             raise ZeroshotError(f"{checkpoint} is damaged; move it away to start anew") from error
-        check_identity(found, self, checkpoint)
         return Arch(start.space, open_), history
-
-
-@dataclass(frozen=True, eq=False)
-class _Drawn:
-    batch: Batch
-    task: Task
-    seed: int
-
-
-def _to_measure(space: Space, arch: Arch) -> int:
-    """Options still to be measured until the supernet is a network of the space."""
-    total, left = 0, [len(options) for options in arch.open]
-    while any(count > 1 for count in left):
-        total += sum(count for count in left if count > 1)
-        left = [max(1, count - space.per_round) for count in left]
-    full = ([axis for axis in group if arch.open[axis] != (0,)] for group in space.groups)
-    return total + sum(len(group) for group in full if len(group) > space.inputs)

@@ -5,9 +5,12 @@ come apart from it (`better`), and are applied here, once: whatever leaves this 
 better".
 """
 
+import ast
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
+from functools import reduce
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -118,6 +121,18 @@ class Ensemble:
 ENSEMBLES: tuple[Ensemble, ...] = (
     Ensemble("te_nas", ("ntk_cond", "linear_regions"), rank_sum, "arXiv:2102.11535"),
     Ensemble("vote", ("synflow", "jacob_cov", "snip"), majority_vote, "arXiv:2101.08134"),
+    Ensemble(
+        "az_nas",
+        ("az_expressivity", "az_progressivity", "az_trainability", "flops"),
+        log_rank_sum,
+        "arXiv:2403.19232",
+    ),
+    Ensemble(
+        "vkdnw_agg",
+        ("flops", "az_expressivity", "az_progressivity", "vkdnw_entropy", "az_trainability"),
+        log_rank_sum,
+        "arXiv:2502.04975",
+    ),
     # AZ-NAS' rule over proxies of other authors, hence not its name
     Ensemble(
         "log_rank",
@@ -126,6 +141,91 @@ ENSEMBLES: tuple[Ensemble, ...] = (
         "rule of arXiv:2403.19232",
     ),
 )
+
+
+def single(proxy: str) -> Ensemble:
+    """One proxy as an ensemble of its own."""
+    return Ensemble(proxy, (proxy,), rank_sum, "")
+
+
+# -- expressions ---------------------------------------------------------------------------------
+
+_OPERATORS: dict[type[ast.AST], Callable[..., Array]] = {
+    ast.Add: np.add,
+    ast.Sub: np.subtract,
+    ast.Mult: np.multiply,
+    ast.Div: np.divide,
+    ast.Pow: np.power,
+    ast.USub: np.negative,
+    ast.UAdd: np.positive,
+}
+_FUNCTIONS: dict[str, Callable[..., Array]] = {
+    "log": np.log,
+    "exp": np.exp,
+    "sqrt": np.sqrt,
+    "min": lambda *values: reduce(np.minimum, values),
+    "max": lambda *values: reduce(np.maximum, values),
+}
+
+
+def is_expression(text: str) -> bool:
+    """Whether a text is more than a name."""
+    return not text.replace(":", "").replace(".", "").isidentifier()
+
+
+def expression(text: str) -> Ensemble:
+    """An ensemble written down: 'log(flops) + 2*log(jacob_cov)'.
+
+    A name stands for the rank of that proxy divided by the number of architectures, in (0, 1], 1
+    the best, whatever the proxy's direction. There are numbers, + - * / **, parentheses, log, exp,
+    sqrt, min and max. The result is higher is better.
+
+    Raises:
+        ZeroshotError: if it cannot be read, or names no proxy.
+    """
+
+    def wrong(words: str) -> ZeroshotError:
+        return ZeroshotError(
+            f"cannot rank by {text!r}: {words}; expected something like 'log(flops) + "
+            f"2*log(jacob_cov)', with {', '.join(_FUNCTIONS)} and + - * / **"
+        )
+
+    try:
+        tree = ast.parse(text.strip(), mode="eval").body
+    except (SyntaxError, ValueError) as error:
+        raise wrong(f"{error.args[0]}") from error
+    members: dict[str, int] = {}
+
+    def read(node: ast.expr) -> Callable[[Array], Any]:
+        """From shares of ranks (archs × members) to the node's value."""
+        if isinstance(node, ast.Name):
+            column = members.setdefault(node.id, len(members))
+            return lambda shares: shares[:, column]
+        if isinstance(node, ast.Constant) and type(node.value) in (int, float):
+            return lambda shares, number=node.value: number
+        if isinstance(node, ast.BinOp) and type(node.op) in _OPERATORS:
+            function, parts = _OPERATORS[type(node.op)], [read(node.left), read(node.right)]
+        elif isinstance(node, ast.UnaryOp) and type(node.op) in _OPERATORS:
+            function, parts = _OPERATORS[type(node.op)], [read(node.operand)]
+        elif isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and not node.keywords:
+            if node.func.id not in _FUNCTIONS:
+                raise wrong(f"there is no function {node.func.id!r}")
+            function, parts = _FUNCTIONS[node.func.id], [read(part) for part in node.args]
+            if not parts or (len(parts) > 1 and node.func.id not in ("min", "max")):
+                raise wrong(f"{node.func.id} of {len(parts)} values")
+        else:
+            raise wrong(f"{ast.unparse(node)!r} means nothing here")
+        return lambda shares: function(*(part(shares) for part in parts))
+
+    value = read(tree)
+    if not members:
+        raise wrong("it names no proxy")
+
+    def combine(ranks: Array) -> Array:
+        with np.errstate(divide="ignore", invalid="ignore"):
+            return np.asarray(value(ranks / len(ranks)), dtype=np.float64)
+
+    return Ensemble(text, tuple(members), combine, "")
 
 
 def proxies_of(scores: pd.DataFrame) -> tuple[str, ...]:
@@ -244,9 +344,11 @@ def find(by: str | Ensemble, columns: tuple[str, ...]) -> Ensemble:
         ZeroshotError: if neither a column nor an ensemble has that name, or members are missing.
     """
     if isinstance(by, str) and by in columns:
-        return Ensemble(by, (by,), rank_sum, "")
+        return single(by)
     if isinstance(by, str):
         named = {ensemble.name: ensemble for ensemble in ENSEMBLES}
+        if by not in named and is_expression(by):
+            named[by] = expression(by)
         if by not in named:
             close = get_close_matches(by, [*columns, *named], n=1)
             hint = f"did you mean {close[0]!r}? " if close else ""

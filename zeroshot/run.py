@@ -12,9 +12,10 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from hashlib import sha256
 from pathlib import Path
-from typing import Any, Protocol, cast, runtime_checkable
+from typing import Any, Protocol, TypeVar, cast, runtime_checkable
 
 import numpy as np
 import pandas as pd
@@ -33,6 +34,7 @@ from zeroshot.ranking import KEYS
 from zeroshot.scoring import evaluate
 from zeroshot.spaces.space import Arch, Space, Task
 
+T = TypeVar("T")
 Progress = Callable[[int, int], None]  # networks done, networks in all
 
 
@@ -239,21 +241,41 @@ def _scored(
     light = Run(
         run.space, (), run.batch, run.measured, (), run.task, init=run.init, device=run.device
     )  # without the list of all architectures, which would travel with every task
-    if workers == 1 or len(units) < 2:
-        for arch, seed in units:
-            yield _score_one(light, arch, seed)
+    tasks = [partial(_score_one, light, arch, seed) for arch, seed in units]
+    return spread(tasks, workers, f"the batch size ({len(run.batch)})")
+
+
+def spread(
+    tasks: Sequence[Callable[[], T]], workers: int, lower: str, *, in_order: bool = False
+) -> Iterator[T]:
+    """Results of tasks, each computed on one thread; `lower` is what else would save memory.
+
+    With one worker they run here, one after the other, with more in so many processes.
+    """
+    if workers == 1 or len(tasks) < 2:
+        yield from map(_on_one_thread, tasks)
         return
-    parallel = Parallel(n_jobs=workers, return_as="generator_unordered", pre_dispatch="2*n_jobs")
-    tasks = (delayed(_score_one)(light, arch, seed) for arch, seed in units)
+    kind = "generator" if in_order else "generator_unordered"
+    parallel = Parallel(n_jobs=workers, return_as=kind, pre_dispatch="2*n_jobs")
     try:
         with _workers_deaf_to_ctrl_c():
-            found = cast(Iterator[tuple[Arch, int, _Row]], parallel(tasks))
+            found = cast(Iterator[T], parallel(delayed(_on_one_thread)(task) for task in tasks))
         yield from found
     except BrokenProcessPool as error:
         raise OutOfMemoryError(
             f"one of {workers} worker processes has died, most likely for lack of memory: "
-            f"lower the workers or the batch size ({len(run.batch)})"
+            f"lower the workers or {lower}"
         ) from error
+
+
+def _on_one_thread(task: Callable[[], T]) -> T:
+    """Sums of floating-point numbers depend on how many threads share them."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        return task()
+    finally:
+        torch.set_num_threads(threads)
 
 
 @contextmanager
@@ -270,8 +292,6 @@ def _workers_deaf_to_ctrl_c() -> Iterator[None]:
 
 
 def _score_one(run: Run, arch: Arch, seed: int) -> tuple[Arch, int, _Row]:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
     try:
         net = run.space.network(arch, run.task, init=run.init, seed=seed, device=run.device)
         scores = evaluate(net, run.batch, run.proxies)
@@ -291,8 +311,6 @@ def _score_one(run: Run, arch: Arch, seed: int) -> tuple[Arch, int, _Row]:
             seed,
             {"scores": silent[0], "reasons": silent[1], "seconds": {}, "error": words},
         )
-    finally:
-        torch.set_num_threads(threads)
     row = {"scores": scores.found, "reasons": scores.reasons, "seconds": scores.seconds}
     return arch, seed, row
 

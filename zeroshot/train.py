@@ -30,9 +30,9 @@ from zeroshot.core import Batch, Net, logits_of, seeded
 from zeroshot.data import Part, load_split
 from zeroshot.errors import OutOfMemoryError, ZeroshotError, in_a_line
 from zeroshot.eval.plots import ACCENT, SPOT, STYLE, tidy
-from zeroshot.models import find_device, find_model, find_space
+from zeroshot.models import find_device, find_model, find_space, space_of
 from zeroshot.run import device_name, locked, replace_file, writing
-from zeroshot.spaces import SPACES, Task
+from zeroshot.spaces import Task
 
 Progress = Callable[[int, int, str], None]  # batches done, batches in all, loss and accuracy
 
@@ -163,11 +163,11 @@ def finetune(
     if recipe.amp and not where.startswith("cuda"):
         raise ZeroshotError(f"--amp on {where}: expected a CUDA device; leave it out")
     spec, shape, folder = _find(model, None if out is None else Path(out))
-    home = spec.partition(":")[0]
+    home = space_of(spec)
     given = {"channels": channels, "cells": cells}
     task = Task()
-    if any(space.name == home for space in SPACES):
-        task = find_space(home, **given).task
+    if home:
+        task = find_space(home[0], channels=channels, cells=cells).task
     task = task if size is None else task._replace(size=size)
     flip = data != "digits" if recipe.flip is None else recipe.flip
     crop = task.size // 8 if recipe.crop is None else recipe.crop
@@ -400,16 +400,16 @@ def _find(model: str | Path, out: Path | None) -> tuple[str, dict[str, Any], Pat
 
 
 def _build(network: dict[str, Any], device: str) -> Net:
-    home, _, arch = network["model"].partition(":")
+    home = space_of(network["model"])
     task, init, seed = Task(*network["task"]), network["init"], network["seed"]
-    if any(space.name == home for space in SPACES):
+    if home:
         try:
-            space = replace(find_space(home), **network["shape"])
+            space = replace(find_space(home[0]), **network["shape"])
         except TypeError as error:
             raise ZeroshotError(
-                f"shape {network['shape']}: {home} has another ({error})"
+                f"shape {network['shape']}: {home[0]} has another ({error})"
             ) from error
-        return space.network(space.parse(arch), task, init=init, seed=seed, device=device)
+        return space.network(space.parse(home[1]), task, init=init, seed=seed, device=device)
     net = find_model(network["model"], task, init=init, seed=seed, device=device)
     for name, value in network["shape"].items():
         raise ZeroshotError(f"--{name} {value}: {network['model']} is of no space that has it")

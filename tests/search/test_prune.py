@@ -3,20 +3,25 @@ import math
 import numpy as np
 import pytest
 
-from zeroshot.errors import ZeroshotError
-from zeroshot.pruning import _to_measure
+from zeroshot.ranking import Ensemble, log_rank_sum
 from zeroshot.search.prune import (
     Measured,
     Without,
+    by_ensemble,
     dense_ranks,
     from_rows,
+    left,
+    networks,
     prune,
-    relative_change,
+    relative_gain,
     rows_of,
+    te_nas,
+    to_measure,
 )
-from zeroshot.spaces import DARTS, NASBENCH201
+from zeroshot.spaces import DARTS, NASBENCH201, Arch
 
 AXES = len(NASBENCH201.axes)
+TE_NAS = te_nas()
 
 
 def worth(keep):
@@ -25,7 +30,7 @@ def worth(keep):
     def measure(arch, options, number):
         for axis, option in options:
             loss = 1.0 if option == keep[axis] else 0.1 * option
-            yield [Without(Measured(10.0, 100.0), Measured(10 + loss, 100 - loss))] * 2
+            yield [Without(Measured((10.0, 100.0)), Measured((10 + loss, 100 - loss)))] * 2
 
     return measure
 
@@ -33,7 +38,7 @@ def worth(keep):
 class TestPrune:
     def test_finds_what_matters_on_every_axis(self):
         keep = (1, 2, 3, 4, 3, 2)
-        arch, history = prune(NASBENCH201, NASBENCH201.prunable, worth(keep))
+        arch, history = prune(NASBENCH201, NASBENCH201.prunable, worth(keep), TE_NAS)
         assert arch == NASBENCH201.arch(*keep)
         assert len(history) == AXES * (4 + 3 + 2)
         assert [c.round for c in history] == [1] * 24 + [2] * 18 + [3] * 12
@@ -43,16 +48,19 @@ class TestPrune:
         """κ: 10 → 9 helps (0.1), 10 → 12 hurts; regions: 100 → 100 is free, 100 → 50 hurts."""
         start = NASBENCH201.arch(1, 1, 1, 1, 1, 1)
         start = type(start)(start.space, ((1, 2, 3), *start.open[1:]))
-        after = {1: Measured(12.0, 50.0), 2: Measured(9.0, 100.0), 3: Measured(9.0, 50.0)}
+        after = {1: (12.0, 50.0), 2: (9.0, 100.0), 3: (9.0, 50.0)}
 
         def measure(arch, options, number):
-            return [[Without(Measured(10.0, 100.0), after[option])] for _, option in options]
+            whole = Measured((10.0, 100.0))
+            return [[Without(whole, Measured(after[option], True))] for _, option in options]
 
-        arch, history = prune(NASBENCH201, start, measure)
+        arch, history = prune(NASBENCH201, start, measure, TE_NAS)
         first = history[:3]
-        assert [c.condition_change for c in first] == [-0.2, 0.1, 0.1]
-        assert [c.condition_rank for c in first] == [1, 0, 0]
-        assert [c.regions_rank for c in first] == [1, 0, 1]
+        assert [c.effects["condition"].gain for c in first] == [-0.2, 0.1, 0.1]
+        assert [c.effects["regions"].gain for c in first] == [-0.5, 0.0, -0.5]
+        assert [c.effects["condition"].rank for c in first] == [1, 0, 0]
+        assert [c.effects["regions"].rank for c in first] == [1, 0, 1]
+        assert [c.singular for c in first] == [1, 1, 1]
         assert [c.importance for c in first] == [2, 0, 1]
         assert [c.option for c in history if c.dropped] == ["nor_conv_1x1", "nor_conv_3x3"]
         assert arch.genes[0] == 1
@@ -64,27 +72,66 @@ class TestPrune:
             NASBENCH201,
             NASBENCH201.prunable,
             worth(keep),
-            after_round=lambda arch, seen: states.append((arch, from_rows(rows_of(seen)))),
+            TE_NAS,
+            after_round=lambda arch, seen: states.append((arch, from_rows(rows_of(seen), TE_NAS))),
         )
         assert len(states) == 3
-        again, seen = prune(NASBENCH201, states[0][0], worth(keep), history=states[0][1])
+        again, seen = prune(NASBENCH201, states[0][0], worth(keep), TE_NAS, history=states[0][1])
         assert again == whole
         assert seen == history
 
-    def test_refuses_what_could_not_be_measured(self):
+    def test_axis_by_axis(self):
+        """ZC-PT: of each axis, in the order given, the option stays whose loss hurts most."""
+        keep = (1, 2, 3, 4, 3, 2)
+        order = [3, 0, 5, 1, 2, 4]
+        whole = NASBENCH201.prunable
+        arch, history = prune(NASBENCH201, whole, worth(keep), TE_NAS, order=order)
+        assert arch == NASBENCH201.arch(*keep)
+        axes = [NASBENCH201.axes[axis].name for axis in order for _ in range(4)]
+        assert [c.axis for c in history] == axes
+        assert [c.round for c in history] == [1 + i // 4 for i in range(24)]
+        assert sum(c.dropped for c in history) == 18
+        assert len(history) == to_measure(NASBENCH201, whole, order, 1)
+
+    @pytest.mark.parametrize(("finalists", "count"), [(1, 1), (63, 1), (64, 64), (729, 729)])
+    def test_stops_when_few_are_left(self, finalists, count):
+        keep = (1, 2, 3, 4, 3, 2)
+        whole = NASBENCH201.prunable
+        arch, history = prune(NASBENCH201, whole, worth(keep), TE_NAS, finalists=finalists)
+        rest = list(networks(NASBENCH201, arch))
+        assert len(set(rest)) == len(rest) == left(NASBENCH201, arch) == count
+        assert NASBENCH201.arch(*keep) in rest
+        assert len(history) == to_measure(NASBENCH201, whole, None, finalists)
+
+    def test_by_an_ensemble(self):
+        """Σ log(rank / n) of the gains: an option whose loss helps both proxies goes first."""
+        pair = Ensemble("pair", ("a", "b"), log_rank_sum, "")
+        criterion = by_ensemble(pair, {"b": "lower"})
+        assert criterion.better == {"a": "higher", "b": "lower"}
+        after = {1: (-4.0, 2.0), 2: (-1.0, 1.0), 3: (-3.0, 3.0), 4: (-8.0, 4.0)}
+
         def measure(arch, options, number):
-            return [[Without(Measured(1.0, 1.0), Measured(math.nan, 1.0))] for _ in options]
+            return [[Without(Measured((-2.0, 2.0)), Measured(after[o]))] for _, o in options]
 
-        with pytest.raises(ZeroshotError, match="without skip_connect on 0->1"):
-            prune(NASBENCH201, NASBENCH201.prunable, measure)
+        start = NASBENCH201.arch(1, 1, 1, 1, 1, 1)
+        start = type(start)(start.space, ((1, 2, 3, 4), *start.open[1:]))
+        _, history = prune(NASBENCH201, start, measure, criterion)
+        first = history[:4]
+        assert [c.effects["a"].gain for c in first] == [-1.0, 0.5, -0.5, -3.0]
+        assert [c.effects["b"].gain for c in first] == [0.0, 0.5, -0.5, -1.0]
+        ranks = {1: (2, 3), 2: (4, 4), 3: (3, 2), 4: (1, 1)}  # 4 of 4: dropping it helps most
+        expected = [-math.log(a / 4) - math.log(b / 4) for a, b in ranks.values()]
+        assert [c.importance for c in first] == pytest.approx(expected)
+        assert [c.option for c in first if c.dropped] == [NASBENCH201.axes[0].options[2]]
 
 
-class TestRelativeChange:
+class TestRelativeGain:
     @pytest.mark.parametrize(
-        ("before", "after", "change"),
+        ("before", "after", "gain"),
         [
             (10, 5, 0.5),
             (10, 20, -1),
+            (-10, -20, 1),
             (0, 0, 0),
             (0, 3, -math.inf),
             (math.inf, math.inf, 0),
@@ -92,11 +139,13 @@ class TestRelativeChange:
             (3, math.inf, -math.inf),
         ],
     )
-    def test_by_hand(self, before, after, change):
-        assert relative_change(float(before), float(after)) == change
+    def test_by_hand(self, before, after, gain):
+        """Of something that is to be low; the sign turns for what is to be high."""
+        assert relative_gain(float(before), float(after), "lower") == gain
+        assert relative_gain(float(before), float(after), "higher") == -gain
 
     def test_nan_stays(self):
-        assert math.isnan(relative_change(1.0, math.nan))
+        assert math.isnan(relative_gain(1.0, math.nan, "higher"))
 
 
 class TestDenseRanks:
@@ -124,9 +173,9 @@ class TestDarts:
                 loss = (
                     2.0 if option == gene else (1.0 if gene == 0 and option == 5 else 0.01 * option)
                 )
-                yield [Without(Measured(10.0, 100.0), Measured(10 + loss, 100 - loss))]
+                yield [Without(Measured((10.0, 100.0)), Measured((10 + loss, 100 - loss)))]
 
-        arch, history = prune(DARTS, DARTS.prunable, measure)
+        arch, history = prune(DARTS, DARTS.prunable, measure, TE_NAS)
         assert arch == wanted
         assert DARTS.parse(DARTS.spell(arch)) == arch
         rounds = [sum(c.round == number for c in history) for number in (1, 2, 3)]
@@ -135,5 +184,16 @@ class TestDarts:
         assert max(c.round for c in history) == 3
         dropped = [sum(c.dropped for c in history if c.round == number) for number in (1, 2, 3)]
         assert dropped == [84, 84, 12]
-        assert len(history) == _to_measure(DARTS, DARTS.prunable)
-        assert _to_measure(DARTS, arch) == 0
+        assert len(history) == to_measure(DARTS, DARTS.prunable, None, 1)
+        assert to_measure(DARTS, arch, None, 1) == 0
+
+    def test_inputs_are_chosen_among_the_finalists(self):
+        """One option on every edge: 1, 3, 6 and 10 pairs of inputs for each of the two cells."""
+        arch = Arch(DARTS.name, ((1,),) * 28)
+        assert left(DARTS, arch) == (1 * 3 * 6 * 10) ** 2
+        closed = [axis for group in DARTS.groups[2:] for axis in group[2:]]
+        few = Arch(DARTS.name, tuple((0,) if axis in closed else (1,) for axis in range(28)))
+        found = list(networks(DARTS, few))
+        assert len(found) == len(set(found)) == left(DARTS, few) == 3
+        for one in found:
+            assert all(sum(one.genes[axis] != 0 for axis in group) == 2 for group in DARTS.groups)

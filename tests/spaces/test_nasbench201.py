@@ -3,11 +3,14 @@ from itertools import product
 
 import pytest
 import torch
+from torch import nn
 
 from tests import networks
 from tests.checks import TINY, batch, same
 from zeroshot.errors import ZeroshotError
+from zeroshot.observe import watching_activations
 from zeroshot.scoring import evaluate
+from zeroshot.spaces.narrow import Conv2d
 from zeroshot.spaces.nasbench201 import EDGES, OPS, NasBench201
 from zeroshot.spaces.space import Task
 
@@ -218,6 +221,32 @@ class TestNetwork:
         scores = evaluate(net, shown)
         assert scores["synflow"] >= 0
         assert {"jacob_cov", "epe_nas"} <= scores.reasons.keys()
+
+    @pytest.mark.parametrize("arch", [SPACE.whole, SPACE.prunable], ids=["whole", "without none"])
+    def test_a_supernet_is_the_mean_of_its_operations(self, arch, monkeypatch):
+        cell = SMALL.build(arch, TASK).double().body[0]
+        inputs = torch.rand(3, 2, 8, 8, dtype=torch.float64)
+        found = cell(inputs)
+        monkeypatch.setattr(Conv2d, "forward", nn.Conv2d.forward)
+        nodes = [inputs]
+        for node in (1, 2, 3):
+            total = 0
+            for (source, target), options in zip(EDGES, arch.open, strict=True):
+                for option in options if target == node else ():
+                    if OPS[option] != "none":
+                        operation = cell.mixtures[f"{source}->{target}"][OPS[option]]
+                        total = total + operation(nodes[source]) / len(options)
+            nodes.append(total)
+        assert torch.allclose(found, nodes[3], rtol=1e-12, atol=1e-12)
+
+    def test_activations_of_a_network_count_one_by_one(self):
+        """Those of a supernet count once for all operations that leave a node."""
+        for arch, times in ((SPACE.arch(*(3,) * 6), 6), (SPACE.prunable, 3)):
+            codes = []
+            cell = SMALL.build(arch, TASK).body[0]
+            with watching_activations(codes):
+                cell(torch.rand(3, 2, 8, 8))
+            assert len(codes) == times
 
     def test_thin_is_one_cell_on_one_channel(self):
         thin = SPACE.thin(SPACE.at(0), Task())

@@ -137,13 +137,17 @@ def heat_map(correlations: pd.DataFrame) -> "Figure":
     return figure
 
 
-def pruning(history: pd.DataFrame, axes: Sequence[tuple[str, Sequence[str]]]) -> "Figure":
-    """Which option went when, axis by axis, and beside it the cell that is left.
+def pruning(
+    history: pd.DataFrame, axes: Sequence[tuple[str, Sequence[str]]], chosen: Sequence[str]
+) -> "Figure":
+    """Which option went when, axis by axis, and beside it the cell that was chosen.
 
     Args:
         history: columns round, axis, option and dropped, as `Pruned.history` has them.
         axes: name and options of each. Names such as '0->2' or 'normal 0->2' are edges of a cell
             and drawn; others are in the grid alone.
+        chosen: option of each axis. Those that are neither dropped nor chosen lost among the
+            finalists.
     """
     from matplotlib import rc_context
     from matplotlib.colors import LinearSegmentedColormap
@@ -152,15 +156,15 @@ def pruning(history: pd.DataFrame, axes: Sequence[tuple[str, Sequence[str]]]) ->
     gone = history[history["dropped"]].set_index(["axis", "option"])["round"]
     shown = {name: [o for o in options if _was_open(history, name, o)] for name, options in axes}
     columns = list(dict.fromkeys(option for options in shown.values() for option in options))
-    rounds = int(history["round"].max())
+    rounds = int(history["round"].max()) + 1  # the last is the finalists'
     grid = np.full((len(axes), len(columns)), np.nan)
     left: dict[str, str] = {}
-    for row, (name, options) in enumerate(shown.items()):
+    for row, ((name, options), choice) in enumerate(zip(shown.items(), chosen, strict=True)):
         for option in options:
-            fate = gone.get((name, option))
-            grid[row, columns.index(option)] = rounds + 1 if fate is None else fate
-            if fate is None:
-                left[name] = option
+            place = row, columns.index(option)
+            grid[place] = gone.get((name, option), rounds)
+            if option == choice and (name, option) not in gone.index:
+                left[name], grid[place] = option, rounds + 1
     cells: dict[str, list[tuple[int, int, str]]] = {}
     for name, option in left.items():
         edge = re.fullmatch(r"(.*?) ?(\d+)->(\d+)", name)
@@ -182,9 +186,10 @@ def pruning(history: pd.DataFrame, axes: Sequence[tuple[str, Sequence[str]]]) ->
         for (row, column), value in np.ndenumerate(grid):
             kept = value > rounds
             if not np.isnan(value):
+                words = "kept" if kept else "last" if value == rounds else f"{value:.0f}"
                 table.text(
-                    column, row, "kept" if kept else f"{value:.0f}", ha="center", va="center",
-                    fontsize=9, color="white" if kept else INK,
+                    column, row, words, ha="center", va="center", fontsize=9,
+                    color="white" if kept else INK,
                     bbox={"boxstyle": "round", "fc": ACCENT, "ec": "none"} if kept else None,
                 )  # fmt: skip
         table.set_xticks(range(len(columns)), columns, rotation=30, ha="right", color=INK)
@@ -193,7 +198,7 @@ def pruning(history: pd.DataFrame, axes: Sequence[tuple[str, Sequence[str]]]) ->
         table.spines[:].set_visible(False)
         table.set_title("Round in which each option went", loc="left", fontsize=11, weight="bold")
         for place, (cell, edges) in enumerate(cells.items()):
-            _draw_cell(figure.add_subplot(parts[place, 1]), edges, cell or "the cell that is left")
+            _draw_cell(figure.add_subplot(parts[place, 1]), edges, cell or "The chosen cell")
     return figure
 
 

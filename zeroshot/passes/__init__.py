@@ -1,5 +1,15 @@
 """Every way a network is run. READ THIRD, after core.py and scoring.py: first `forward.py`."""
 
+from zeroshot.passes.activations import (
+    AttentionWeights,
+    BlockHandover,
+    BlockSpectra,
+    ConstantWeights,
+    FeatureMaps,
+    Handover,
+    Map,
+    ResponseCorrelations,
+)
 from zeroshot.passes.altered import Patterns, Perturbation, Perturbed, Synflow
 from zeroshot.passes.backward import (
     CurvatureGrads,
@@ -11,27 +21,44 @@ from zeroshot.passes.backward import (
     LossTrace,
     Saliency,
 )
-from zeroshot.passes.forward import Codes, Forward, Layer, Trace
+from zeroshot.passes.footprint import PeakMemory
+from zeroshot.passes.forward import Block, Codes, Forward, Layer, Trace
+from zeroshot.passes.information import FisherInformation, Information
+from zeroshot.passes.samples import SignSums, SplitGrads
 from zeroshot.passes.structure import Census, Targets, Weights, census
 from zeroshot.passes.tangent import FixedTangentKernel, TangentKernel
 
 __all__ = (
+    "AttentionWeights",
+    "Block",
+    "BlockHandover",
+    "BlockSpectra",
     "Census",
     "Codes",
+    "ConstantWeights",
     "CurvatureGrads",
+    "FeatureMaps",
+    "FisherInformation",
     "FixedTangentKernel",
     "Forward",
     "Grads",
+    "Handover",
+    "Information",
     "InputGrads",
     "Layer",
     "LayerSaliency",
     "LossBackward",
     "LossGrads",
     "LossTrace",
+    "Map",
     "Patterns",
+    "PeakMemory",
     "Perturbation",
     "Perturbed",
+    "ResponseCorrelations",
     "Saliency",
+    "SignSums",
+    "SplitGrads",
     "Synflow",
     "TangentKernel",
     "Targets",

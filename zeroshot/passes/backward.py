@@ -1,11 +1,12 @@
 """Backward runs of the one forward run: gradients of the loss, and of the logits for inputs."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 from torch.autograd import grad
 
@@ -142,16 +143,24 @@ def _saliency(layer: Layer, gradient: Tensor, samples: int) -> Saliency:
 
 def loss_of(trace: Trace) -> Float[Tensor, ""]:
     """The mean cross-entropy, differentiable."""
-    logits = trace.logits
+    return cross_entropy(trace.logits, trace.targets)
+
+
+def cross_entropy(
+    logits: Float[Tensor, "n ..."],
+    targets: Int[Tensor, " n"],
+    reduction: Literal["mean", "none"] = "mean",
+) -> Float[Tensor, "..."]:
+    """The mean cross-entropy, or every sample's; Undefined for logits that are no classes'."""
     if logits.ndim != 2:
         raise Undefined(f"logits of shape {tuple(logits.shape)} have no cross-entropy with classes")
-    top = int(trace.targets.max())
+    top = int(targets.max())
     if top >= logits.shape[1]:
         raise ZeroshotError(
             f"targets up to {top}, but the network answers {logits.shape[1]} classes: "
             "give it as many outputs as the data has classes"
         )
-    return F.cross_entropy(logits, trace.targets)
+    return F.cross_entropy(logits, targets, reduction=reduction)
 
 
 def gradients(
@@ -168,3 +177,22 @@ def gradients(
         allow_unused=True,
         materialize_grads=True,
     )
+
+
+def rows_of(
+    outputs: Float[Tensor, " n"], leaves: tuple[Tensor, ...], chunk: int | None = None
+) -> Iterator[tuple[Float[Tensor, "chunk ..."] | None, ...]]:
+    """The Jacobian, `chunk` rows of every leaf at a time; None where a leaf reaches nothing.
+
+    By default one row at a time on the CPU, where several in one backward run (through vmap) take
+    longer than one after the other, and 8 elsewhere.
+    """
+    chunk = chunk or (1 if outputs.device.type == "cpu" else 8)
+    for picks in torch.eye(len(outputs), dtype=outputs.dtype, device=outputs.device).split(chunk):
+        if len(picks) == 1:
+            found = grad(outputs, leaves, picks[0], retain_graph=True, allow_unused=True)
+            yield tuple(None if g is None else g.unsqueeze(0) for g in found)
+        else:
+            yield grad(
+                outputs, leaves, picks, is_grads_batched=True, retain_graph=True, allow_unused=True
+            )

@@ -24,6 +24,14 @@ class Layer(NamedTuple):
     channels: int  # the output's axis of channels
 
 
+class Block(NamedTuple):
+    """What one run of a block gave."""
+
+    name: str
+    output: Tensor
+    channels: int  # the output's axis of channels
+
+
 class Trace(NamedTuple):
     """A forward run whose graph is still alive."""
 
@@ -34,6 +42,7 @@ class Trace(NamedTuple):
     logits: Float[Tensor, "n ..."]
     codes: tuple[Bool[Tensor, "..."], ...]  # per activation: which inputs are positive
     layers: tuple[Layer, ...]
+    blocks: tuple[Block, ...]  # one per run of a block that answers a tensor
 
 
 @dataclass(frozen=True)
@@ -41,35 +50,50 @@ class Forward(Pass[Trace]):
     """One forward run of the batch, with the batch's own normalisation statistics."""
 
     def run(self, net: Net, batch: Batch) -> Trace:
-        """Run it; a second time, on copies, if the network overwrote a layer's output in place."""
-        trace, versions = self._run(net, batch, copy=False)
-        if versions != [layer.output._version for layer in trace.layers]:
+        """Run it; a second time, on copies, if the network overwrote what is kept, in place."""
+        trace, overwritten = self._run(net, batch, copy=False)
+        if overwritten:
             trace, _ = self._run(net, batch, copy=True)
         return trace
 
-    def _run(self, net: Net, batch: Batch, *, copy: bool) -> tuple[Trace, list[int]]:
+    def _run(self, net: Net, batch: Batch, *, copy: bool) -> tuple[Trace, bool]:
         inputs = batch.inputs.detach().clone()
         inputs.requires_grad_(inputs.is_floating_point())
         leaves = leaves_of(net)
+        names = {net.module.get_submodule(name): name for name in net.blocks}
         codes: list[Tensor] = []
         layers: list[Layer] = []
-        versions: list[int] = []
+        blocks: list[Block] = []
+        versions: list[tuple[Tensor, int]] = []
 
-        def keep(module: nn.Module, _: object, output: Tensor) -> Tensor | None:
-            layers.append(_layer(module, output))
-            versions.append(output._version)
+        def kept(output: Tensor) -> Tensor | None:
+            versions.append((output, output._version))
             return output.clone() if copy else None
 
-        observers = hooked(net.module, LAYERS, keep), watching_activations(codes)
+        def keep_layer(module: nn.Module, _: object, output: Tensor) -> Tensor | None:
+            layers.append(_layer(module, output))
+            return kept(output)
+
+        def keep_block(module: nn.Module, _: object, output: object) -> Tensor | None:
+            if module not in names or not isinstance(output, Tensor) or output.ndim < 2:
+                return None
+            blocks.append(Block(names[module], output, _channels(output, layers)))
+            return kept(output)
+
+        observers = (
+            hooked(net.module, LAYERS, keep_layer),
+            hooked(net.module, tuple(map(type, names)), keep_block),
+            watching_activations(codes),
+        )
         # Of the attention kernels, the plain one can be differentiated twice.
-        with observers[0], observers[1], sdpa_kernel(SDPBackend.MATH):
+        with observers[0], observers[1], observers[2], sdpa_kernel(SDPBackend.MATH):
             logits = net(inputs, leaves)
         if logits.shape[:1] != (len(batch),):
             raise Undefined(f"logits of shape {tuple(logits.shape)} for {len(batch)} samples")
         weights = {name: leaves[name] for name in net.weights()}
-        return Trace(
-            inputs, batch.targets, leaves, weights, logits, tuple(codes), tuple(layers)
-        ), versions
+        seen = tuple(codes), tuple(layers), tuple(blocks)
+        trace = Trace(inputs, batch.targets, leaves, weights, logits, *seen)
+        return trace, any(output._version != version for output, version in versions)
 
 
 @dataclass(frozen=True)
@@ -89,6 +113,14 @@ def _layer(module: nn.Module, output: Tensor) -> Layer:
     assert isinstance(module, nn.modules.conv._ConvNd)
     area = math.prod(module.kernel_size)
     return Layer(output, module.in_channels // module.groups * area, 1)
+
+
+def _channels(output: Tensor, layers: list[Layer]) -> int:
+    """A block's axis of channels: as long as that of the last layer run; maps begin with it."""
+    last = output.ndim - 1
+    likely = (1, last) if last > 2 else (last, 1)  # tokens end with it
+    width = layers[-1].output.shape[layers[-1].channels] if layers else None
+    return next((axis for axis in likely if output.shape[axis] == width), likely[0])
 
 
 def seen_codes(

@@ -8,12 +8,11 @@ import torch
 import torch.nn.functional as F
 from jaxtyping import Float, Float64
 from torch import Tensor, nn
-from torch.autograd import grad
 
 from zeroshot.core import LAYERS, Batch, Net, Pass
 from zeroshot.errors import Undefined
 from zeroshot.observe import freezing_batch_norm, hooked
-from zeroshot.passes.backward import gradients
+from zeroshot.passes.backward import gradients, rows_of
 from zeroshot.passes.forward import Forward, Trace
 from zeroshot.passes.structure import leaves_of
 
@@ -28,12 +27,12 @@ class TangentKernel(Pass[Float64[Tensor, "n n"]]):
     on one graph gives; gradients of samples run one by one would differ.
 
     Attributes:
-        chunk: rows per backward run: speed and memory, never the result.
+        chunk: rows per backward run: speed and memory, never the result. See `rows_of`.
         budget: bytes of J held at a time: layers are taken in groups of at most this size.
     """
 
-    chunk: int = 8
-    budget: int = 2**28
+    chunk: int | None = None
+    budget: int = 2**29
     needs = (Forward(),)
 
     def run(self, net: Net, batch: Batch, trace: Trace) -> Float64[Tensor, "n n"]:
@@ -42,12 +41,10 @@ class TangentKernel(Pass[Float64[Tensor, "n n"]]):
         if not summed.requires_grad:
             raise Undefined("no weight reaches the logits")
         n = len(summed)
-        picks = torch.eye(n, dtype=summed.dtype, device=summed.device).split(self.chunk)
         kernel = torch.zeros(n, n, dtype=torch.float64, device=summed.device)
         reached = False
         for group in _groups(trace.leaves, self.budget // (n * summed.element_size())):
-            parts = [_rows(summed, group, pick) for pick in picks]
-            for layer in zip(*parts, strict=True):
+            for layer in zip(*rows_of(summed, group, self.chunk), strict=True):
                 rows = [part for part in layer if part is not None]
                 if rows:  # None throughout where the layer reaches nothing
                     jacobian = torch.cat(rows).flatten(1).double()
@@ -107,16 +104,6 @@ class FixedTangentKernel(Pass[Float64[Tensor, "n n"]]):
         return kernel
 
 
-def _rows(
-    summed: Float[Tensor, " n"], leaves: tuple[Tensor, ...], picks: Float[Tensor, "chunk n"]
-) -> tuple[Tensor | None, ...]:
-    """Rows of the Jacobian, `chunk *weight` each."""
-    if len(picks) == 1:
-        found = grad(summed, leaves, picks[0], retain_graph=True, allow_unused=True)
-        return tuple(None if g is None else g.unsqueeze(0) for g in found)
-    return grad(summed, leaves, picks, is_grads_batched=True, retain_graph=True, allow_unused=True)
-
-
 def _sample_grads(layer: nn.Module, inputs: Tensor, gradient: Tensor) -> Tensor:
     """Each sample's gradient of a layer's weight, (n, numbers); samples are independent."""
     if isinstance(layer, nn.Linear) and inputs.ndim == 2:
@@ -127,13 +114,22 @@ def _sample_grads(layer: nn.Module, inputs: Tensor, gradient: Tensor) -> Tensor:
         or layer.padding_mode != "zeros"
     ):
         raise Undefined(f"gradients of {layer} are not told apart by sample")
-    kernel = cast("tuple[int, int]", layer.kernel_size)
-    padding = cast("tuple[int, int]", layer.padding)
-    steps = {"dilation": layer.dilation, "stride": layer.stride}
-    patches = F.unfold(inputs, kernel, padding=padding, **steps)  # pyright: ignore
-    patches = patches.unflatten(1, (layer.groups, -1))
+    patches = _patches(layer, inputs, gradient.shape[2:]).unflatten(1, (layer.groups, -1))
     outward = gradient.flatten(2).unflatten(1, (layer.groups, -1))
-    return torch.einsum("ngol,ngkl->ngok", outward, patches).flatten(1)
+    return (outward @ patches.transpose(2, 3)).flatten(1)
+
+
+def _patches(layer: nn.Conv2d, inputs: Tensor, places: torch.Size) -> Float[Tensor, "n k places"]:
+    """What each output place of a convolution sees: `F.unfold`, of which this is a faster form."""
+    height, width = cast("tuple[int, int]", layer.padding)
+    windows = F.pad(inputs, (width, width, height, height))
+    for axis, (size, kernel, step, apart) in enumerate(
+        zip(places, layer.kernel_size, layer.stride, layer.dilation, strict=True), start=2
+    ):
+        # For each number of the kernel, the places that it meets.
+        windows = windows.unfold(axis, (size - 1) * step + 1, apart)[..., ::step]
+        windows = windows.narrow(axis, 0, kernel)
+    return windows.flatten(4).flatten(1, 3)
 
 
 def _groups(leaves: dict[str, Tensor], limit: int) -> Iterator[tuple[Tensor, ...]]:

@@ -1,25 +1,67 @@
-"""TE-NAS: prune a supernet, option by option, to the network that is easiest to train."""
+"""Prune a supernet, option by option, to the network that a criterion likes best."""
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
-from itertools import pairwise
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import combinations, pairwise, product
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from zeroshot.errors import ZeroshotError
+from zeroshot.ranking import Ensemble, ranks
 from zeroshot.spaces.space import Arch, Space
 
 Array = NDArray[np.float64]
 
 
-class Measured(NamedTuple):
-    """What TE-NAS asks of a supernet."""
+@dataclass(frozen=True)
+class Criterion:
+    """How important an option is, told by what dropping it does to proxies of the supernet.
 
-    condition: float  # κ of the tangent kernel: lower is better; ∞ if singular
-    regions: float  # number of linear regions: higher is better
+    Attributes:
+        name: the word for `--criterion`.
+        better: the proxies and their directions.
+        importance: from gains (options × proxies, see `Effect`) to a number per option. The least
+            important go.
+    """
+
+    name: str
+    better: Mapping[str, str]
+    importance: Callable[[Array], Array]
+
+
+def te_nas(digits: int | None = None) -> Criterion:
+    """Rank of the change in κ plus rank of the change in the number of linear regions.
+
+    With `digits`, changes are sorted as rounded to so many significant figures, as in the authors'
+    code; see `dense_ranks`.
+
+    Source: Chen, Gong and Wang, 2021, arXiv:2102.11535.
+    """
+
+    def importance(gains: Array) -> Array:
+        placed = np.stack([dense_ranks(-gain, digits) for gain in gains.T])
+        return placed.sum(axis=0).astype(np.float64)
+
+    return Criterion("te_nas", {"condition": "lower", "regions": "higher"}, importance)
+
+
+def by_ensemble(ensemble: Ensemble, better: Mapping[str, str]) -> Criterion:
+    """What an ensemble of proxies says of the supernets without each option."""
+
+    def importance(gains: Array) -> Array:
+        return -ensemble.combine(np.stack([ranks(gain) for gain in gains.T], axis=1))
+
+    members = {member: better.get(member, "higher") for member in ensemble.members}
+    return Criterion(ensemble.name, members, importance)
+
+
+class Measured(NamedTuple):
+    """What the criterion's proxies say of a supernet."""
+
+    values: tuple[float, ...]
+    singular: bool = False  # whether single precision finds an eigenvalue below zero
 
 
 class Without(NamedTuple):
@@ -29,38 +71,36 @@ class Without(NamedTuple):
     after: Measured
 
 
+class Effect(NamedTuple):
+    """What dropping an option does to one proxy."""
+
+    before: float  # mean over the repeats
+    after: float
+    gain: float  # mean of the improvements, relative to |before|: positive where dropping helps
+    rank: int  # 0 for the option whose loss helps most; equal gains share a rank
+
+
 @dataclass(frozen=True)
 class Candidate:
-    """One option of a round: what dropping it does, averaged over the repeats.
+    """One option of a round.
 
     Attributes:
         round: from 1.
         axis: its name.
         option: its name.
-        condition_before: mean κ of the supernet of the round.
-        condition_after: mean κ without the option.
-        regions_before: mean number of linear regions of the supernet.
-        regions_after: mean number without the option.
-        condition_change: mean of (κ₀ − κ₁) / κ₀: positive where dropping helps.
-        regions_change: mean of (R₀ − R₁) / R₀: negative where dropping helps.
-        condition_rank: 0 for the option whose loss helps κ most; equal changes share a rank.
-        regions_rank: 0 for the option whose loss hurts R least; equal changes share a rank.
-        importance: the sum of both; the lowest of an axis goes.
+        effects: by proxy.
+        singular: measurements in which single precision finds an eigenvalue of the kernel below
+            zero. The authors' code takes such a κ for the best of all.
+        importance: by the criterion, among the options of the round.
         dropped: whether it went this round.
     """
 
     round: int
     axis: str
     option: str
-    condition_before: float
-    condition_after: float
-    regions_before: float
-    regions_after: float
-    condition_change: float
-    regions_change: float
-    condition_rank: int
-    regions_rank: int
-    importance: int
+    effects: Mapping[str, Effect]
+    singular: int
+    importance: float
     dropped: bool
 
 
@@ -73,67 +113,58 @@ def prune(
     space: Space,
     start: Arch,
     measure: Measure,
+    criterion: Criterion,
     *,
-    digits: int | None = None,
+    order: Sequence[int] | None = None,
+    finalists: int = 1,
     history: Iterable[Candidate] = (),
     after_round: Callable[[Arch, list[Candidate]], None] = lambda arch, history: None,
 ) -> tuple[Arch, list[Candidate]]:
-    """Drop the least important options of every undecided axis, round by round.
+    """Drop the least important options until few networks are left.
 
-    As many as `space.per_round` go from an axis at a time. When one is left everywhere, and the
-    space says that of each group of axes only `space.inputs` may keep theirs, one more round
-    closes the least important axes of each group.
+    Without `order`, as in TE-NAS: each round, of every undecided axis `space.per_round` options go.
+    With it, as in ZC-PT: axis by axis, the most important option stays and the others go.
 
-    Importance is the rank of the change in κ plus the rank of the change in the number of linear
-    regions, among all options of the round. Ties within an axis go to the option named first.
+    When one is left everywhere, and the space says that of each group of axes only `space.inputs`
+    may keep theirs, one more round closes the least important axes of each group. Ties go to the
+    option named first.
 
     Args:
         space: whose axes can be mixed.
         start: a supernet of it.
         measure: gives the options of a round with their repeats, in order.
-        digits: round κ changes to this many significant figures before sorting them, as the
-            authors' code does; ties are still told by the unrounded values.
+        criterion: says how important an option is.
+        order: of the axes, if they are decided one by one.
+        finalists: stop as soon as at most so many networks are left.
         history: of earlier rounds, if `start` is where these ended.
         after_round: called with what is left and the history so far.
 
     Returns:
-        The single-path network, and what was measured.
-
-    Raises:
-        ZeroshotError: if an option could not be measured.
+        The network or supernet that is left, and what was measured.
     """
     arch, seen = start, list(history)
-    while _options(space, arch):
+    while left(space, arch) > finalists:
         number = 1 + max((candidate.round for candidate in seen), default=0)
-        options = _options(space, arch)
+        options = _options(space, arch, order)
         repeats = list(measure(arch, options, number))
-        changes = [_changes(found) for found in repeats]
-        conditions, regions = (np.array(column) for column in zip(*changes, strict=True))
-        if np.isnan(conditions).any() or np.isnan(regions).any():
-            axis, option = options[int(np.isnan(conditions + regions).argmax())]
-            raise ZeroshotError(
-                f"without {_named(space, axis, option)} the supernet has no κ or no regions"
-            )
-        condition_ranks = dense_ranks(-conditions, digits)
-        region_ranks = dense_ranks(regions, digits)
-        importance = condition_ranks + region_ranks
-        going = _going(space, arch, options, importance)
+        effects = [_effects(found, criterion.better) for found in repeats]
+        gains = np.array([[effect.gain for effect in row] for row in effects])
+        placed = np.stack([dense_ranks(-gain) for gain in gains.T], axis=1)
+        importance = criterion.importance(gains)
+        going = _going(space, arch, options, importance, order)
         for position, ((axis, option), found) in enumerate(zip(options, repeats, strict=True)):
-            name, label = space.axes[axis].name, space.axes[axis].options[option]
+            effect = {
+                name: effects[position][i]._replace(rank=int(placed[position, i]))
+                for i, name in enumerate(criterion.better)
+            }
             seen.append(
                 Candidate(
                     round=number,
-                    axis=name,
-                    option=label,
-                    condition_before=_mean(pair.before.condition for pair in found),
-                    condition_after=_mean(pair.after.condition for pair in found),
-                    regions_before=_mean(pair.before.regions for pair in found),
-                    regions_after=_mean(pair.after.regions for pair in found),
-                    condition_change=float(conditions[position]),
-                    regions_change=float(regions[position]),
-                    condition_rank=int(condition_ranks[position]),
-                    regions_rank=int(region_ranks[position]),
-                    importance=int(importance[position]),
+                    axis=space.axes[axis].name,
+                    option=space.axes[axis].options[option],
+                    effects=effect,
+                    singular=sum(pair.before.singular + pair.after.singular for pair in found),
+                    importance=importance[position].item(),
                     dropped=position in going,
                 )
             )
@@ -150,19 +181,56 @@ def without(arch: Arch, axis: int, option: int) -> Arch:
     return replace(arch, open=(*arch.open[:axis], (0,), *arch.open[axis + 1 :]))
 
 
-def _options(space: Space, arch: Arch) -> list[tuple[int, int]]:
+def left(space: Space, arch: Arch) -> int:
+    """How many networks can still come out of a supernet."""
+    choices = (math.comb(len(group), space.inputs) for group in _full(space, arch))
+    return math.prod(len(options) for options in arch.open) * math.prod(choices)
+
+
+def networks(space: Space, arch: Arch) -> Iterator[Arch]:
+    """The networks that can still come out of a supernet."""
+    full = _full(space, arch)
+    for genes in product(*arch.open):
+        for kept in product(*(combinations(group, space.inputs) for group in full)):
+            closed = {a for group, stay in zip(full, kept, strict=True) for a in group} - {
+                a for stay in kept for a in stay
+            }
+            yield space.arch(*(0 if a in closed else gene for a, gene in enumerate(genes)))
+
+
+def to_measure(space: Space, arch: Arch, order: Sequence[int] | None, finalists: int) -> int:
+    """How many options `prune` will measure; the number does not depend on what it finds."""
+    total = 0
+    while left(space, arch) > finalists:
+        options = _options(space, arch, order)
+        total += len(options)
+        for position in _going(space, arch, options, np.zeros(len(options)), order):
+            arch = without(arch, *options[position])
+    return total
+
+
+def _full(space: Space, arch: Arch) -> list[list[int]]:
+    """Groups with more axes that are not closed than may keep their option."""
+    still = ([axis for axis in group if arch.open[axis] != (0,)] for group in space.groups)
+    return [axes for axes in still if len(axes) > space.inputs]
+
+
+def _options(space: Space, arch: Arch, order: Sequence[int] | None) -> list[tuple[int, int]]:
     """What may go next: options of undecided axes; if there are none, axes of a group too many."""
-    undecided = [(axis, left) for axis, left in enumerate(arch.open) if len(left) > 1]
+    axes = range(len(arch.open)) if order is None else order
+    undecided = [axis for axis in axes if len(arch.open[axis]) > 1]
     if undecided:
-        return [(axis, option) for axis, left in undecided for option in left]
-    full = ([axis for axis in group if arch.open[axis] != (0,)] for group in space.groups)
-    return [
-        (axis, arch.open[axis][0]) for group in full if len(group) > space.inputs for axis in group
-    ]
+        these = undecided if order is None else undecided[:1]
+        return [(axis, option) for axis in these for option in arch.open[axis]]
+    return [(axis, arch.open[axis][0]) for group in _full(space, arch) for axis in group]
 
 
 def _going(
-    space: Space, arch: Arch, options: list[tuple[int, int]], importance: NDArray[np.int64]
+    space: Space,
+    arch: Arch,
+    options: list[tuple[int, int]],
+    importance: Array,
+    order: Sequence[int] | None,
 ) -> set[int]:
     """Positions of the options that go: the least important of each axis, or group of axes."""
     together: dict[int, list[int]] = {}
@@ -172,20 +240,20 @@ def _going(
         together.setdefault(group_of[axis] if closing else axis, []).append(position)
     going: set[int] = set()
     for positions in together.values():
-        kept = space.inputs if closing else max(1, len(positions) - space.per_round)
+        one = 1 if order is not None else max(1, len(positions) - space.per_round)
+        kept = space.inputs if closing else one
         going |= set(sorted(positions, key=lambda i: (importance[i], i))[: len(positions) - kept])
     return going
 
 
-def relative_change(before: float, after: float) -> float:
-    """(before − after) / before; ±∞ and 0 where values are infinite, 0 where both are zero."""
+def relative_gain(before: float, after: float, better: str) -> float:
+    """The improvement relative to |before|; ±∞ where one of them is infinite or `before` is 0."""
     if before == after:
         return 0.0
-    if math.isinf(before):
-        return math.inf if before > 0 else -math.inf
-    if before == 0:
-        return -math.inf if after > 0 else math.inf
-    return (before - after) / before
+    gain = after - before if better == "higher" else before - after
+    if math.isinf(gain) or before == 0:
+        return math.copysign(math.inf, gain)
+    return gain / abs(before)
 
 
 def dense_ranks(values: Array, digits: int | None = None) -> NDArray[np.int64]:
@@ -196,27 +264,51 @@ def dense_ranks(values: Array, digits: int | None = None) -> NDArray[np.int64]:
     """
     keys = values if digits is None else np.array([_rounded(value, digits) for value in values])
     order = np.argsort(keys, kind="stable")
-    ranks = np.zeros(len(values), dtype=np.int64)
+    found = np.zeros(len(values), dtype=np.int64)
     for earlier, later in pairwise(order):
-        ranks[later] = ranks[earlier] + int(values[earlier] != values[later])
-    return ranks
+        found[later] = found[earlier] + int(values[earlier] != values[later])
+    return found
 
 
 def rows_of(history: Iterable[Candidate]) -> list[dict[str, object]]:
-    """The history as rows of a table."""
-    return [asdict(candidate) for candidate in history]
+    """The history as rows of a table: `PROXY_before`, `_after`, `_gain` and `_rank` for each."""
+    return [
+        {"round": c.round, "axis": c.axis, "option": c.option}
+        | {
+            f"{proxy}_{part}": value
+            for proxy, effect in c.effects.items()
+            for part, value in effect._asdict().items()
+        }
+        | {"singular": c.singular, "importance": c.importance, "dropped": c.dropped}
+        for c in history
+    ]
 
 
-def from_rows(rows: Iterable[Mapping[str, object]]) -> list[Candidate]:
+def from_rows(rows: Iterable[Mapping[str, object]], criterion: Criterion) -> list[Candidate]:
     """The history back from rows."""
-    return [Candidate(**row) for row in rows]  # type: ignore[arg-type]
+    return [
+        Candidate(
+            effects={
+                proxy: Effect(*(row[f"{proxy}_{part}"] for part in Effect._fields))  # type: ignore[arg-type]
+                for proxy in criterion.better
+            },
+            **{  # type: ignore[arg-type]
+                key: row[key]
+                for key in ("round", "axis", "option", "singular", "importance", "dropped")
+            },
+        )
+        for row in rows
+    ]
 
 
-def _changes(repeats: Sequence[Without]) -> tuple[float, float]:
-    return (
-        _mean(relative_change(p.before.condition, p.after.condition) for p in repeats),
-        _mean(relative_change(p.before.regions, p.after.regions) for p in repeats),
-    )
+def _effects(repeats: Sequence[Without], better: Mapping[str, str]) -> list[Effect]:
+    effects = []
+    for i, direction in enumerate(better.values()):
+        pairs = [(pair.before.values[i], pair.after.values[i]) for pair in repeats]
+        gain = _mean(relative_gain(before, after, direction) for before, after in pairs)
+        before, after = (_mean(values) for values in zip(*pairs, strict=True))
+        effects.append(Effect(before, after, gain, 0))
+    return effects
 
 
 def _mean(values: Iterable[float]) -> float:
@@ -232,7 +324,3 @@ def _rounded(value: float, digits: int) -> float:
     if value == 0 or not math.isfinite(value):
         return value
     return round(value, digits - 1 - math.floor(math.log10(abs(value))))
-
-
-def _named(space: Space, axis: int, option: int) -> str:
-    return f"{space.axes[axis].options[option]} on {space.axes[axis].name}"

@@ -1,6 +1,7 @@
 """The search spaces. To add one: a file with its name, and a line here."""
 
 from zeroshot.spaces.darts import Darts
+from zeroshot.spaces.mixed import Mixed
 from zeroshot.spaces.nasbench201 import NasBench201
 from zeroshot.spaces.space import Arch, Axis, Space, Task
 from zeroshot.spaces.torchvision import TorchvisionZoo
@@ -19,6 +20,7 @@ __all__ = [
     "Arch",
     "Axis",
     "Darts",
+    "Mixed",
     "NasBench201",
     "Space",
     "Task",

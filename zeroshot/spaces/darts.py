@@ -14,6 +14,8 @@ from torch import Tensor, nn
 
 from zeroshot.core import Cost
 from zeroshot.errors import ZeroshotError
+from zeroshot.spaces.mixed import Mixed
+from zeroshot.spaces.narrow import Conv2d
 from zeroshot.spaces.space import Arch, Axis, Space, Task
 
 OPS = (
@@ -80,8 +82,10 @@ class Darts(Space):
     axes = tuple(Axis(f"{cell} {i}->{j}", OPS) for cell in CELLS for i, j in EDGES)
     source = "arXiv:1806.09055"
     mixable = True
+    channels_last = True
     per_round = 3  # as TE-NAS takes for CIFAR
     groups = GROUPS
+    shown = 14  # as TE-NAS takes for CIFAR
 
     def __post_init__(self) -> None:
         for field, least in (("channels", 1), ("layers", 2), ("stem_multiplier", 1)):
@@ -377,7 +381,7 @@ class _Stem(NamedTuple):
 
 
 def _cifar_stem(inward: int, width: int) -> _Stem:
-    first = nn.Sequential(nn.Conv2d(inward, width, 3, padding=1, bias=False), nn.BatchNorm2d(width))
+    first = nn.Sequential(Conv2d(inward, width, 3, padding=1, bias=False), nn.BatchNorm2d(width))
     return _Stem(first, nn.Identity(), width, False)
 
 
@@ -386,7 +390,7 @@ def _imagenet_stem(inward: int, width: int) -> _Stem:
         raise ZeroshotError(f"channels {width}: darts needs at least 2 with the imagenet stem")
     half = width // 2
     first = nn.Sequential(
-        nn.Conv2d(inward, half, 3, stride=2, padding=1, bias=False),
+        Conv2d(inward, half, 3, stride=2, padding=1, bias=False),
         nn.BatchNorm2d(half),
         *_relu_conv_bn(half, width, 3, stride=2),
     )
@@ -396,7 +400,7 @@ def _imagenet_stem(inward: int, width: int) -> _Stem:
 def _relu_conv_bn(inward: int, outward: int, kernel: int, stride: int = 1) -> nn.Sequential:
     return nn.Sequential(
         nn.ReLU(),
-        nn.Conv2d(inward, outward, kernel, stride, kernel // 2, bias=False),
+        Conv2d(inward, outward, kernel, stride, kernel // 2, bias=False),
         nn.BatchNorm2d(outward),
     )
 
@@ -407,8 +411,8 @@ class _FactorizedReduce(nn.Module):
     def __init__(self, inward: int, outward: int) -> None:
         super().__init__()
         self.relu = nn.ReLU()
-        self.here = nn.Conv2d(inward, outward - outward // 2, 1, stride=2, bias=False)
-        self.further = nn.Conv2d(inward, outward // 2, 1, stride=2, bias=False)
+        self.here = Conv2d(inward, outward - outward // 2, 1, stride=2, bias=False)
+        self.further = Conv2d(inward, outward // 2, 1, stride=2, bias=False)
         self.norm = nn.BatchNorm2d(outward)
 
     def forward(self, inputs: Tensor) -> Tensor:
@@ -417,57 +421,43 @@ class _FactorizedReduce(nn.Module):
         return self.norm(torch.cat([self.here(active), self.further(moved)], dim=1))
 
 
-def _separable(channels: int, kernel: int, stride: int, dilation: int = 1) -> list[nn.Module]:
+def _separable(channels: int, kernel: int, stride: int = 1, dilation: int = 1) -> list[nn.Module]:
     padding = dilation * (kernel // 2)
     return [
-        nn.ReLU(),
-        nn.Conv2d(
-            channels, channels, kernel, stride, padding, dilation, groups=channels, bias=False
-        ),
-        nn.Conv2d(channels, channels, 1, bias=False),
+        Conv2d(channels, channels, kernel, stride, padding, dilation, groups=channels, bias=False),
+        Conv2d(channels, channels, 1, bias=False),
         nn.BatchNorm2d(channels),
     ]
 
 
-def _operation(op: int, channels: int, stride: int) -> nn.Module:
-    name = OPS[op]
-    kernel = 5 if name.endswith("5x5") else 3
-    if name == "max_pool_3x3":
-        return nn.MaxPool2d(3, stride, padding=1)
-    if name == "avg_pool_3x3":
-        return nn.AvgPool2d(3, stride, padding=1, count_include_pad=False)
-    if name == "skip_connect":
-        return nn.Identity() if stride == 1 else _FactorizedReduce(channels, channels)
-    if name.startswith("sep_conv"):
-        return nn.Sequential(
-            *_separable(channels, kernel, stride), *_separable(channels, kernel, 1)
-        )
-    return nn.Sequential(*_separable(channels, kernel, stride, dilation=2))
+class _Operations:
+    """The operations of one cell with one stride; pooling and the first ReLU are one for all."""
 
+    def __init__(self, channels: int, stride: int) -> None:
+        self.channels, self.stride = channels, stride
+        self.relu = nn.ReLU()
+        self.max_pool = nn.MaxPool2d(3, stride, padding=1)
+        self.avg_pool = nn.AvgPool2d(3, stride, padding=1, count_include_pad=False)
 
-class _Mixed(nn.ModuleDict):
-    """The mean of the operations open on an edge, named by option; 'none' adds only to the count.
+    def mixed(self, options: tuple[int, ...]) -> Mixed:
+        """What lies on an edge with these options open."""
+        return Mixed({OPS[op]: self._operation(OPS[op]) for op in options})
 
-    TE-NAS' softmax over equal architecture parameters, those of pruned operations at −∞.
-    """
-
-    def __init__(self, options: tuple[int, ...], channels: int, stride: int) -> None:
-        super().__init__(
-            {OPS[op]: _operation(op, channels, stride) for op in options if op != NONE}
-        )
-        self.count = len(options)
-
-    @property
-    def is_identity(self) -> bool:
-        """Whether it is nothing but a skip connection of full size."""
-        return self.count == 1 and isinstance(next(iter(self.values())), nn.Identity)
-
-    def forward(self, inputs: Tensor) -> Tensor:
-        terms = [operation(inputs) for operation in self.values()]
-        total = terms[0]
-        for term in terms[1:]:
-            total = total + term
-        return total if self.count == 1 else total / self.count
+    def _operation(self, name: str) -> nn.Module | None:
+        kernel = 5 if name.endswith("5x5") else 3
+        if name == "none":
+            return None
+        if name == "max_pool_3x3":
+            return self.max_pool
+        if name == "avg_pool_3x3":
+            return self.avg_pool
+        if name == "skip_connect":
+            whole = self.stride == 1
+            return nn.Identity() if whole else _FactorizedReduce(self.channels, self.channels)
+        if name.startswith("sep_conv"):
+            first = _separable(self.channels, kernel, self.stride)
+            return nn.Sequential(self.relu, *first, nn.ReLU(), *_separable(self.channels, kernel))
+        return nn.Sequential(self.relu, *_separable(self.channels, kernel, self.stride, dilation=2))
 
 
 class _Cell(nn.Module):
@@ -484,23 +474,27 @@ class _Cell(nn.Module):
         )
         self.last = _relu_conv_bn(last, channels, 1)
         self.stride = 2 if reduces else 1
+        outer, inner = _Operations(channels, self.stride), _Operations(channels, 1)
         self.mixtures = nn.ModuleDict(
             {
-                f"{i}->{j}": _Mixed(options, channels, self.stride if i < 2 else 1)
+                f"{i}->{j}": (outer if i < 2 else inner).mixed(options)
                 for (i, j), options in zip(EDGES, open_, strict=True)
                 if options != (NONE,)
             }
         )
+        self.is_mixed = any(len(options) > 1 for options in open_)
 
     def forward(self, before: Tensor, last: Tensor, drop_path: float = 0.0) -> Tensor:
         nodes = [self.before(before), self.last(last)]
+        # In a network every operation stands for itself: its activations count one by one.
+        shared = [{} if self.is_mixed else None for _ in range(NODES[-1])]
         for target in NODES:
             total = None
             for source in range(target):
                 if f"{source}->{target}" not in self.mixtures:
                     continue
                 mixture = self.mixtures[f"{source}->{target}"]
-                term = mixture(nodes[source])
+                term = mixture(nodes[source], shared[source])
                 if self.training and drop_path > 0 and not mixture.is_identity:
                     term = _dropped(term, drop_path)
                 total = term if total is None else total + term
@@ -523,10 +517,10 @@ class _Auxiliary(nn.Sequential):
         super().__init__(
             nn.ReLU(),
             nn.AvgPool2d(5, stride=2 if imagenet else 3, count_include_pad=False),
-            nn.Conv2d(inward, 128, 1, bias=False),
+            Conv2d(inward, 128, 1, bias=False),
             nn.BatchNorm2d(128),
             nn.ReLU(),
-            nn.Conv2d(128, 768, 2, bias=False),
+            Conv2d(128, 768, 2, bias=False),
             *([] if imagenet else [nn.BatchNorm2d(768)]),  # as published
             nn.ReLU(),
             nn.AdaptiveAvgPool2d(1),  # of one pixel, if the maps have the published size

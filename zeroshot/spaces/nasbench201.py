@@ -12,11 +12,13 @@ from torch import Tensor, nn
 
 from zeroshot.core import Cost
 from zeroshot.errors import ZeroshotError
+from zeroshot.spaces.mixed import Mixed
+from zeroshot.spaces.narrow import Conv2d
 from zeroshot.spaces.space import Arch, Axis, Space, Task
 
 OPS = ("none", "skip_connect", "nor_conv_1x1", "nor_conv_3x3", "avg_pool_3x3")
 EDGES = tuple((i, j) for j in range(1, 4) for i in range(j))  # 0→1, 0→2, 1→2, 0→3, 1→3, 2→3
-NONE, SKIP, CONV1, CONV3, _POOL = range(len(OPS))
+NONE, SKIP, CONV1, CONV3, POOL = range(len(OPS))
 
 # What a node computes: how often each term (operation, what it is applied to) enters its sum.
 _Sum = frozenset[tuple[object, int]]
@@ -40,6 +42,7 @@ class NasBench201(Space):
     axes = tuple(Axis(f"{i}->{j}", OPS) for i, j in EDGES)
     source = "arXiv:2001.00326"
     mixable = True
+    channels_last = True
 
     # -- notation ------------------------------------------------------------------------------
 
@@ -146,6 +149,11 @@ class NasBench201(Space):
         """TE-NAS' supernet: 3 channels, one cell per stage."""
         return replace(self, channels=3, cells=1)
 
+    @property
+    def small(self) -> "NasBench201":
+        """8 channels, one cell per stage."""
+        return replace(self, channels=8, cells=1)
+
     # -- networks ------------------------------------------------------------------------------
 
     def build(self, arch: Arch, task: Task) -> nn.Module:
@@ -209,40 +217,41 @@ def _function(genes: tuple[int, ...]) -> _Sum:
 
 
 class _ReluConvBn(nn.Sequential):
-    def __init__(self, inward: int, outward: int, kernel: int, stride: int = 1) -> None:
+    def __init__(
+        self,
+        inward: int,
+        outward: int,
+        kernel: int,
+        stride: int = 1,
+        relu: nn.Module | None = None,
+    ) -> None:
         super().__init__(
-            nn.ReLU(),
-            nn.Conv2d(inward, outward, kernel, stride, kernel // 2, bias=False),
+            relu or nn.ReLU(),
+            Conv2d(inward, outward, kernel, stride, kernel // 2, bias=False),
             nn.BatchNorm2d(outward),
         )
 
 
-def _operation(op: int, channels: int) -> nn.Module:
-    if op == SKIP:
-        return nn.Identity()
-    if op == CONV1:
-        return _ReluConvBn(channels, channels, 1)
-    if op == CONV3:
-        return _ReluConvBn(channels, channels, 3)
-    return nn.AvgPool2d(3, stride=1, padding=1, count_include_pad=False)
+class _Operations:
+    """The operations of one cell; pooling and the first ReLU are one for all."""
 
+    def __init__(self, channels: int) -> None:
+        self.channels = channels
+        self.relu = nn.ReLU()
+        self.pool = nn.AvgPool2d(3, stride=1, padding=1, count_include_pad=False)
 
-class _Mixed(nn.ModuleDict):
-    """The mean of the operations open on an edge, named by option; 'none' adds only to the count.
+    def mixed(self, options: tuple[int, ...]) -> Mixed:
+        """What lies on an edge with these options open."""
+        return Mixed({OPS[op]: self._operation(op) for op in options})
 
-    TE-NAS' softmax over equal architecture parameters, those of pruned operations at −∞.
-    """
-
-    def __init__(self, options: tuple[int, ...], channels: int) -> None:
-        super().__init__({OPS[op]: _operation(op, channels) for op in options if op != NONE})
-        self.count = len(options)
-
-    def forward(self, inputs: Tensor) -> Tensor:
-        terms = [operation(inputs) for operation in self.values()]
-        total = terms[0]
-        for term in terms[1:]:
-            total = total + term
-        return total if self.count == 1 else total / self.count
+    def _operation(self, op: int) -> nn.Module | None:
+        if op == NONE:
+            return None
+        if op == SKIP:
+            return nn.Identity()
+        if op == POOL:
+            return self.pool
+        return _ReluConvBn(self.channels, self.channels, 3 if op == CONV3 else 1, relu=self.relu)
 
 
 class _Cell(nn.Module):
@@ -250,17 +259,23 @@ class _Cell(nn.Module):
 
     def __init__(self, open_: tuple[tuple[int, ...], ...], channels: int) -> None:
         super().__init__()
-        chosen = [(e, ops) for e, ops in zip(EDGES, open_, strict=True) if ops != (NONE,)]
+        chosen = [
+            (e, options) for e, options in zip(EDGES, open_, strict=True) if options != (NONE,)
+        ]
         self.edges = [edge for edge, _ in chosen]
+        operations = _Operations(channels)
         self.mixtures = nn.ModuleDict(
-            {f"{i}->{j}": _Mixed(ops, channels) for (i, j), ops in chosen}
+            {f"{i}->{j}": operations.mixed(options) for (i, j), options in chosen}
         )
+        self.is_mixed = any(len(options) > 1 for _, options in chosen)
 
     def forward(self, inputs: Tensor) -> Tensor:
         nodes: dict[int, Tensor] = {0: inputs}
+        # In a network every operation stands for itself: its activations count one by one.
+        shared = [{} if self.is_mixed else None for _ in range(3)]
         for i, j in self.edges:  # ordered by target
             if i in nodes:
-                term = self.mixtures[f"{i}->{j}"](nodes[i])
+                term = self.mixtures[f"{i}->{j}"](nodes[i], shared[i])
                 nodes[j] = nodes[j] + term if j in nodes else term
         # Disconnected: zero, but in the graph, so that gradients are zero rather than missing.
         return nodes[3] if 3 in nodes else inputs * 0.0
@@ -274,7 +289,7 @@ class _Reduction(nn.Module):
         self.conv_a = _ReluConvBn(inward, outward, 3, stride=2)
         self.conv_b = _ReluConvBn(outward, outward, 3)
         self.downsample = nn.Sequential(
-            nn.AvgPool2d(2, stride=2), nn.Conv2d(inward, outward, 1, bias=False)
+            nn.AvgPool2d(2, stride=2), Conv2d(inward, outward, 1, bias=False)
         )
 
     def forward(self, inputs: Tensor) -> Tensor:
@@ -298,7 +313,7 @@ class _Network(nn.Module):
     ) -> None:
         super().__init__()
         self.stem = nn.Sequential(
-            nn.Conv2d(task.channels, channels, 3, padding=1, bias=False), nn.BatchNorm2d(channels)
+            Conv2d(task.channels, channels, 3, padding=1, bias=False), nn.BatchNorm2d(channels)
         )
         body: list[nn.Module] = []
         for stage in range(3):

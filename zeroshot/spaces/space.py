@@ -5,6 +5,7 @@ import zlib
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from functools import cache
 from itertools import product
 from typing import ClassVar, NamedTuple
 
@@ -76,7 +77,8 @@ class Space(ABC):
     """A product of axes, and how to build a point of it. Everything else is written once, here.
 
     A space of your own is a frozen dataclass that inherits this, names itself and its `axes`,
-    and has `build`. Fields of the dataclass (widths, depths) are its network shape.
+    and has `build`. Fields of the dataclass (widths, depths) are its network shape. If `build` can
+    mix the options open on an axis (`zeroshot.spaces.Mixed`), say so: the space can be pruned then.
     """
 
     name: ClassVar[str]
@@ -84,9 +86,11 @@ class Space(ABC):
     source: ClassVar[str]
     task: ClassVar[Task] = Task()  # what its networks are made for, unless told otherwise
     mixable: ClassVar[bool] = False  # whether `build` makes supernets too
+    channels_last: ClassVar[bool] = False  # whether its networks run in that, faster, layout
     per_round: ClassVar[int] = 1  # options that pruning takes from an axis at a time
     groups: ClassVar[tuple[tuple[int, ...], ...]] = ()  # axes of which, when pruned, only so many
     inputs: ClassVar[int] = 2  # keep an option other than the first
+    shown: ClassVar[int] = 72  # samples, at most, that supernets are shown when pruned
 
     # -- what a space must or may say of itself ------------------------------------------------
 
@@ -136,6 +140,11 @@ class Space(ABC):
     @property
     def searched(self) -> "Space":
         """The network shape in which supernets are measured."""
+        return self
+
+    @property
+    def small(self) -> "Space":
+        """A network shape that ranks almost as well at a fraction of the cost."""
         return self
 
     # -- what every space has ---------------------------------------------------------------------
@@ -241,6 +250,11 @@ class Space(ABC):
         pairs = zip(one.genes, other.genes, strict=True)
         return self.arch(*(pair[int(rng.integers(2))] for pair in pairs))
 
+    def names(self, arch: Arch) -> tuple[tuple[str, ...], ...]:
+        """The names of the options open on each axis."""
+        pairs = zip(self.axes, arch.open, strict=True)
+        return tuple(tuple(axis.options[option] for option in options) for axis, options in pairs)
+
     def count(self, arch: Arch) -> int:
         """How many networks a supernet still holds."""
         return math.prod(len(options) for options in arch.open)
@@ -288,8 +302,11 @@ class Space(ABC):
                 generator = torch.Generator().manual_seed(seed ^ zlib.crc32(purpose.encode()))
                 INITS[init](module, generator)
                 module.to(device)
+                if self.channels_last:
+                    module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
             return module
 
+        @cache  # for as many supernets as there are that take over its weights
         def thin() -> nn.Module | None:
             module = draw(self.thin, "thin")
             source = like.thin() if like and like.thin else None
@@ -316,6 +333,13 @@ class Space(ABC):
 
 def _adopt(module: nn.Module, source: nn.Module) -> nn.Module:
     """Give a module the tensors that have the same names in another."""
-    held = source.state_dict()
-    module.load_state_dict({name: held[name] for name in module.state_dict()})
+    held = dict(_tensors(source))
+    with torch.no_grad():
+        for name, tensor in _tensors(module):
+            tensor.copy_(held[name])
     return module
+
+
+def _tensors(module: nn.Module) -> Iterator[tuple[str, torch.Tensor]]:
+    yield from module.named_parameters()
+    yield from module.named_buffers()

@@ -1,0 +1,92 @@
+"""What the forward run keeps of blocks, and what is made of it."""
+
+import pytest
+import torch
+from torch import nn
+
+from tests import networks
+from tests.checks import batch, of_space, toy
+from zeroshot.core import Net
+from zeroshot.passes import BlockHandover, FeatureMaps, Forward
+
+
+def blocks_of(net):
+    return Forward().run(net, batch()).blocks
+
+
+def test_blocks_in_the_order_in_which_they_run():
+    net = of_space("convolutions")
+    assert [block.name for block in blocks_of(net)] == list(net.blocks)
+    backwards = Net(net.module, blocks=net.blocks[::-1])
+    assert [block.name for block in blocks_of(backwards)] == list(net.blocks)
+
+
+def test_none_unless_named():
+    assert blocks_of(Net(networks.network("Plain"))) == ()
+
+
+@pytest.mark.parametrize(
+    ("name", "channels"),
+    [("Residual", [1, 1, 1]), ("Transformer", [1, 2, 2]), ("nasbench201", [1] * 6)],
+)
+def test_axis_of_channels(name, channels):
+    net = of_space("convolutions") if name == "nasbench201" else toy(name)
+    assert [block.channels for block in blocks_of(net)] == channels
+
+
+class ChannelsLast(nn.Module):
+    """Answers maps whose channels come last, as Swin does."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.mix = nn.Linear(3, 8)
+
+    def forward(self, x):
+        return self.mix(x.movedim(1, -1))
+
+
+def test_maps_may_end_with_their_channels():
+    net = Net(nn.Sequential(ChannelsLast(), nn.Flatten()).double(), blocks=("0",))
+    assert [block.channels for block in blocks_of(net)] == [3]
+
+
+def test_overwritten_blocks_are_kept_as_they_were():
+    conv = nn.Conv2d(3, 4, 3).double()
+    module = nn.Sequential(nn.Sequential(conv), nn.ReLU(inplace=True), nn.Flatten())
+    calls = []
+    module.register_forward_pre_hook(lambda *_: calls.append(None))
+    (block,) = blocks_of(Net(module, blocks=("0",)))
+    assert torch.allclose(block.output, conv(batch().inputs))
+    assert len(calls) == 2
+
+
+def test_what_is_no_block_may_be_overwritten():
+    inner = nn.Sequential(nn.Conv2d(3, 4, 3), nn.Tanh())
+    module = nn.Sequential(nn.Sequential(inner, nn.ReLU(inplace=True)), nn.Flatten()).double()
+    calls = []
+    module.register_forward_pre_hook(lambda *_: calls.append(None))
+    blocks_of(Net(module, blocks=("0",)))
+    assert len(calls) == 1
+
+
+def test_signs_are_of_the_seed():
+    module, blocks = networks.network("Residual"), ("block1", "block2")
+    same, other = Net(module, blocks), Net(module, blocks, seed=1)
+    found = [
+        BlockHandover().run(n, batch(), Forward().run(n, batch())).norms
+        for n in (same, same, other)
+    ]
+    assert torch.equal(found[0], found[1])
+    assert not torch.equal(found[0], found[2])
+
+
+def test_picked_channels_are_some_of_all():
+    net = toy("Plain")
+    trace = Forward().run(net, batch())
+    everything, some = (FeatureMaps(k).run(net, batch(), trace) for k in (None, 8))
+    assert [m.channels for m in some] == [m.channels for m in everything] == [8, 16, 16]
+    assert [len(m.rows) for m in some] == [8, 8, 8]
+    assert [len(m.rows) for m in everything] == [8, 16, 16]
+    for whole, part in zip(everything, some, strict=True):
+        known = {tuple(row.tolist()) for row in whole.rows}
+        assert {tuple(row.tolist()) for row in part.rows} <= known

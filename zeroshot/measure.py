@@ -1,0 +1,67 @@
+"""How long a network takes on the device that it lies on: measured, so beside the scores.
+
+A time depends on the machine and on what else that does, where a score depends on the network, the
+batch and the seed alone; so `latency` is no `Proxy`. As a column of a table of architectures it can
+be limited, as parameters are, and no ranking mixes it with what speaks of accuracy.
+"""
+
+import statistics
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor, nn
+
+from zeroshot.core import Batch, Net
+from zeroshot.errors import ZeroshotError
+
+
+def latency(net: Net | nn.Module, batch: Batch, *, repeats: int = 20, warmup: int = 5) -> float:
+    """Seconds of one inference of the batch, in eval mode: the median of some runs.
+
+    On CUDA, until all that was enqueued is done. On a CPU it depends on how many threads PyTorch
+    has; the caller sets them.
+
+    Args:
+        net: a network; afterwards in the modes that it was in.
+        batch: moved to the network's device and precision, which is not timed.
+        repeats: runs that are timed.
+        warmup: runs before them, in which kernels are chosen and caches filled.
+
+    Raises:
+        ZeroshotError: for fewer than one run.
+    """
+    if repeats < 1 or warmup < 0:
+        raise ZeroshotError(f"{repeats} runs after {warmup} to warm up: expected at least 1 and 0")
+    net = net if isinstance(net, Net) else Net(net)
+    inputs = batch.to(net.device, net.dtype).inputs
+    with _inferring(net.module):
+        seconds = [_run(net.module, inputs.clone()) for _ in range(warmup + repeats)]
+    return statistics.median(seconds[warmup:])
+
+
+def _run(module: nn.Module, inputs: Tensor) -> float:
+    _finish(inputs.device)
+    start = time.perf_counter()
+    module(inputs)
+    _finish(inputs.device)
+    return time.perf_counter() - start
+
+
+def _finish(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+
+
+@contextmanager
+def _inferring(module: nn.Module) -> Iterator[None]:
+    """Eval mode without gradients; afterwards every submodule is in its own mode again."""
+    modes = [(part, part.training) for part in module.modules()]
+    try:
+        module.eval()
+        with torch.inference_mode():
+            yield
+    finally:
+        for part, training in modes:
+            part.training = training

@@ -1,0 +1,264 @@
+"""What blocks, layers and activations answer, and how they hand gradients back."""
+
+from contextlib import suppress
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Bool, Float, Float64
+from torch import Tensor, nn
+from torch.autograd import grad
+
+from zeroshot.core import Batch, Net, Pass
+from zeroshot.errors import Undefined
+from zeroshot.linalg import correlations
+from zeroshot.observe import by_sample, hooked, tapping_activations
+from zeroshot.passes.backward import cross_entropy, gradients
+from zeroshot.passes.forward import Block, Forward, Trace
+
+
+@dataclass(frozen=True)
+class BlockSpectra(Pass[tuple[Float64[Tensor, " _"], ...]]):
+    """Per block: eigenvalues of the covariance of its channels over samples and positions."""
+
+    needs = (Forward(),)
+
+    def run(self, net: Net, batch: Batch, trace: Trace) -> tuple[Float64[Tensor, " _"], ...]:
+        """Take features from the forward run; all zero if they are constant. In float64."""
+        return tuple(
+            _spectrum(_channels_last(block).flatten(0, -2)) for block in _blocks(net, trace)
+        )
+
+
+class Handover(NamedTuple):
+    """How blocks hand a random gradient back to the block before, one entry for each such pair."""
+
+    norms: Float64[Tensor, " pairs"]  # spectral norm of the channels' covariance of the two
+    unchanged: Bool[Tensor, " pairs"]  # whether it comes back as it was
+
+
+@dataclass(frozen=True)
+class BlockHandover(Pass[Handover]):
+    """Gradients of ±1, drawn at a block's output, carried back to the output of the block before.
+
+    For both, a row per sample and position: R, as drawn, and B, as it comes back. The norm is that
+    of Bᵀ·R divided by the number of rows. Where a block halves a map, the four gradients that lead
+    to one position stand side by side in B, as four times the channels.
+    """
+
+    needs = (Forward(),)
+
+    def run(self, net: Net, batch: Batch, trace: Trace) -> Handover:
+        """One backward run in all, from block to block; Undefined for fewer than two blocks."""
+        blocks = _blocks(net, trace)
+        if len(blocks) < 2:
+            raise Undefined("a network of one block hands no gradient from block to block")
+        generator = net.generator("handover")
+        norms, unchanged = [], []
+        for before, block in reversed(tuple(pairwise(blocks))):
+            coins = torch.empty(block.output.shape, dtype=torch.int8)
+            drawn = 2 * coins.random_(0, 2, generator=generator).to(block.output) - 1
+            back = _carried(block.output, before.output, drawn)
+            norms.append(_norm(before._replace(output=back), block._replace(output=drawn)))
+            same = back == drawn if back.shape == drawn.shape else torch.zeros_like(norms[-1])
+            unchanged.append(same.all())
+        return Handover(torch.stack(norms), torch.stack(unchanged))
+
+
+class Map(NamedTuple):
+    """What some channels of one layer answer to the first sample."""
+
+    rows: Float[Tensor, "picked positions"]
+    channels: int  # that the layer has
+
+
+@dataclass(frozen=True)
+class FeatureMaps(Pass[tuple[Map, ...]]):
+    """What convolution and linear layers answer to the first sample, but for single positions.
+
+    Attributes:
+        picked: how many channels of each layer are picked at random; all if None.
+    """
+
+    picked: int | None = None
+    needs = (Forward(),)
+
+    def run(self, net: Net, batch: Batch, trace: Trace) -> tuple[Map, ...]:
+        """Take them from the forward run; Undefined if no layer answers more than one position."""
+        generator = net.generator("maps")
+        maps = []
+        for layer in trace.layers:
+            first = by_sample(layer.output.detach().movedim(layer.channels, -1), len(batch))[0]
+            rows = first.flatten(0, -2).T if first.ndim > 1 else first.unsqueeze(1)
+            if rows.shape[1] == 1:
+                continue
+            channels = len(rows)
+            if self.picked is not None:
+                rows = rows[torch.randperm(channels, generator=generator)[: self.picked]]
+            maps.append(Map(rows, channels))
+        if not maps:
+            raise Undefined("no convolution or linear layer answers more than one position")
+        return tuple(maps)
+
+
+@dataclass(frozen=True)
+class ResponseCorrelations(Pass[Float64[Tensor, "depths n n"]]):
+    """How samples correlate, in absolute value, summed over activations at each depth.
+
+    Each activation adds two matrices: of its inputs, and of the gradients of the mean cross-entropy
+    for these. The depth counts the blocks that ran before; the last is that behind all blocks.
+    """
+
+    def run(self, net: Net, batch: Batch) -> Float64[Tensor, "depths n n"]:
+        """One forward and backward run; matrices with a sample of constant values are left out.
+
+        Undefined without blocks or activations, or for inputs that are not real numbers.
+        """
+        _check_blocks(net)
+        if not batch.inputs.is_floating_point():
+            raise Undefined(f"inputs of type {batch.inputs.dtype} have no gradient")
+        n = len(batch)
+        found = [torch.zeros(n, n, dtype=torch.float64, device=batch.inputs.device)]
+        blocks = {net.module.get_submodule(name) for name in net.blocks}
+        seen = 0
+
+        def add(depth: int, values: Tensor) -> None:
+            with suppress(Undefined):
+                found[depth] += correlations(by_sample(values.detach(), n).flatten(1)).abs()
+
+        def tap(values: Tensor) -> None:
+            nonlocal seen
+            seen += 1
+            depth = len(found) - 1
+            add(depth, values)
+            if values.requires_grad:
+                values.register_hook(lambda gradient: add(depth, gradient))
+
+        def deeper(module: nn.Module, *_: object) -> None:
+            if module in blocks:
+                found.append(torch.zeros_like(found[0]))
+
+        inputs = batch.inputs.detach().clone().requires_grad_()
+        with hooked(net.module, tuple(map(type, blocks)), deeper), tapping_activations(tap):
+            logits = net(inputs)
+        if not seen:
+            raise Undefined("no ReLU-like activation was seen")
+        gradients(cross_entropy(logits, batch.targets), (inputs,))
+        return torch.stack(found)
+
+
+@dataclass(frozen=True)
+class ConstantWeights(Pass[tuple[Float64[Tensor, " _"], Float64[Tensor, " _"]]]):
+    """Two runs in float64, with all weights equal to one constant and all biases zero.
+
+    Attributes:
+        first: the constant of the first run.
+        second: that of the second.
+    """
+
+    first: float = 1e-7
+    second: float = 1.0
+
+    def run(self, net: Net, batch: Batch) -> tuple[Float64[Tensor, " _"], Float64[Tensor, " _"]]:
+        """The logits of both runs; scales of normalisations count as weights.
+
+        Undefined for layer normalisation: what it centres, equal weights sum up to zero.
+        """
+        if any(isinstance(module, nn.LayerNorm) for module in net.module.modules()):
+            raise Undefined("layer normalisation leaves nothing that equal weights could see")
+        one, other = (self._logits(net, batch, c) for c in (self.first, self.second))
+        return one, other
+
+    @staticmethod
+    def _logits(net: Net, batch: Batch, constant: float) -> Float64[Tensor, " _"]:
+        weights = {name: p.detach().double() for name, p in net.module.named_parameters()}
+        for name, weight in weights.items():
+            last = name.rsplit(".", 1)[-1]
+            if "weight" in last or "bias" in last:
+                weights[name] = torch.full_like(weight, constant if "weight" in last else 0.0)
+        inputs = batch.inputs.double() if batch.inputs.is_floating_point() else batch.inputs
+        with torch.no_grad():
+            return net(inputs, weights).flatten()
+
+
+@dataclass(frozen=True)
+class AttentionWeights(Pass[Bool[Tensor, " weights"]]):
+    """For every convolution, linear and attention weight: whether it belongs to an attention.
+
+    It does if it is held by a module, or inside a module, of a class with Attention in its name.
+    """
+
+    def run(self, net: Net, batch: Batch) -> Bool[Tensor, " weights"]:
+        """Look at the modules; Undefined if none is an attention."""
+        named = net.module.named_modules()
+        prefixes = tuple(f"{name}." for name, m in named if "Attention" in type(m).__name__)
+        found = torch.tensor([weight.startswith(prefixes) for weight in net.weights()])
+        if not found.any():
+            raise Undefined("the network has no attention")
+        return found
+
+
+def _check_blocks(net: Net) -> None:
+    if not net.blocks:
+        raise Undefined(
+            "the network names no blocks: do so in forward order, as in "
+            'Net(module, blocks=("layer1", "layer2"))'
+        )
+
+
+def _blocks(net: Net, trace: Trace) -> tuple[Block, ...]:
+    _check_blocks(net)
+    for name in net.blocks:
+        if name not in {block.name for block in trace.blocks}:
+            raise Undefined(f"block {name} did not run, or answers no tensor")
+    return trace.blocks
+
+
+def _channels_last(block: Block) -> Tensor:
+    return block.output.detach().movedim(block.channels, -1)
+
+
+def _spectrum(rows: Float[Tensor, "m c"]) -> Float64[Tensor, " c"]:
+    exact = rows.double()
+    centred = exact - exact.mean(0)
+    found = torch.linalg.eigvalsh(centred.T @ centred / len(rows)).clamp(min=0)
+    rounding = 8 * torch.finfo(rows.dtype).eps * exact.norm()
+    return torch.where(centred.norm() > rounding, found, 0.0)
+
+
+def _carried(output: Tensor, before: Tensor, drawn: Tensor) -> Tensor:
+    """The gradient at `before`; zero if the output does not depend on it."""
+    if not (output.requires_grad and before.requires_grad):
+        return torch.zeros_like(before)
+    return grad(
+        output, before, drawn, retain_graph=True, allow_unused=True, materialize_grads=True
+    )[0]
+
+
+def _norm(back: Block, drawn: Block) -> Float64[Tensor, ""]:
+    """The spectral norm of Bᵀ·R / rows."""
+    one, other = _channels_last(back), _channels_last(drawn)
+    if one.ndim != other.ndim:
+        one, other = one.flatten(0, -2), other.flatten(0, -2)
+    sizes = [min(pair) for pair in zip(one.shape[:-1], other.shape[:-1], strict=True)]
+    if one.ndim == 2 and len(one) != len(other):
+        raise Undefined(
+            f"block {drawn.name} answers {len(other)} positions for {len(one)} of {back.name}"
+        )
+    one, other = (_gathered(part, sizes).flatten(0, -2).double() for part in (one, other))
+    return torch.linalg.matrix_norm(one.T @ other / len(one), 2)
+
+
+def _gathered(features: Tensor, sizes: list[int]) -> Tensor:
+    """Neighbouring positions as further channels, so that `sizes` positions are left on each axis.
+
+    An axis that no whole number of steps fits is cropped, or padded with zeros.
+    """
+    for axis, size in enumerate(sizes[1:], 1):
+        step = round(features.shape[axis] / size)
+        missing = step * size - features.shape[axis]
+        features = F.pad(features, (0, 0) * (features.ndim - 1 - axis) + (0, missing))
+        features = features.unflatten(axis, (size, step)).movedim(axis + 1, -2).flatten(-2)
+    return features

@@ -1,0 +1,86 @@
+"""Gradients of the loss for parts of the batch, down to single samples."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from torch.nn.attention import SDPBackend, sdpa_kernel
+
+from zeroshot.core import Batch, Net, Pass
+from zeroshot.errors import Undefined
+from zeroshot.passes.backward import cross_entropy, gradients, rows_of
+from zeroshot.passes.forward import Forward, Trace
+from zeroshot.passes.structure import leaves_of, some
+
+
+@dataclass(frozen=True)
+class SplitGrads(Pass[tuple[Float[Tensor, "parts ..."], ...]]):
+    """Gradients of the mean cross-entropy of each part of the batch, for every weight.
+
+    Attributes:
+        parts: into how many the batch is cut, in order; their sizes differ by one at most. Each
+            is normalised with its own statistics.
+    """
+
+    parts: int = 2
+
+    def run(self, net: Net, batch: Batch) -> tuple[Float[Tensor, "parts ..."], ...]:
+        """One forward and backward run of each part; Undefined if one has fewer than 2 samples."""
+        if len(batch) < 2 * self.parts:
+            raise Undefined(
+                f"{len(batch)} samples cannot be cut into {self.parts} parts of 2 or more"
+            )
+        return tuple(map(torch.stack, zip(*_grads(net, batch, self.parts), strict=True)))
+
+
+@dataclass(frozen=True)
+class SignSums(Pass[tuple[Float[Tensor, "..."], ...]]):
+    """Σ sign ∂L/∂w over samples for every weight, L being one sample's cross-entropy.
+
+    Attributes:
+        fidelity: 'paper': L of a sample of the batch, normalised with the batch's statistics.
+            'official': L of the sample run by itself and normalised with its own, as the authors'
+            code has it.
+        chunk: samples per backward run: speed and memory, never the result ('paper' only). See
+            `rows_of`.
+    """
+
+    fidelity: Literal["paper", "official"] = "paper"
+    chunk: int | None = None
+    needs = (Forward(),)
+
+    def run(self, net: Net, batch: Batch, trace: Trace) -> tuple[Float[Tensor, "..."], ...]:
+        """Add up signs; Undefined if a normalisation cannot do with the one sample it gets."""
+        sums = [torch.zeros_like(weight) for weight in some(trace.weights).values()]
+        rows = self._rows(trace) if self.fidelity == "paper" else _grads(net, batch, len(batch))
+        for found in rows:
+            for total, gradient in zip(sums, found, strict=True):
+                if gradient is not None:
+                    total += gradient.sign().sum_to_size(total.shape)
+        return tuple(sums)
+
+    def _rows(self, trace: Trace) -> Iterator[tuple[Tensor | None, ...]]:
+        """Gradients of `chunk` samples at a time; None where a weight reaches nothing."""
+        losses = cross_entropy(trace.logits, trace.targets, "none")
+        if not losses.requires_grad:
+            return
+        yield from rows_of(losses, tuple(trace.weights.values()), self.chunk)
+
+
+def _grads(net: Net, batch: Batch, parts: int) -> Iterator[tuple[Tensor, ...]]:
+    """Gradients of the mean cross-entropy of each part of the batch, run by itself."""
+    cuts = (tensor.tensor_split(parts) for tensor in (batch.inputs, batch.targets))
+    for inputs, targets in zip(*cuts, strict=True):
+        leaves = leaves_of(net)
+        weights = tuple(leaves[name] for name in some(net.weights()))
+        try:
+            with sdpa_kernel(SDPBackend.MATH):
+                loss = cross_entropy(net(inputs, leaves), targets)
+        except ValueError as error:
+            if "more than 1 value per channel" not in str(error):
+                raise
+            raise Undefined("batch statistics of one sample with one value per channel") from error
+        yield gradients(loss, weights)
