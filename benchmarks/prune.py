@@ -1,38 +1,43 @@
 """Pruning as TE-NAS measures it: the published loop against this package, and what is found.
 
-    python benchmarks/prune.py speed [--rounds 3] [--size 72] [--threads 2]
+    python benchmarks/prune.py speed [--rounds 3]
     python benchmarks/prune.py seeds TRUTH.csv.gz --column COLUMN [--seeds 10] [--fidelity fast]
+        [--criterion te_nas] [--method prune] [--finalists 1] [--data noise] [--out prune.json]
 
-`speed` takes one NAS-Bench-201 supernet and one batch. The published loop runs backward once for
-each sample, `retain_graph` set, and copies the gradients of all parameters whose name contains
-'weight'; it is timed in turn with `TangentKernel`, in one run, and so are the linear regions. Times
-of one measurement are multiplied by 324, as often as the published search measures each; nothing
-runs 324 times here.
+`speed` times what measuring an option of the NAS-Bench-201 supernet takes, and multiplies it with
+the 54 options of a search; no whole search runs. The published way: every option a module of its
+own with its own ReLU or pooling, one backward run for each of 72 samples with `retain_graph` set,
+the gradients of all parameters whose name contains 'weight' copied side by side, on all threads.
+An option takes six such kernels (before and after dropping it, three times), of which one is timed.
+Ours is timed as `zeroshot prune` does it: a worker process for each core, some options at a time.
 
 `seeds` prunes once for each seed and looks the cells up in TRUTH. Seeds that the JSON file holds
 already are not run again.
 """
 
 import argparse
+import copy
 import json
 import platform
 import statistics
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
 import zeroshot
+from zeroshot.core import Net
 from zeroshot.eval.tables import read_truth
 from zeroshot.models import find_space
-from zeroshot.passes import FixedTangentKernel, Forward, Patterns, TangentKernel
-from zeroshot.proxies.linear_regions import linear_regions
+from zeroshot.passes import Forward, Patterns, TangentKernel
 from zeroshot.proxies.ntk_cond import ntk_cond
 from zeroshot.pruning import Pruning
+from zeroshot.run import spread
 
-MEASUREMENTS = 324  # 54 options, before and after, three times
+OPTIONS = 54  # of a search; each is measured before and after dropping it, three times
 
 
 def published_kernel(module: nn.Module, inputs: Tensor) -> Tensor:
@@ -75,58 +80,84 @@ def published_regions(module: nn.Module, crops: Tensor) -> int:
     return round(float((1 / same.sum(1)).sum()))
 
 
+def as_published(net: Net) -> nn.Module:
+    """The supernet with nothing shared between options, in PyTorch's default layout."""
+    module = copy.deepcopy(net.module).to(memory_format=torch.contiguous_format)
+    for part in module.modules():
+        if hasattr(part, "is_mixed"):
+            part.is_mixed = False  # type: ignore[assignment]
+    return module
+
+
 def speed(options: argparse.Namespace) -> None:
-    torch.set_num_threads(options.threads)
+    cores = torch.get_num_threads()
     space = find_space("nasbench201").searched
-    batch, task = zeroshot.load_batch("noise", size=options.size, task=space.task, seed=0)
+    batch, task = zeroshot.load_batch("noise", size=72, task=space.task, seed=0)
     net = space.network(space.prunable, task)
-    patterns = Patterns(samples=3000)
+    published = as_published(net)
+    thin = net.thin() if net.thin else None
+    assert thin is not None
+    crops = Patterns(samples=3000)._crops(net, batch.inputs)
 
-    def thin() -> nn.Module:
-        assert net.thin is not None
-        module = net.thin()
-        assert module is not None
-        return module
-
-    crops = patterns._crops(net, batch.inputs)
-
-    def ours() -> Tensor:
+    def kernel() -> Tensor:
         return TangentKernel().run(net, batch, Forward().run(net, batch))
 
-    choices: dict[str, Callable[[], object]] = {
-        "kernel, published loop": lambda: published_kernel(net.module, batch.inputs),
-        "kernel, TangentKernel": ours,
-        "kernel, FixedTangentKernel": lambda: FixedTangentKernel().run(net, batch),
-        "regions, published way": lambda: published_regions(thin(), crops),
-        "regions, Patterns": lambda: linear_regions(patterns.run(net, batch)),
+    # What is timed, on how many threads, and how many options it measures.
+    choices: dict[str, tuple[int, float, Callable[[], object]]] = {
+        "published kernel": (cores, 1 / 6, lambda: published_kernel(published, batch.inputs)),
+        "published regions": (cores, 1 / 6, lambda: published_regions(thin, crops)),
+        "published kernel, one thread": (
+            1,
+            1 / 6,
+            lambda: published_kernel(published, batch.inputs),
+        ),
+        "TangentKernel, one thread": (1, 1 / 6, kernel),
+        "official": (1, 2, lambda: some_options("official", 2, cores)),
+        "fast": (1, 12, lambda: some_options("fast", 12, cores)),
     }
+    some_options("fast", 2, cores)  # starts the worker processes
     taken: dict[str, list[float]] = {name: [] for name in choices}
     for _ in range(options.rounds):
-        for name, measure in choices.items():
+        for name, (threads, count, measure) in choices.items():
+            torch.set_num_threads(threads)
             start = time.perf_counter()
             measure()
-            taken[name].append(time.perf_counter() - start)
+            taken[name].append((time.perf_counter() - start) / count)
     seconds = {name: statistics.median(times) for name, times in taken.items()}
-    loop = published_kernel(net.module, batch.inputs).double()
-    kernel = ours()
-    one, other = float(ntk_cond(loop)), float(ntk_cond(kernel))
-    published = seconds["kernel, published loop"]
+    whole = seconds["published kernel"] + seconds["published regions"]
+    loop, ours = published_kernel(published, batch.inputs).double(), kernel()
+    one, other = float(ntk_cond(loop)), float(ntk_cond(ours))
     facts = {
-        "machine": f"{platform.machine()}, {options.threads} threads",
+        "machine": f"{platform.machine()}, {cores} cores",
         "versions": {"zeroshot": zeroshot.__version__, "torch": torch.__version__},
-        "batch": options.size,
         "rounds": options.rounds,
-        "seconds, median": {name: round(value, 3) for name, value in seconds.items()},
-        f"hours, times {MEASUREMENTS}": {
-            name: round(value * MEASUREMENTS / 3600, 3) for name, value in seconds.items()
+        "seconds an option, median": {name: round(value, 2) for name, value in seconds.items()},
+        f"minutes of {OPTIONS} options": {
+            "published": round(OPTIONS * whole / 60, 1),
+            "official": round(OPTIONS * seconds["official"] / 60, 1),
+            "fast": round(OPTIONS * seconds["fast"] / 60, 1),
         },
-        "loop / TangentKernel": round(published / seconds["kernel, TangentKernel"], 2),
-        "loop / FixedTangentKernel": round(published / seconds["kernel, FixedTangentKernel"], 2),
-        "condition number": {"published loop": one, "TangentKernel": other},
+        "published / official": round(whole / seconds["official"], 1),
+        "published / fast": round(whole / seconds["fast"], 1),
+        "one thread: published kernel / TangentKernel": round(
+            seconds["published kernel, one thread"] / seconds["TangentKernel, one thread"], 2
+        ),
+        "condition number": {"published": one, "TangentKernel": other},
         "condition number, relative difference": abs(one - other) / one,
-        "kernel, relative difference": float((loop - kernel).norm() / loop.norm()),
     }
     print(json.dumps(facts, indent=2))
+
+
+def some_options(fidelity: str, count: int, workers: int) -> None:
+    """Measure the first options of the first round, as `zeroshot prune` does."""
+    pruning = Pruning(find_space("nasbench201"), fidelity=fidelity)
+    arch = pruning.space.prunable
+    tasks = [
+        partial(pruning.supernets.repeats, arch, axis, option, 1)
+        for axis, options in enumerate(arch.open)
+        for option in options
+    ]
+    list(spread(tasks[:count], workers, "the batch", in_order=True))
 
 
 def seeds(options: argparse.Namespace) -> None:
@@ -135,7 +166,10 @@ def seeds(options: argparse.Namespace) -> None:
     settings = {
         "zeroshot": zeroshot.__version__,
         "torch": torch.__version__,
+        "criterion": options.criterion,
+        "method": options.method,
         "fidelity": options.fidelity,
+        "finalists": options.finalists,
         "data": options.data,
         "truth": options.truth.name,
         "column": options.column,
@@ -148,10 +182,15 @@ def seeds(options: argparse.Namespace) -> None:
     for seed in range(options.seeds):
         if str(seed) not in held["runs"]:
             start = time.perf_counter()
-            pruning = Pruning(
-                find_space("nasbench201"), fidelity=options.fidelity, data=options.data, seed=seed
-            )
-            found = pruning.run().name
+            found = zeroshot.prune(
+                "nasbench201",
+                criterion=options.criterion,
+                method=options.method,
+                fidelity=options.fidelity,
+                finalists=options.finalists,
+                data=options.data,
+                seed=seed,
+            ).name
             held["runs"][str(seed)] = {
                 "cell": found,
                 "accuracy": float(truth[found]),
@@ -180,14 +219,15 @@ def main() -> None:
     commands = parser.add_subparsers(required=True)
     fast = commands.add_parser("speed")
     fast.add_argument("--rounds", type=int, default=3)
-    fast.add_argument("--size", type=int, default=72)
-    fast.add_argument("--threads", type=int, default=2)
     fast.set_defaults(run=speed)
     many = commands.add_parser("seeds")
     many.add_argument("truth", type=Path)
     many.add_argument("--column")
     many.add_argument("--data", default="noise")
+    many.add_argument("--criterion", default="te_nas")
+    many.add_argument("--method", default="prune")
     many.add_argument("--fidelity", default="fast")
+    many.add_argument("--finalists", type=int, default=1)
     many.add_argument("--seeds", type=int, default=10)
     many.add_argument("--out", type=Path, default=Path("prune.json"))
     many.set_defaults(run=seeds)

@@ -2,11 +2,12 @@
 
 import math
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
+import pytest
 import torch
 from torch import Tensor, nn
 
@@ -20,6 +21,10 @@ from zeroshot.spaces.space import Task
 NAMES = tuple(name for name, _ in networks.NETWORKS)
 DTYPES = {"float64": torch.float64, "float32": torch.float32}
 TOLERANCE = {torch.float64: 1e-6, torch.float32: 1e-4}
+
+# Of each kind one: without and with shortcuts, no normalisation, a dead branch, attention, no
+# rectifier, one that overwrites its input. All NETS would say the same and take twice as long.
+KINDS = ("Plain", "Residual", "NoNorm", "Disconnected", "Transformer", "ReluFree", "InplaceRelu")
 
 TINY = NasBench201(channels=4, cells=1)
 TASK = Task(size=16)
@@ -47,6 +52,17 @@ NETS: tuple[tuple[str, Callable[[torch.dtype], Net]], ...] = (
 def batch(dtype: torch.dtype = torch.float64, **options: Any) -> Batch:
     """The toy batch."""
     return Batch(*networks.batch(dtype=dtype, **options))
+
+
+def on_networks(names: Iterable[str] = NAMES) -> pytest.MarkDecorator:
+    """A test of `name` and `dtype`: all these toy networks in float64, the first in float32 too.
+
+    That float32 is close to float64 on all networks is a contract of its own.
+    """
+    first, *rest = names
+    tried = [(first, "float32"), *((name, "float64") for name in (first, *rest))]
+    cases = [pytest.param(name, DTYPES[dtype], id=f"{name}-{dtype}") for name, dtype in tried]
+    return pytest.mark.parametrize(("name", "dtype"), cases)
 
 
 def same(one: float, other: float) -> bool:

@@ -136,13 +136,15 @@ def test_a_sample_of_the_named_space():
     found = rank("nasbench201", sample=6, channels=4, cells=1, batch_size=4, workers=1)
     assert len(found.scores) == 6
     assert list(found.scores.columns[2:]) == list(found.members)
-    assert found.order.name == "log_rank"
+    assert found.order.name == "default"
     assert found.record["run"]["space"] == repr(SPACE)
-    scored = zeroshot.ranking.rank(found.scores, "log_rank", found.record["run"]["better"])
+    scored = zeroshot.ranking.rank(found.scores, "default", found.record["run"]["better"])
     assert found.order.equals(scored)
 
 
 def test_what_is_ranked_by():
+    torchvision = rank("torchvision", archs=["resnet18"], batch_size=2, workers=1)
+    assert torchvision.order.name == "log_rank"  # its networks name no blocks
     assert fast().order.name == "naswot"  # the members of the default are not all there
     by_size = fast(proxies="naswot,params", by="params").order
     assert by_size.is_monotonic_decreasing

@@ -40,7 +40,7 @@ BUILT = [
     (space, arch, TASKS.get(space.name, Task(channels=2, size=8, classes=5)))
     for space in SPACES
     for arch in (
-        [space.parse(text) for text in SMALL[space.name]] if space.name in SMALL else some(space, 6)
+        [space.parse(text) for text in SMALL[space.name]] if space.name in SMALL else some(space, 4)
     )
 ]
 built = pytest.mark.parametrize(
@@ -94,7 +94,7 @@ class TestEverySpace:
             assert len(set(space.sample(space.size, rng()))) == space.size
 
     def test_neighbours(self, space):
-        for arch in some(space, 5):
+        for arch in some(space, 3):
             around = space.neighbours(arch)
             assert len(set(around)) == len(around) > 0
             assert arch not in around
@@ -103,11 +103,11 @@ class TestEverySpace:
                 assert len(around) == sum(len(axis.options) - 1 for axis in space.axes)
                 pairs = [zip(arch.genes, other.genes, strict=True) for other in around]
                 assert all(sum(a != b for a, b in pair) == 1 for pair in pairs)
-            assert all(arch in space.neighbours(other) for other in around[:10])
+            assert all(arch in space.neighbours(other) for other in around[:5])
 
     def test_mutate(self, space):
         random = rng()
-        for arch in some(space, 5):
+        for arch in some(space, 3):
             around = set(space.neighbours(arch))
             drawn = [space.mutate(arch, random) for _ in range(20)]
             assert set(drawn) <= around

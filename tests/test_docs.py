@@ -1,41 +1,172 @@
 """Tables in the documentation are generated from the lists, and complain when they are stale.
 
-`python tests/test_docs.py` writes them anew.
+`python tests/test_docs.py` writes them anew. Commands, code and the picture of the layers are
+checked too.
 """
 
+import inspect
+import re
+import shlex
 import sys
+from dataclasses import fields
 from pathlib import Path
 
+import pytest
+import typer
+
 import zeroshot
+from zeroshot.cli import app, proxy_module
+from zeroshot.core import Pass
 
-README = Path(__file__).parents[1] / "README.md"
-START, END = "<!-- proxies: ", "<!-- /proxies -->"
+ROOT = Path(__file__).parents[1]
+README, PROXIES = ROOT / "README.md", ROOT / "docs" / "proxies.md"
+PAGES = [README, ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+
+# -- tables ----------------------------------------------------------------------------------------
+
+# Each begins with the proxy named, in the order of `zeroshot.PROXIES`.
+FAMILIES = {
+    "params": "size and cost",
+    "grad_norm": "gradients of the loss",
+    "synflow": "gradients with all weights positive",
+    "jacob_cov": "gradients for the inputs",
+    "naswot": "activations, layers and blocks",
+    "zen": "answers to changed inputs or weights",
+    "ntk_cond": "tangent kernel, Fisher information, linear regions",
+}
 
 
-def proxies_table() -> str:
-    lines = ["| proxy | better | what it asks | source |", "|---|---|---|---|"]
+def families() -> str:
+    """The proxies' names, a line for each family."""
+    lines: list[str] = []
     for proxy in zeroshot.PROXIES:
-        module = sys.modules[f"zeroshot.proxies.{proxy.name}"]
-        asks = (module.__doc__ or "").split(": ", 1)[1].strip()
-        source = proxy.source
-        if source.startswith("arXiv:"):
-            number = source.removeprefix("arXiv:")
-            source = f"[{source}](https://arxiv.org/abs/{number})"
-        lines.append(f"| `{proxy.name}` | {proxy.better} | {asks} | {source} |")
+        if proxy.name in FAMILIES:
+            lines.append(f"- {FAMILIES[proxy.name]}: `{proxy.name}`")
+        else:
+            lines[-1] += f", `{proxy.name}`"
     return "\n".join(lines)
 
 
-def with_table(text: str) -> str:
-    before, rest = text.split(START, 1)
-    comment, rest = rest.split("\n", 1)
-    _, after = rest.split(END, 1)
-    return f"{before}{START}{comment}\n{proxies_table()}\n{END}{after}"
+def proxies() -> str:
+    """What the lists and docstrings say of each proxy."""
+    rows = [
+        "| proxy | better | what it is | range | passes | source |",
+        "|---|---|---|---|---|---|",
+    ]
+    for proxy in zeroshot.PROXIES:
+        place = proxy_module(proxy)
+        asks = (sys.modules[place].__doc__ or "").split(": ", 1)[-1].strip()
+        says = inspect.getdoc(proxy.formula) or ""
+        cells = (
+            f"[`{proxy.name}`](../{place.replace('.', '/')}.py)",
+            proxy.better,
+            f"{asks[0].upper()}{asks[1:]} {says.splitlines()[0]}",
+            paragraph("Range", says),
+            ", ".join(spelled(need) for need in proxy.needs),
+            linked(proxy.source),
+        )
+        rows.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
+    return "\n".join(rows)
 
 
-def test_readme_lists_every_proxy():
-    text = README.read_text()
-    assert text == with_table(text), "stale: run python tests/test_docs.py"
+def ensembles() -> str:
+    """Members and rule of each ensemble."""
+    rows = ["| ensemble | members | rule | source |", "|---|---|---|---|"]
+    for ensemble in zeroshot.ENSEMBLES:
+        members = ", ".join(f"`{member}`" for member in ensemble.members)
+        rule = f"`{ensemble.combine.__name__}`"
+        rows.append(f"| `{ensemble.name}` | {members} | {rule} | {linked(ensemble.source)} |")
+    return "\n".join(rows)
+
+
+def paragraph(label: str, docstring: str) -> str:
+    """What a docstring says behind a label, up to the next."""
+    found = re.search(rf"^{label}: (.*?)(?=^\w+: |\Z)", docstring, re.DOTALL | re.MULTILINE)
+    assert found, f"no {label} in {docstring!r}"
+    return " ".join(found[1].split())
+
+
+def spelled(need: Pass) -> str:
+    """A pass, with the settings that are not its defaults."""
+    settings = ((field.name, getattr(need, field.name), field.default) for field in fields(need))
+    changed = ", ".join(f"{name}={value!r}" for name, value, usual in settings if value != usual)
+    return f"`{type(need).__name__}({changed})`".replace("()", "")
+
+
+def linked(source: str) -> str:
+    """A source with its arXiv number as a link."""
+    return re.sub(r"arXiv:(\S+)", r"[\g<0>](https://arxiv.org/abs/\1)", source)
+
+
+TABLES = {README: (families,), PROXIES: (proxies, ensembles)}
+
+
+def renewed(page: Path) -> str:
+    """A page with its tables as they should be."""
+    text = page.read_text()
+    for table in TABLES[page]:
+        name = table.__name__
+        before, rest = text.split(f"<!-- {name}: ", 1)
+        comment, rest = rest.split("\n", 1)
+        _, after = rest.split(f"<!-- /{name} -->", 1)
+        text = f"{before}<!-- {name}: {comment}\n{table()}\n<!-- /{name} -->{after}"
+    return text
+
+
+@pytest.mark.parametrize("page", TABLES, ids=lambda page: page.name)
+def test_tables_are_up_to_date(page):
+    assert page.read_text() == renewed(page), "stale: run python tests/test_docs.py"
+
+
+# -- words -----------------------------------------------------------------------------------------
+
+
+def blocks(page: Path, language: str = "") -> list[str]:
+    """What stands between fences of a language."""
+    found = re.findall(r"^```(\w*)\n(.*?)^```", page.read_text(), re.DOTALL | re.MULTILINE)
+    return [text for kind, text in found if kind == language]
+
+
+COMMANDS = [
+    line
+    for page in PAGES
+    for block in blocks(page)
+    for line in block.replace("\\\n", " ").splitlines()
+    if line.startswith("zeroshot ")
+]
+
+
+@pytest.mark.parametrize("line", sorted(set(COMMANDS)))
+def test_commands_exist_with_these_options(line):
+    _, name, *words = shlex.split(line, comments=True)
+    typer.main.get_command(app).commands[name].make_context(name, words)
+
+
+@pytest.mark.parametrize("code", blocks(PROXIES, "python"))
+def test_code_on_the_page_of_proxies(code, capsys):
+    exec(compile(code, "proxies.md", "exec"), {"__name__": "__main__"})
+    assert capsys.readouterr().out.strip()
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_lead_somewhere(page):
+    for target in re.findall(r"\]\((?!https?:)([^)#]+)", page.read_text()):
+        assert (page.parent / target).exists(), target
+
+
+def test_layers_import_what_is_drawn_below_them():
+    from tests.test_layers import FILES, imported
+
+    section = (ROOT / "docs" / "design.md").read_text().split("## Layers", 1)[1]
+    drawn = section.split("```")[1].strip().splitlines()
+    height = {name: -line for line, text in enumerate(drawn) for name in text.split()}
+    parts = {name: name.split(".")[1] for name in FILES if "." in name}
+    assert set(parts.values()) == set(height)
+    for name, part in parts.items():
+        below = {parts[module] for module in imported(FILES[name]) if module in parts} - {part}
+        assert all(height[other] < height[part] for other in below), name
 
 
 if __name__ == "__main__":
-    README.write_text(with_table(README.read_text()))
+    for page in TABLES:
+        page.write_text(renewed(page))

@@ -17,7 +17,7 @@ import torch
 from torch import nn
 
 import zeroshot.run
-from zeroshot.commands import rank
+from zeroshot.commands import find_proxies, rank
 from zeroshot.core import Proxy
 from zeroshot.errors import OutOfMemoryError, Undefined, ZeroshotError
 from zeroshot.eval.tables import read_scores
@@ -99,7 +99,7 @@ def test_columns_are_raw_values_of_the_architectures_in_order():
     batch, task = zeroshot.load_batch(size=4, seed=5)
     for row in table.to_dict("records")[4:8]:
         net = SPACE.network(SPACE.parse(row["arch"]), task, seed=row["seed"])
-        alone = evaluate(net, batch)
+        alone = evaluate(net, batch, find_proxies(MEASURED))
         assert {name: alone[name] for name in table.columns[2:]} == {
             name: row[name] for name in table.columns[2:]
         }
@@ -141,7 +141,7 @@ def test_alone_or_together_in_any_order():
 
 
 def test_csv_and_parquet_hold_the_same_numbers(tmp_path):
-    archs = ARCHS[:4]
+    archs = ARCHS[1:3]  # the second is not connected, so there are NaNs
     memory = small(archs, proxies="all").scores
     csv, parquet = (
         small(archs, proxies="all", out=tmp_path / f"a.{end}") for end in ("csv", "parquet")

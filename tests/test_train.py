@@ -5,7 +5,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 import types
 
 import numpy as np
@@ -272,11 +271,9 @@ def test_what_a_kill_before_the_first_checkpoint_leaves(tmp_path):
 
 
 def test_a_finished_run_is_read(whole):
-    start = time.perf_counter()
     for resume in (False, True):
         found = tune(whole.folder, resume=resume, progress=stopping_at(0))
         assert found.history.equals(whole.history)
-    assert time.perf_counter() - start < 5
 
 
 # -- what it refuses -------------------------------------------------------------------------------

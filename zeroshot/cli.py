@@ -138,7 +138,9 @@ def score(
 
 @app.command()
 def rank(
-    space: Annotated[str, typer.Argument(help="See `zeroshot list spaces`.")],
+    space: Annotated[
+        str, typer.Argument(help="See `zeroshot list spaces`; yours is package.module:SPACE.")
+    ],
     sample: Annotated[int, typer.Option(help="How many architectures, at random.")] = 100,
     all_: Annotated[bool, typer.Option("--all", help="All architectures instead.")] = False,
     archs: Annotated[
@@ -148,7 +150,10 @@ def rank(
         str | None, typer.Option(help="What to compute; by default what --by needs. Or: all.")
     ] = None,
     by: Annotated[
-        str | None, typer.Option(help="Order: an ensemble or a proxy. By default log_rank.")
+        str | None,
+        typer.Option(
+            help="Order: an ensemble, a proxy or a formula; by default the ensemble default."
+        ),
     ] = None,
     data: Data = "noise",
     batch_size: BatchSize = 64,
@@ -260,7 +265,9 @@ def validate(
 
 @app.command()
 def prune(
-    space: Annotated[str, typer.Argument(help="See `zeroshot list spaces`.")],
+    space: Annotated[
+        str, typer.Argument(help="See `zeroshot list spaces`; yours is package.module:SPACE.")
+    ],
     criterion: Annotated[
         str, typer.Option(help="te_nas (NTK and linear regions), a proxy, an ensemble, a formula.")
     ] = "te_nas",
@@ -270,8 +277,8 @@ def prune(
     fidelity: Annotated[str, typer.Option(help="fast, paper or official.")] = "fast",
     finalists: Annotated[int, typer.Option(help="Stop at so many networks, and rank these.")] = 1,
     by: Annotated[
-        str, typer.Option(help="What ranks the finalists: an ensemble, a proxy or a formula.")
-    ] = "log_rank",
+        str | None, typer.Option(help="What ranks the finalists, as in `zeroshot rank`.")
+    ] = None,
     data: Data = "noise",
     seed: Seed = 0,
     workers: Workers = None,
@@ -279,7 +286,7 @@ def prune(
     out: Annotated[
         Path | None, typer.Option(help="Folder for architecture, history, plot and checkpoint.")
     ] = None,
-    resume: Annotated[bool, typer.Option(help="Go on with the run in --out.")] = False,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in --out.")] = False,
     truth: Annotated[
         str | None,
         typer.Option(help="BENCHMARK or BENCHMARK/DATASET, or a table with a column arch."),
@@ -416,7 +423,9 @@ def finetune(
 
 @app.command()
 def export(
-    folder: Annotated[str, typer.Argument(help="What `zeroshot finetune` wrote.")],
+    folder: Annotated[
+        str, typer.Argument(help="What `zeroshot finetune` or `prune --finetune` wrote.")
+    ],
     out: Annotated[str, typer.Option(help="A name that ends in .pt2 or .onnx.")],
     weights: Annotated[str, typer.Option(help="Of the last epoch or of the best.")] = "last",
 ) -> None:

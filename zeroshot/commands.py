@@ -1,4 +1,4 @@
-"""The library calls behind the commands: score, rank, validate. Same names, same defaults."""
+"""The library calls behind the commands: score, rank, validate, prune. Same names, defaults."""
 
 import json
 from collections.abc import Sequence
@@ -20,7 +20,15 @@ from zeroshot.eval.report import write_report
 from zeroshot.eval.tables import read_scores
 from zeroshot.eval.validate import BASELINES
 from zeroshot.eval.validate import validate as compare
-from zeroshot.models import find_device, find_members, find_model, find_proxies, find_space
+from zeroshot.models import (
+    default_ensemble,
+    find_device,
+    find_members,
+    find_model,
+    find_proxies,
+    find_space,
+    space_of,
+)
 from zeroshot.proxies import PROXIES
 from zeroshot.pruning import Pruned, Pruning
 from zeroshot.ranking import Ensemble, proxies_of
@@ -29,7 +37,6 @@ from zeroshot.scoring import Scores, evaluate
 from zeroshot.search.candidates import Limits, choose, list_archs, read_archs
 from zeroshot.spaces import SPACES, Arch, Space, Task
 
-DEFAULT = "log_rank"  # the ensemble that ranks where none is asked for
 BETTER = {proxy.name: proxy.better for proxy in PROXIES}
 
 
@@ -98,8 +105,8 @@ def score(
     several = [models] if isinstance(models, (str, nn.Module, Net)) else list(models)
     found: dict[str, Scores] = {}
     for number, model in enumerate(several):
-        home = model.partition(":")[0] if isinstance(model, str) else ""
-        task = next((space.task for space in SPACES if space.name == home), Task())
+        home = space_of(model) if isinstance(model, str) else None
+        task = find_space(home[0]).task if home else Task()
         task = task if size is None else task._replace(size=size)
         batch, task = load_batch(data, size=batch_size, task=task, seed=seed)
         if isinstance(model, str):
@@ -141,8 +148,9 @@ def rank(
         archs: instead of a sample: a file (one per line, or a table with a column `arch`), or a
             list.
         proxies: what to compute; by default the members of `by`. 'all' is all of them.
-        by: what to order by: an ensemble or a proxy. By default `log_rank`, or the first of
-            `proxies`, if these lack one of its members.
+        by: what to order by: an ensemble, a proxy or an expression of proxies. By default the
+            ensemble `default`, or `log_rank` for spaces whose networks name no blocks, or the first
+            of `proxies`, if these lack one of its members.
         data: what the networks are shown; see `load_batch`.
         batch_size: number of samples.
         seed: of sample, batch, weights and all draws.
@@ -150,7 +158,7 @@ def rank(
         init: initialisation, a name of `zeroshot.initial.INITS`.
         max_params: only architectures with at most so many parameters.
         max_flops: only architectures with at most so many multiply-adds.
-        small: smaller networks, where the space has such a shape: they rank almost as well.
+        small: smaller networks, which rank almost as well; for spaces that have such a shape.
         channels: width of the networks, for spaces that have it.
         cells: cells per stage, for spaces that have it.
         workers: processes; by default one per core, and one for a CUDA device.
@@ -173,11 +181,11 @@ def rank(
         raise ZeroshotError(f"{repeats} repeats; expected at least 1")
     workers = _workers(workers, where)
     wanted: tuple[Proxy, ...] = () if proxies is None else find_proxies(proxies)
-    named = {ensemble.name: ensemble for ensemble in ranking.ENSEMBLES}
     if by is None:
-        names = {proxy.name for proxy in wanted}
-        enough = not wanted or set(named[DEFAULT].members) <= names
-        by = DEFAULT if enough else next(iter(wanted)).name
+        by = default_ensemble(space)
+        lacking = set(find_members(by)[0].members) - {proxy.name for proxy in wanted}
+        if wanted and lacking:
+            by = wanted[0].name
     if not wanted:
         by, wanted = find_members(by)
     ensemble = ranking.find(by, tuple(proxy.name for proxy in wanted))
@@ -267,7 +275,7 @@ def prune(
     method: str = "prune",
     fidelity: str = "fast",
     finalists: int = 1,
-    by: str = DEFAULT,
+    by: str | None = None,
     data: str = "noise",
     seed: int = 0,
     workers: int | None = None,
@@ -288,7 +296,7 @@ def prune(
         fidelity: 'fast', 'paper' or 'official'; see `zeroshot.pruning.FIDELITIES`.
         finalists: pruning stops when at most so many networks are left, which are then ranked as
             networks of their own.
-        by: what ranks them: an ensemble, a proxy or an expression of proxies.
+        by: what ranks them, as for `rank`.
         data: what the supernets are shown; see `load_batch`.
         seed: of weights, batches and crops.
         workers: processes; by default one per core, and one for a CUDA device.
@@ -309,6 +317,7 @@ def prune(
     space = find_space(space) if isinstance(space, str) else space
     accuracies = None if truth is None else load_truth(str(truth), column)
     where = find_device(device)
+    by = by or default_ensemble(space)
     pruning = Pruning(space, criterion, method, fidelity, finalists, by, data, seed, where)
     path = None if out is None else Path(out)
     workers = _workers(workers, where)

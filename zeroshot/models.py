@@ -77,6 +77,11 @@ def find_proxies(names: str | tuple[str | Proxy, ...]) -> tuple[Proxy, ...]:
     return tuple(found.values())
 
 
+def default_ensemble(space: Space) -> str:
+    """What ranks the networks of a space best, as far as we know: it depends on their blocks."""
+    return "default" if type(space).blocks is not Space.blocks else "log_rank"
+
+
 def find_members(by: str | Ensemble) -> tuple[Ensemble, tuple[Proxy, ...]]:
     """An ensemble by name, a proxy, or an expression of proxies; and the proxies that it needs.
 

@@ -113,9 +113,13 @@ class freezing_batch_norm(TorchFunctionMode):  # noqa: N801
         call.apply_defaults()
         inputs, mean, variance, weight, bias, training, _, epsilon = call.args
         if training:
-            over = [d for d in range(inputs.ndim) if d != 1]
-            variance, mean = torch.var_mean(inputs.detach(), over, correction=0)
-        normal = F.batch_norm(inputs, mean, variance, None, None, False, 0.0, epsilon)
+            # Several times faster than torch.var_mean
+            normal, mean, spread = torch.native_batch_norm(
+                inputs.detach(), None, None, None, None, True, 0.0, epsilon
+            )
+            variance = spread.pow(-2) - epsilon
+        else:
+            normal = F.batch_norm(inputs, mean, variance, None, None, False, 0.0, epsilon)
         output = F.batch_norm(inputs, mean, variance, weight, bias, False, 0.0, epsilon)
         self.calls.append((weight, normal.detach(), output))
         return output.clone()  # which the network may overwrite

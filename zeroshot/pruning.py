@@ -285,7 +285,7 @@ class Pruning:
     method: str = "prune"
     fidelity: str = "fast"
     finalists: int = 1
-    by: str = "log_rank"
+    by: str = "default"
     data: str = "noise"
     seed: int = 0
     device: str = "cpu"
@@ -314,6 +314,12 @@ class Pruning:
             return te_nas(how.digits), (*how.proxies, how.singular)
         ensemble, proxies = find_members(self.criterion)
         return by_ensemble(ensemble, {proxy.name: proxy.better for proxy in proxies}), proxies
+
+    @property
+    def supernets(self) -> Supernets:
+        """What measures the supernets."""
+        how, proxies = FIDELITIES[self.fidelity], self.judged[1]
+        return Supernets(self.space.searched, how, proxies, self.data, self.seed, self.device)
 
     @property
     def final(self) -> tuple[ranking.Ensemble, tuple[Proxy, ...]]:
@@ -365,9 +371,7 @@ class Pruning:
             ZeroshotError: if `out` holds another run, or an unfinished one and `resume` is not set,
                 or cannot be written; or if the criterion says nothing about a supernet.
         """
-        criterion, proxies = self.judged
-        how, shaped = FIDELITIES[self.fidelity], self.space.searched
-        supernets = Supernets(shaped, how, proxies, self.data, self.seed, self.device)
+        criterion, supernets = self.judged[0], self.supernets
         start, history = self.space.prunable, list[Candidate]()
         checkpoint = None if out is None else out / "checkpoint.json"
         if checkpoint is not None:

@@ -119,6 +119,14 @@ class Ensemble:
 
 
 ENSEMBLES: tuple[Ensemble, ...] = (
+    # Ours: size, two views of the blocks, one of the inputs and one of the weights, by AZ-NAS' rule
+    # (docs/reproductions.md). Networks have to name their blocks.
+    Ensemble(
+        "default",
+        ("flops", "az_expressivity", "az_trainability", "jacob_cov", "logsynflow"),
+        log_rank_sum,
+        "rule of arXiv:2403.19232",
+    ),
     Ensemble("te_nas", ("ntk_cond", "linear_regions"), rank_sum, "arXiv:2102.11535"),
     Ensemble("vote", ("synflow", "jacob_cov", "snip"), majority_vote, "arXiv:2101.08134"),
     Ensemble(
@@ -133,7 +141,7 @@ ENSEMBLES: tuple[Ensemble, ...] = (
         log_rank_sum,
         "arXiv:2502.04975",
     ),
-    # AZ-NAS' rule over proxies of other authors, hence not its name
+    # The same where networks name no blocks
     Ensemble(
         "log_rank",
         ("flops", "naswot", "synflow", "jacob_cov"),

@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from tests import networks, reference
-from tests.checks import DTYPES, TOLERANCE, assert_close, batch, goldens, of_space, toy
+from tests.checks import DTYPES, TOLERANCE, assert_close, batch, goldens, of_space, on_networks, toy
 from zeroshot.core import Net
 from zeroshot.proxies.az_expressivity import AZ_EXPRESSIVITY, az_expressivity
 from zeroshot.scoring import evaluate
@@ -20,8 +20,7 @@ def test_by_hand():
     assert float(az_expressivity(spectra)) == pytest.approx(math.log(2) + 0 + quarters)
 
 
-@pytest.mark.parametrize("dtype", DTYPES.values(), ids=DTYPES)
-@pytest.mark.parametrize("name", networks.BLOCKS)
+@on_networks(networks.BLOCKS)
 def test_agrees_with_the_oracle(name, dtype):
     net, shown = toy(name, dtype), batch(dtype)
     expected = reference.az_expressivity(net.module, shown.inputs, net.blocks)

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from tests import networks, reference
-from tests.checks import DTYPES, TOLERANCE, assert_close, batch, goldens, of_space, toy
+from tests.checks import DTYPES, TOLERANCE, assert_close, batch, goldens, of_space, on_networks, toy
 from zeroshot.core import Net
 from zeroshot.proxies.az_progressivity import AZ_PROGRESSIVITY, az_progressivity
 from zeroshot.scoring import evaluate
@@ -29,8 +29,7 @@ def test_minus_infinity_if_features_are_constant(zero):
     assert az_progressivity(spectra(*found)) == -math.inf
 
 
-@pytest.mark.parametrize("dtype", DTYPES.values(), ids=DTYPES)
-@pytest.mark.parametrize("name", networks.BLOCKS)
+@on_networks(networks.BLOCKS)
 def test_agrees_with_the_oracle(name, dtype):
     net, shown = toy(name, dtype), batch(dtype)
     expected = reference.az_progressivity(net.module, shown.inputs, net.blocks)

@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from tests import networks, reference
-from tests.checks import DTYPES, TOLERANCE, assert_close, batch, goldens, of_space, toy
+from tests.checks import DTYPES, TOLERANCE, assert_close, batch, goldens, of_space, on_networks, toy
 from zeroshot.core import Batch, Net
 from zeroshot.passes import Forward, Handover
 from zeroshot.passes.activations import BlockHandover
@@ -64,8 +64,7 @@ def test_maps_may_grow():
     assert handover(module, "0", "1").norms.tolist() == pytest.approx([2.0], rel=0.1)
 
 
-@pytest.mark.parametrize("dtype", DTYPES.values(), ids=DTYPES)
-@pytest.mark.parametrize("name", CONNECTED)
+@on_networks(CONNECTED)
 def test_agrees_with_the_oracle(name, dtype):
     net, shown = toy(name, dtype), batch(dtype)
     signs = net.generator("handover")

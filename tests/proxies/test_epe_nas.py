@@ -5,12 +5,11 @@ import torch
 
 from tests import networks, reference
 from tests.checks import (
-    DTYPES,
-    NAMES,
     assert_agrees_with_oracle,
     assert_close,
     assert_golden,
     goldens,
+    on_networks,
 )
 from zeroshot.core import Batch
 from zeroshot.proxies.epe_nas import EPE_NAS, epe_nas
@@ -39,8 +38,7 @@ def test_more_than_100_classes():
     assert_close(found, reference.epe_nas_many(module, inputs, targets), 1e-9)
 
 
-@pytest.mark.parametrize("dtype", DTYPES.values(), ids=DTYPES)
-@pytest.mark.parametrize("name", NAMES)
+@on_networks()
 def test_agrees_with_the_oracle(name, dtype):
     assert_agrees_with_oracle(EPE_NAS, name, dtype)
 

@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from tests import networks
-from tests.checks import DTYPES, assert_agrees_with_oracle, assert_golden, batch, goldens
+from tests.checks import assert_agrees_with_oracle, assert_golden, batch, goldens, on_networks
 from zeroshot.core import Net
 from zeroshot.errors import Undefined
 from zeroshot.passes import ConstantWeights
@@ -23,8 +23,7 @@ def test_by_hand():
     assert float(epsilon((one, 10 * one - 3))) == pytest.approx(0)
 
 
-@pytest.mark.parametrize("dtype", DTYPES.values(), ids=DTYPES)
-@pytest.mark.parametrize("name", ["Residual", "Activations"])
+@on_networks(["Residual", "Activations"])
 def test_agrees_with_the_oracle(name, dtype):
     assert_agrees_with_oracle(EPSILON, name, dtype)
 

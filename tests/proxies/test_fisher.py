@@ -6,13 +6,12 @@ from torch import nn
 
 from tests import networks, reference
 from tests.checks import (
-    DTYPES,
-    NAMES,
     assert_agrees_with_oracle,
     assert_close,
     assert_golden,
     batch,
     goldens,
+    on_networks,
     on_pair,
 )
 from zeroshot.core import Net
@@ -96,8 +95,7 @@ def test_a_channel_of_a_transposed_convolution_has_the_weights_that_lead_to_it()
     assert [layer.fan_in for layer in layers] == [3 * 4, 4 * 17 * 17]
 
 
-@pytest.mark.parametrize("dtype", DTYPES.values(), ids=DTYPES)
-@pytest.mark.parametrize("name", NAMES)
+@on_networks()
 def test_agrees_with_the_oracle(name, dtype):
     assert_agrees_with_oracle(FISHER, name, dtype)
 

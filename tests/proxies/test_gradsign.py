@@ -6,13 +6,12 @@ from torch import nn
 
 from tests import reference
 from tests.checks import (
-    DTYPES,
-    NAMES,
     assert_close,
     assert_golden,
     batch,
     goldens,
     of_space,
+    on_networks,
     unpacked,
 )
 from tests.networks import network
@@ -66,9 +65,8 @@ def test_chunks_change_nothing(name):
         assert all(torch.equal(a, b) for a, b in zip(found, expected, strict=True))
 
 
-@pytest.mark.parametrize("dtype", DTYPES.values(), ids=DTYPES)
 @pytest.mark.parametrize("proxy", [GRADSIGN, OFFICIAL], ids=["together", "alone"])
-@pytest.mark.parametrize("name", NAMES)
+@on_networks()
 def test_agrees_with_the_oracle(name, proxy, dtype):
     shown = batch(dtype)
     subject = unpacked(network(name, dtype))

@@ -5,11 +5,10 @@ import torch
 from torch import nn
 
 from tests.checks import (
-    DTYPES,
-    NAMES,
     assert_agrees_with_oracle,
     assert_golden,
     goldens,
+    on_networks,
     on_pair,
     unpacked,
 )
@@ -35,8 +34,7 @@ def test_undefined_without_a_second_derivative():
     assert scores.reasons["grasp"].startswith("no second derivative: ")
 
 
-@pytest.mark.parametrize("dtype", DTYPES.values(), ids=DTYPES)
-@pytest.mark.parametrize("name", NAMES)
+@on_networks()
 def test_agrees_with_the_oracle(name, dtype):
     assert_agrees_with_oracle(GRASP, name, dtype, subject=unpacked)
 

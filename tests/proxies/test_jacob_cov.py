@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from tests.checks import DTYPES, NAMES, assert_agrees_with_oracle, assert_golden, goldens
+from tests.checks import assert_agrees_with_oracle, assert_golden, goldens, on_networks
 from zeroshot.core import Batch
 from zeroshot.proxies.jacob_cov import JACOB_COV, jacob_cov
 from zeroshot.scoring import evaluate
@@ -37,8 +37,7 @@ def test_undefined_for_classes_of_whole_numbers():
     assert "no gradient" in evaluate(network, shown, [JACOB_COV]).reasons["jacob_cov"]
 
 
-@pytest.mark.parametrize("dtype", DTYPES.values(), ids=DTYPES)
-@pytest.mark.parametrize("name", NAMES)
+@on_networks()
 def test_agrees_with_the_oracle(name, dtype):
     assert_agrees_with_oracle(JACOB_COV, name, dtype)
 

@@ -4,13 +4,13 @@ import torch
 from tests import networks, reference
 from tests.checks import (
     CELLS,
-    DTYPES,
     NAMES,
     assert_agrees_with_oracle,
     assert_golden,
     batch,
     goldens,
     of_space,
+    on_networks,
 )
 from zeroshot.passes import Patterns
 from zeroshot.proxies.linear_regions import LINEAR_REGIONS, linear_regions
@@ -23,8 +23,7 @@ def test_by_hand():
     assert linear_regions(torch.tensor([[1, 2], [3, 2], [1, 2]], dtype=torch.uint8)) == 2
 
 
-@pytest.mark.parametrize("dtype", DTYPES.values(), ids=DTYPES)
-@pytest.mark.parametrize("name", [name for name in NAMES if name != "ReluFree"])
+@on_networks([name for name in NAMES if name != "ReluFree"])
 def test_agrees_with_the_oracle(name, dtype):
     assert_agrees_with_oracle(LINEAR_REGIONS, name, dtype)
 

@@ -4,11 +4,10 @@ import pytest
 import torch
 
 from tests.checks import (
-    DTYPES,
-    NAMES,
     assert_agrees_with_oracle,
     assert_golden,
     goldens,
+    on_networks,
     on_pair,
     unpacked,
 )
@@ -24,8 +23,7 @@ def test_by_hand():
     assert on_pair(LOGSYNFLOW) == pytest.approx(math.log(3) * math.log(2))
 
 
-@pytest.mark.parametrize("dtype", DTYPES.values(), ids=DTYPES)
-@pytest.mark.parametrize("name", NAMES)
+@on_networks()
 def test_agrees_with_the_oracle(name, dtype):
     assert_agrees_with_oracle(LOGSYNFLOW, name, dtype, subject=unpacked)
 

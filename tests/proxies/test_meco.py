@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from tests import networks, reference
-from tests.checks import DTYPES, NAMES, assert_agrees_with_oracle, batch
+from tests.checks import NAMES, assert_agrees_with_oracle, batch, on_networks
 from zeroshot.passes import Map
 from zeroshot.proxies.meco import MECO, least, meco
 from zeroshot.scoring import evaluate
@@ -26,8 +26,7 @@ def test_a_constant_channel_makes_zero():
     assert float(least(rows)) == 0
 
 
-@pytest.mark.parametrize("dtype", DTYPES.values(), ids=DTYPES)
-@pytest.mark.parametrize("name", [name for name in NAMES if name != "Transformer"])
+@on_networks([name for name in NAMES if name != "Transformer"])
 def test_agrees_with_the_oracle(name, dtype):
     assert_agrees_with_oracle(MECO, name, dtype)
 

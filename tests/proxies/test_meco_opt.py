@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from tests import networks, reference
-from tests.checks import DTYPES, NAMES, TOLERANCE, assert_close, batch
+from tests.checks import TOLERANCE, assert_close, batch, on_networks
 from zeroshot.core import Net
 from zeroshot.passes import Map
 from zeroshot.proxies.meco import MECO
@@ -16,8 +16,7 @@ def test_by_hand():
     assert float(meco_opt((Map(rows, 6), Map(rows, 2)))) == pytest.approx(3 * 0.5 + 0.5)
 
 
-@pytest.mark.parametrize("dtype", DTYPES.values(), ids=DTYPES)
-@pytest.mark.parametrize("name", NAMES)
+@on_networks()
 def test_agrees_with_the_oracle(name, dtype):
     net, shown = Net(networks.network(name, dtype), seed=3), batch(dtype)
     order = net.generator("maps")

@@ -5,7 +5,14 @@ import torch
 from torch import nn
 
 from tests import networks
-from tests.checks import DTYPES, NAMES, assert_agrees_with_oracle, assert_golden, batch, goldens
+from tests.checks import (
+    NAMES,
+    assert_agrees_with_oracle,
+    assert_golden,
+    batch,
+    goldens,
+    on_networks,
+)
 from zeroshot.proxies.linear_regions import LINEAR_REGIONS
 from zeroshot.proxies.naswot import NASWOT, naswot
 from zeroshot.proxies.snip import SNIP
@@ -30,8 +37,7 @@ def test_a_shared_code_is_seen_whatever_the_rounding(n):
 
 
 # All activations that are computed count; the authors' code takes those that a backward run visits.
-@pytest.mark.parametrize("name", [name for name in NAMES if name != "ReluFree"])
-@pytest.mark.parametrize("dtype", DTYPES.values(), ids=DTYPES)
+@on_networks([name for name in NAMES if name != "ReluFree"])
 def test_agrees_with_the_oracle(name, dtype):
     assert_agrees_with_oracle(NASWOT, name, dtype, reached=False)
     if name != "Disconnected":

@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from tests import networks
-from tests.checks import DTYPES, NAMES, assert_agrees_with_oracle, assert_golden, batch, goldens
+from tests.checks import assert_agrees_with_oracle, assert_golden, batch, goldens, on_networks
 from zeroshot.core import Batch
 from zeroshot.proxies.ntk_cond import NTK_COND, ntk_cond
 from zeroshot.scoring import evaluate
@@ -49,8 +49,7 @@ def test_undefined_if_nothing_reaches_the_logits():
     assert scores.reasons == {"ntk_cond": "no weight reaches the logits"}
 
 
-@pytest.mark.parametrize("dtype", DTYPES.values(), ids=DTYPES)
-@pytest.mark.parametrize("name", NAMES)
+@on_networks()
 def test_agrees_with_the_oracle(name, dtype):
     assert_agrees_with_oracle(NTK_COND, name, dtype)
 

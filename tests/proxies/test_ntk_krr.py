@@ -3,7 +3,7 @@ import torch
 from torch import nn
 
 from tests import reference
-from tests.checks import DTYPES, NAMES, assert_agrees_with_oracle, assert_close, batch, of_space
+from tests.checks import assert_agrees_with_oracle, assert_close, batch, of_space, on_networks
 from tests.networks import network
 from zeroshot.core import Batch
 from zeroshot.errors import Undefined
@@ -45,7 +45,6 @@ def test_an_odd_sample_belongs_to_the_first_half():
     assert_close(found, reference.ntk_krr(network("Plain"), inputs, targets), 1e-6)
 
 
-@pytest.mark.parametrize("dtype", DTYPES.values(), ids=DTYPES)
-@pytest.mark.parametrize("name", NAMES)
+@on_networks()
 def test_agrees_with_the_oracle(name, dtype):
     assert_agrees_with_oracle(NTK_KRR, name, dtype)

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from tests.checks import DTYPES, NAMES, assert_agrees_with_oracle, batch, of_space
+from tests.checks import assert_agrees_with_oracle, batch, of_space, on_networks
 from zeroshot.core import Batch
 from zeroshot.proxies.ntk_trace import NTK_TRACE, ntk_trace
 from zeroshot.scoring import evaluate
@@ -27,7 +27,6 @@ def test_undefined_if_no_weight_reaches_the_logits():
     assert scores.reasons == {"ntk_trace": "no weight reaches the logits"}
 
 
-@pytest.mark.parametrize("dtype", DTYPES.values(), ids=DTYPES)
-@pytest.mark.parametrize("name", NAMES)
+@on_networks()
 def test_agrees_with_the_oracle(name, dtype):
     assert_agrees_with_oracle(NTK_TRACE, name, dtype)

@@ -1,8 +1,7 @@
-import pytest
 import torch
 from torch import nn
 
-from tests.checks import DTYPES, NAMES, assert_agrees_with_oracle
+from tests.checks import assert_agrees_with_oracle, on_networks
 from zeroshot.core import Batch, Cost
 from zeroshot.proxies.params import PARAMS, params
 from zeroshot.scoring import evaluate
@@ -26,7 +25,6 @@ def test_none():
     assert evaluate(nn.ReLU(), shown, [PARAMS])["params"] == 0
 
 
-@pytest.mark.parametrize("dtype", DTYPES.values(), ids=DTYPES)
-@pytest.mark.parametrize("name", NAMES)
+@on_networks()
 def test_agrees_with_the_oracle(name, dtype):
     assert_agrees_with_oracle(PARAMS, name, dtype)

@@ -5,13 +5,12 @@ import torch
 
 from tests import networks, reference
 from tests.checks import (
-    DTYPES,
-    NAMES,
     assert_agrees_with_oracle,
     assert_close,
     assert_golden,
     batch,
     goldens,
+    on_networks,
     on_pair,
     setting,
     unpacked,
@@ -50,8 +49,7 @@ def test_the_authors_code_leaves_out_packed_projections(golden):
     assert evaluate(module, shown, [PLAIN])["plain"] != pytest.approx(official)
 
 
-@pytest.mark.parametrize("dtype", DTYPES.values(), ids=DTYPES)
-@pytest.mark.parametrize("name", NAMES)
+@on_networks()
 def test_agrees_with_the_oracle(name, dtype):
     assert_agrees_with_oracle(PLAIN, name, dtype, subject=unpacked)
 

@@ -4,12 +4,11 @@ from torch import nn
 
 from tests import reference
 from tests.checks import (
-    DTYPES,
-    NAMES,
     assert_agrees_with_oracle,
     assert_close,
     assert_golden,
     goldens,
+    on_networks,
     setting,
     unpacked,
 )
@@ -53,8 +52,7 @@ def test_the_authors_code_leaves_out_packed_projections(golden):
     assert evaluate(module, shown, [SYNFLOW_BN])["synflow_bn"] != pytest.approx(official)
 
 
-@pytest.mark.parametrize("dtype", DTYPES.values(), ids=DTYPES)
-@pytest.mark.parametrize("name", NAMES)
+@on_networks()
 def test_agrees_with_the_oracle(name, dtype):
     assert_agrees_with_oracle(SYNFLOW_BN, name, dtype, subject=unpacked)
 

@@ -7,14 +7,13 @@ from torch import nn
 
 from tests import reference
 from tests.checks import (
-    DTYPES,
-    NAMES,
     assert_agrees_with_oracle,
     assert_close,
     assert_golden,
     batch,
     goldens,
     of_space,
+    on_networks,
 )
 from tests.networks import network
 from zeroshot.core import Batch, Net
@@ -104,8 +103,7 @@ def test_only_the_first_tensors_are_looked_at():
     assert part.tensors == whole.tensors == 12
 
 
-@pytest.mark.parametrize("dtype", DTYPES.values(), ids=DTYPES)
-@pytest.mark.parametrize("name", NAMES)
+@on_networks()
 def test_agrees_with_the_oracle(name, dtype):
     assert_agrees_with_oracle(VKDNW_ENTROPY, name, dtype)
 

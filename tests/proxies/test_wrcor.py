@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from tests import networks, reference
-from tests.checks import DTYPES, TOLERANCE, assert_close, batch, goldens, of_space, toy
+from tests.checks import DTYPES, TOLERANCE, assert_close, batch, goldens, of_space, on_networks, toy
 from zeroshot.core import Batch, Net
 from zeroshot.proxies.wrcor import WRCOR, wrcor
 from zeroshot.scoring import evaluate
@@ -20,8 +20,7 @@ def test_by_hand():
     assert float(wrcor(found)) == pytest.approx(math.log(15))
 
 
-@pytest.mark.parametrize("dtype", DTYPES.values(), ids=DTYPES)
-@pytest.mark.parametrize("name", OUT_OF_PLACE)
+@on_networks(OUT_OF_PLACE)
 def test_agrees_with_the_oracle(name, dtype):
     net, shown = toy(name, dtype), batch(dtype)
     expected = reference.wrcor(net.module, shown.inputs, shown.targets, net.blocks)

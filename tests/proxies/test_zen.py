@@ -5,8 +5,8 @@ import torch
 from torch import nn
 
 from tests import networks, reference
-from tests.checks import DTYPES, TOLERANCE, assert_close, batch, goldens, setting
 from tests.checks import NAMES as ALL
+from tests.checks import TOLERANCE, assert_close, batch, goldens, on_networks, setting
 from zeroshot.core import Net
 from zeroshot.errors import Undefined
 from zeroshot.passes import Perturbation, Perturbed
@@ -45,9 +45,8 @@ def features(module, x):
     return seen[-1]
 
 
-@pytest.mark.parametrize("dtype", DTYPES.values(), ids=DTYPES)
 @pytest.mark.parametrize("fidelity", ["paper", "official"])
-@pytest.mark.parametrize("name", NAMES)
+@on_networks(NAMES)
 def test_agrees_with_the_oracle(name, fidelity, dtype):
     net, shown = Net(networks.network(name, dtype), seed=3), batch(dtype)
     for part in net.module.modules():

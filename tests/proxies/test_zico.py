@@ -6,14 +6,13 @@ from torch import nn
 
 from tests import reference
 from tests.checks import (
-    DTYPES,
-    NAMES,
     assert_agrees_with_oracle,
     assert_close,
     assert_golden,
     batch,
     goldens,
     of_space,
+    on_networks,
     unpacked,
 )
 from tests.networks import network
@@ -64,8 +63,7 @@ def test_halves_and_uneven_thirds(parts):
     assert_close(float(zico(found)), expected, 1e-9)
 
 
-@pytest.mark.parametrize("dtype", DTYPES.values(), ids=DTYPES)
-@pytest.mark.parametrize("name", NAMES)
+@on_networks()
 def test_agrees_with_the_oracle(name, dtype):
     assert_agrees_with_oracle(ZICO, name, dtype, subject=unpacked)
 

@@ -1,6 +1,7 @@
 import itertools
 import math
 import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -10,7 +11,6 @@ from torch import nn
 from zeroshot.core import Net
 from zeroshot.errors import ZeroshotError
 from zeroshot.spaces.darts import EDGES, GROUPS, NODES, OPS, Darts
-from zeroshot.spaces.narrow import Conv2d
 from zeroshot.spaces.space import Arch, Task
 
 SPACE = Darts()
@@ -298,7 +298,7 @@ class TestCost:
         assert Darts(channels=48, layers=14).cost(V2, task).params == 4_718_752
 
     def test_the_auxiliary_classifier_does_not_count(self):
-        assert Darts(auxiliary=True).cost(V2) == SPACE.cost(V2)
+        assert replace(SMALL, auxiliary=True).cost(V2) == SMALL.cost(V2)
 
 
 class TestNetwork:
@@ -370,13 +370,14 @@ class TestNetwork:
         torch.manual_seed(0)
         module = Darts(channels=2, layers=2, drop_path=0.5).build(V2, TASK)
         cell = module.cells[0]
-        shown = torch.rand(64, 6, 8, 8)
+        shown = torch.rand(16, 6, 8, 8)
         with torch.no_grad():
             assert not torch.equal(module(shown[:, :3]), module(shown[:, :3]))
             assert torch.equal(cell(shown, shown), cell(shown, shown))
             assert torch.equal(module.eval()(shown[:, :3]), module(shown[:, :3]))
             kept = cell.train()(shown, shown)[:, :2]
-            blurred = torch.stack([cell(shown, shown, 0.5)[:, :2] for _ in range(400)])
+            many = shown.repeat(400, 1, 1, 1)  # of the same statistics
+            blurred = cell(many, many, 0.5)[:, :2].unflatten(0, (400, 16))
             # Node 2 has two operations: for a quarter of the samples both are left out.
             zero = (blurred == 0).flatten(2).all(2).double().mean()
             assert float(zero) == pytest.approx(0.25, abs=0.02)
@@ -406,7 +407,7 @@ def oracle(cell, open_, before, last):
 class TestSupernet:
     @pytest.mark.parametrize("arch", [SPACE.whole, SPACE.prunable], ids=["whole", "without none"])
     @pytest.mark.parametrize("number", [0, 1])
-    def test_is_the_mean_of_its_operations(self, arch, number, monkeypatch):
+    def test_is_the_mean_of_its_operations(self, arch, number):
         module = Darts(channels=2, layers=2).build(arch, TASK).double()
         width = module.cells[0].last[1].in_channels
         before = torch.rand(3, width, 8, 8, dtype=torch.float64)
@@ -414,7 +415,6 @@ class TestSupernet:
         cell = module.cells[number]
         open_ = arch.open[14 * number :][:14]
         found = cell(before, last)
-        monkeypatch.setattr(Conv2d, "forward", nn.Conv2d.forward)
         expected = oracle(cell, open_, before, last)
         assert torch.allclose(found, expected, rtol=1e-12, atol=1e-12)
 

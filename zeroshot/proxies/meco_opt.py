@@ -1,4 +1,4 @@
-"""MeCo on eight channels of each layer."""
+"""MeCo, optimised: whether eight channels of each layer differ in what they answer."""
 
 import torch
 from jaxtyping import Float64

@@ -15,7 +15,6 @@ from torch import Tensor, nn
 from zeroshot.core import Cost
 from zeroshot.errors import ZeroshotError
 from zeroshot.spaces.mixed import Mixed
-from zeroshot.spaces.narrow import Conv2d
 from zeroshot.spaces.space import Arch, Axis, Space, Task
 
 OPS = (
@@ -381,7 +380,7 @@ class _Stem(NamedTuple):
 
 
 def _cifar_stem(inward: int, width: int) -> _Stem:
-    first = nn.Sequential(Conv2d(inward, width, 3, padding=1, bias=False), nn.BatchNorm2d(width))
+    first = nn.Sequential(nn.Conv2d(inward, width, 3, padding=1, bias=False), nn.BatchNorm2d(width))
     return _Stem(first, nn.Identity(), width, False)
 
 
@@ -390,7 +389,7 @@ def _imagenet_stem(inward: int, width: int) -> _Stem:
         raise ZeroshotError(f"channels {width}: darts needs at least 2 with the imagenet stem")
     half = width // 2
     first = nn.Sequential(
-        Conv2d(inward, half, 3, stride=2, padding=1, bias=False),
+        nn.Conv2d(inward, half, 3, stride=2, padding=1, bias=False),
         nn.BatchNorm2d(half),
         *_relu_conv_bn(half, width, 3, stride=2),
     )
@@ -400,7 +399,7 @@ def _imagenet_stem(inward: int, width: int) -> _Stem:
 def _relu_conv_bn(inward: int, outward: int, kernel: int, stride: int = 1) -> nn.Sequential:
     return nn.Sequential(
         nn.ReLU(),
-        Conv2d(inward, outward, kernel, stride, kernel // 2, bias=False),
+        nn.Conv2d(inward, outward, kernel, stride, kernel // 2, bias=False),
         nn.BatchNorm2d(outward),
     )
 
@@ -411,8 +410,8 @@ class _FactorizedReduce(nn.Module):
     def __init__(self, inward: int, outward: int) -> None:
         super().__init__()
         self.relu = nn.ReLU()
-        self.here = Conv2d(inward, outward - outward // 2, 1, stride=2, bias=False)
-        self.further = Conv2d(inward, outward // 2, 1, stride=2, bias=False)
+        self.here = nn.Conv2d(inward, outward - outward // 2, 1, stride=2, bias=False)
+        self.further = nn.Conv2d(inward, outward // 2, 1, stride=2, bias=False)
         self.norm = nn.BatchNorm2d(outward)
 
     def forward(self, inputs: Tensor) -> Tensor:
@@ -424,8 +423,10 @@ class _FactorizedReduce(nn.Module):
 def _separable(channels: int, kernel: int, stride: int = 1, dilation: int = 1) -> list[nn.Module]:
     padding = dilation * (kernel // 2)
     return [
-        Conv2d(channels, channels, kernel, stride, padding, dilation, groups=channels, bias=False),
-        Conv2d(channels, channels, 1, bias=False),
+        nn.Conv2d(
+            channels, channels, kernel, stride, padding, dilation, groups=channels, bias=False
+        ),
+        nn.Conv2d(channels, channels, 1, bias=False),
         nn.BatchNorm2d(channels),
     ]
 
@@ -517,10 +518,10 @@ class _Auxiliary(nn.Sequential):
         super().__init__(
             nn.ReLU(),
             nn.AvgPool2d(5, stride=2 if imagenet else 3, count_include_pad=False),
-            Conv2d(inward, 128, 1, bias=False),
+            nn.Conv2d(inward, 128, 1, bias=False),
             nn.BatchNorm2d(128),
             nn.ReLU(),
-            Conv2d(128, 768, 2, bias=False),
+            nn.Conv2d(128, 768, 2, bias=False),
             *([] if imagenet else [nn.BatchNorm2d(768)]),  # as published
             nn.ReLU(),
             nn.AdaptiveAvgPool2d(1),  # of one pixel, if the maps have the published size

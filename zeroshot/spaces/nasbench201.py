@@ -13,7 +13,6 @@ from torch import Tensor, nn
 from zeroshot.core import Cost
 from zeroshot.errors import ZeroshotError
 from zeroshot.spaces.mixed import Mixed
-from zeroshot.spaces.narrow import Conv2d
 from zeroshot.spaces.space import Arch, Axis, Space, Task
 
 OPS = ("none", "skip_connect", "nor_conv_1x1", "nor_conv_3x3", "avg_pool_3x3")
@@ -227,7 +226,7 @@ class _ReluConvBn(nn.Sequential):
     ) -> None:
         super().__init__(
             relu or nn.ReLU(),
-            Conv2d(inward, outward, kernel, stride, kernel // 2, bias=False),
+            nn.Conv2d(inward, outward, kernel, stride, kernel // 2, bias=False),
             nn.BatchNorm2d(outward),
         )
 
@@ -289,7 +288,7 @@ class _Reduction(nn.Module):
         self.conv_a = _ReluConvBn(inward, outward, 3, stride=2)
         self.conv_b = _ReluConvBn(outward, outward, 3)
         self.downsample = nn.Sequential(
-            nn.AvgPool2d(2, stride=2), Conv2d(inward, outward, 1, bias=False)
+            nn.AvgPool2d(2, stride=2), nn.Conv2d(inward, outward, 1, bias=False)
         )
 
     def forward(self, inputs: Tensor) -> Tensor:
@@ -313,7 +312,7 @@ class _Network(nn.Module):
     ) -> None:
         super().__init__()
         self.stem = nn.Sequential(
-            Conv2d(task.channels, channels, 3, padding=1, bias=False), nn.BatchNorm2d(channels)
+            nn.Conv2d(task.channels, channels, 3, padding=1, bias=False), nn.BatchNorm2d(channels)
         )
         body: list[nn.Module] = []
         for stage in range(3):
