@@ -25,7 +25,8 @@ demo: install    ## rank NAS-Bench-201 cells, check the ranking, prune a superne
 		--batch-size 32 --out demo/scores.csv
 	$(BIN)/zeroshot validate demo/scores.csv --truth nb201 --out demo
 	test -e demo/pruned/architecture.json || \
-		$(BIN)/zeroshot prune nasbench201 --truth nb201 --out demo/pruned \
+		$(BIN)/zeroshot prune nasbench201 --criterion default --finalists 729 \
+		--truth nb201 --out demo/pruned \
 		$$(test -e demo/pruned/checkpoint.json && echo --resume)
 	$(BIN)/zeroshot finetune demo/pruned --data digits --epochs 2 --channels 8 --cells 1 \
 		--batch-size 32 $$(test -e demo/pruned/finetune/state.pt && echo --resume)

@@ -98,7 +98,9 @@ def test_float32_is_close_to_float64(name):
             continue  # as its docstring says, float32 cannot tell such kernels from singular ones
         if proxy in ("memory", "memory_train"):
             continue  # in bytes, of which float64 takes twice as many
-        assert rounded[proxy] == pytest.approx(exact[proxy], rel=1e-3, abs=1e-6), proxy
+        # ZiCo divides by deviations between two gradients, some of which all but cancel.
+        rel = 1e-2 if proxy == "zico" else 1e-3
+        assert rounded[proxy] == pytest.approx(exact[proxy], rel=rel, abs=1e-6), proxy
 
 
 @pytest.mark.parametrize("cell", CELLS)

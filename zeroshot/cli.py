@@ -423,9 +423,7 @@ def finetune(
 
 @app.command()
 def export(
-    folder: Annotated[
-        str, typer.Argument(help="What `zeroshot finetune` or `prune --finetune` wrote.")
-    ],
+    folder: Annotated[str, typer.Argument(help="What `finetune` or `prune --finetune` wrote.")],
     out: Annotated[str, typer.Option(help="A name that ends in .pt2 or .onnx.")],
     weights: Annotated[str, typer.Option(help="Of the last epoch or of the best.")] = "last",
 ) -> None:

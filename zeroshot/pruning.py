@@ -39,6 +39,7 @@ from zeroshot.search.prune import (
     Without,
     by_ensemble,
     from_rows,
+    left,
     networks,
     prune,
     rows_of,
@@ -48,6 +49,8 @@ from zeroshot.search.prune import (
 )
 from zeroshot.spaces.space import Arch, Space, Task
 
+SHOWN = 32  # samples that finalists are shown
+REFINED = 24  # the best of the finalists, ranked once more as the space's own networks
 METHODS = {
     "prune": "each round the least important option of every axis goes (TE-NAS)",
     "perturb": "axis by axis, the option stays whose loss hurts most (ZC-PT)",
@@ -120,7 +123,7 @@ class Pruned:
         arch: the single-path network.
         name: as the space spells it.
         history: every option of every round; see `zeroshot.search.prune.Candidate`.
-        finalists: ratings of the networks that pruning left, best first; one if none were asked.
+        finalists: ratings of the best networks that pruning left, best first; see `REFINED`.
         record: how it came about.
     """
 
@@ -422,7 +425,7 @@ class Pruning:
             "kernels with an eigenvalue below zero in single precision": sum(
                 candidate.singular for candidate in seen
             ),
-            "finalists": len(finalists),
+            "finalists": left(self.space, arch),
             "workers": workers,
             "seconds in this session": round(time.time() - started, 2),
             "finished": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
@@ -431,21 +434,35 @@ class Pruning:
         return Pruned(found, self.space.spell(found), table, finalists, record)
 
     def _ranked(self, arch: Arch, out: Path | None, workers: int, progress: Progress) -> pd.Series:
-        """The networks that are left, best first, and how they are rated."""
+        """The best of the networks that are left, best first, and how they are rated.
+
+        Many are ranked in the space's small shape, and the best of these in its own.
+        """
         candidates = tuple(networks(self.space, arch))
         if len(candidates) == 1:
             names = [self.space.spell(candidates[0])]
             return pd.Series([1.0], pd.Index(names, name="arch"), name="alone")
+        if self.space.small != self.space and len(candidates) > REFINED:
+            rough = self._rated(self.space.small, candidates, out, "finalists", workers, progress)
+            candidates = tuple(self.space.parse(str(name)) for name in rough.index[:REFINED])
+        return self._rated(self.space, candidates, out, "refined", workers, progress)
+
+    def _rated(
+        self,
+        space: Space,
+        archs: tuple[Arch, ...],
+        out: Path | None,
+        name: str,
+        workers: int,
+        progress: Progress,
+    ) -> pd.Series:
+        """Networks of one shape, best first; their scores are kept in the folder."""
         ensemble, proxies = self.final
-        batch, task = load_batch(self.data, size=64, task=self.space.task, seed=self.seed)
-        run = Run(
-            self.space.small, candidates, batch, proxies, (self.seed,), task, self.data,
-            device=self.device,
-        )  # fmt: skip
-        path = None if out is None else out / "finalists.csv"
+        batch, task = load_batch(self.data, size=SHOWN, task=space.task, seed=self.seed)
+        run = Run(space, archs, batch, proxies, (self.seed,), task, self.data, device=self.device)
+        path = None if out is None else out / f"{name}.csv"
         scores = execute(run, path, workers=workers, progress=progress).scores
-        better = {proxy.name: proxy.better for proxy in proxies}
-        return ranking.rank(scores, ensemble, better)
+        return ranking.rank(scores, ensemble, {proxy.name: proxy.better for proxy in proxies})
 
     def _resumed(self, checkpoint: Path, start: Arch, resume: bool) -> tuple[Arch, list[Candidate]]:
         if not checkpoint.exists():

@@ -410,14 +410,17 @@ class _FactorizedReduce(nn.Module):
     def __init__(self, inward: int, outward: int) -> None:
         super().__init__()
         self.relu = nn.ReLU()
-        self.here = nn.Conv2d(inward, outward - outward // 2, 1, stride=2, bias=False)
-        self.further = nn.Conv2d(inward, outward // 2, 1, stride=2, bias=False)
+        self.here = nn.Conv2d(inward, outward - outward // 2, 1, bias=False)
+        self.further = nn.Conv2d(inward, outward // 2, 1, bias=False)
         self.norm = nn.BatchNorm2d(outward)
 
     def forward(self, inputs: Tensor) -> Tensor:
         active = self.relu(inputs)
         moved = nn.functional.pad(active, (0, 1, 0, 1))[:, :, 1:, 1:]  # zeros only where odd
-        return self.norm(torch.cat([self.here(active), self.further(moved)], dim=1))
+        # Strided 1×1 convolutions of few channels overwrite foreign memory on CPUs: PyTorch 2.15,
+        # in the gradients of large maps laid out channels last. So the pixels are picked before.
+        here, further = (maps[:, :, ::2, ::2] for maps in (active, moved))
+        return self.norm(torch.cat([self.here(here), self.further(further)], dim=1))
 
 
 def _separable(channels: int, kernel: int, stride: int = 1, dilation: int = 1) -> list[nn.Module]:

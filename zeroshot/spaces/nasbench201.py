@@ -150,8 +150,8 @@ class NasBench201(Space):
 
     @property
     def small(self) -> "NasBench201":
-        """8 channels, one cell per stage."""
-        return replace(self, channels=8, cells=1)
+        """4 channels, three cells per stage: depth matters more than width (reproductions.md)."""
+        return replace(self, channels=4, cells=3)
 
     # -- networks ------------------------------------------------------------------------------
 
