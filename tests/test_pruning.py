@@ -78,25 +78,20 @@ def test_the_order_of_axes_is_the_seeds():
     assert set(history[~history["dropped"]]["option"]) == {"nor_conv_3x3"}
 
 
-def test_finalists(tmp_path, monkeypatch):
-    """Pruning stops at 64 networks; these are ranked as small networks, the best as large ones."""
-    monkeypatch.setattr(pruning, "REFINED", 5)
+def test_finalists(tmp_path):
+    """Pruning stops at 64 networks; the ensemble ranks these, each drawn twice."""
     how = {"by": "log(flops) + log(naswot)", "workers": 1}
     found = zeroshot.prune(
         NASBENCH201, criterion="params", finalists=64, out=tmp_path / "run", **how
     )
     assert len(found.history) == 42
-    assert found.record["finalists"] == 64
-    scores, refined = (
-        pd.read_csv(tmp_path / "run" / f"{name}.csv") for name in ("finalists", "refined")
-    )
-    assert len(scores) == 64
+    assert len(found.finalists) == found.record["finalists"] == 64
+    scores = pd.read_csv(tmp_path / "run" / "finalists.csv")
     assert list(scores.columns) == ["arch", "seed", "flops", "naswot"]
-    small = zeroshot.rank(NASBENCH201.small, archs=list(scores["arch"]), batch_size=4, **how).order
-    assert list(refined["arch"]) == list(small.index[:5])
-    large = zeroshot.rank(NASBENCH201, archs=list(refined["arch"]), batch_size=4, **how).order
-    assert list(found.finalists.index) == list(large.index)
-    assert found.name == large.index[0]
+    archs = list(scores["arch"].unique())
+    ranked = zeroshot.rank(NASBENCH201.small, archs=archs, batch_size=4, repeats=2, **how).order
+    assert found.finalists.to_list() == ranked.to_list()
+    assert found.name == found.finalists.index[0] == ranked.index[0]
     gone = found.history[found.history["dropped"]]
     assert set(gone["option"]).isdisjoint(NASBENCH201.axes[0].options[g] for g in found.arch.genes)
 

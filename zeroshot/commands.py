@@ -295,7 +295,7 @@ def prune(
         method: 'prune' as in TE-NAS, or 'perturb' as in ZC-PT; see `zeroshot.pruning.METHODS`.
         fidelity: 'fast', 'paper' or 'official'; see `zeroshot.pruning.FIDELITIES`.
         finalists: pruning stops when at most so many networks are left, which are then ranked as
-            networks of their own.
+            networks of their own, in the space's small shape.
         by: what ranks them, as for `rank`.
         data: what the supernets are shown; see `load_batch`.
         seed: of weights, batches and crops.

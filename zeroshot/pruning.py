@@ -39,7 +39,6 @@ from zeroshot.search.prune import (
     Without,
     by_ensemble,
     from_rows,
-    left,
     networks,
     prune,
     rows_of,
@@ -50,7 +49,7 @@ from zeroshot.search.prune import (
 from zeroshot.spaces.space import Arch, Space, Task
 
 SHOWN = 32  # samples that finalists are shown
-REFINED = 24  # the best of the finalists, ranked once more as the space's own networks
+DRAWS = 2  # initialisations of each finalist; ranks are averaged
 METHODS = {
     "prune": "each round the least important option of every axis goes (TE-NAS)",
     "perturb": "axis by axis, the option stays whose loss hurts most (ZC-PT)",
@@ -123,7 +122,7 @@ class Pruned:
         arch: the single-path network.
         name: as the space spells it.
         history: every option of every round; see `zeroshot.search.prune.Candidate`.
-        finalists: ratings of the best networks that pruning left, best first; see `REFINED`.
+        finalists: ratings of the networks that pruning left, best first.
         record: how it came about.
     """
 
@@ -425,7 +424,7 @@ class Pruning:
             "kernels with an eigenvalue below zero in single precision": sum(
                 candidate.singular for candidate in seen
             ),
-            "finalists": left(self.space, arch),
+            "finalists": len(finalists),
             "workers": workers,
             "seconds in this session": round(time.time() - started, 2),
             "finished": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
@@ -434,33 +433,24 @@ class Pruning:
         return Pruned(found, self.space.spell(found), table, finalists, record)
 
     def _ranked(self, arch: Arch, out: Path | None, workers: int, progress: Progress) -> pd.Series:
-        """The best of the networks that are left, best first, and how they are rated.
-
-        Many are ranked in the space's small shape, and the best of these in its own.
-        """
+        """The networks that are left, best first, and how they are rated in the small shape."""
         candidates = tuple(networks(self.space, arch))
         if len(candidates) == 1:
             names = [self.space.spell(candidates[0])]
             return pd.Series([1.0], pd.Index(names, name="arch"), name="alone")
-        if self.space.small != self.space and len(candidates) > REFINED:
-            rough = self._rated(self.space.small, candidates, out, "finalists", workers, progress)
-            candidates = tuple(self.space.parse(str(name)) for name in rough.index[:REFINED])
-        return self._rated(self.space, candidates, out, "refined", workers, progress)
-
-    def _rated(
-        self,
-        space: Space,
-        archs: tuple[Arch, ...],
-        out: Path | None,
-        name: str,
-        workers: int,
-        progress: Progress,
-    ) -> pd.Series:
-        """Networks of one shape, best first; their scores are kept in the folder."""
         ensemble, proxies = self.final
-        batch, task = load_batch(self.data, size=SHOWN, task=space.task, seed=self.seed)
-        run = Run(space, archs, batch, proxies, (self.seed,), task, self.data, device=self.device)
-        path = None if out is None else out / f"{name}.csv"
+        batch, task = load_batch(self.data, size=SHOWN, task=self.space.task, seed=self.seed)
+        run = Run(
+            space=self.space.small,
+            archs=candidates,
+            batch=batch,
+            proxies=proxies,
+            seeds=tuple(range(self.seed, self.seed + DRAWS)),
+            task=task,
+            data=self.data,
+            device=self.device,
+        )
+        path = None if out is None else out / "finalists.csv"
         scores = execute(run, path, workers=workers, progress=progress).scores
         return ranking.rank(scores, ensemble, {proxy.name: proxy.better for proxy in proxies})
 
