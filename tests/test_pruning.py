@@ -79,7 +79,7 @@ def test_the_order_of_axes_is_the_seeds():
 
 
 def test_finalists(tmp_path):
-    """Pruning stops at 64 networks; the ensemble ranks these, each drawn twice."""
+    """Pruning stops at 64 networks; the ensemble ranks these."""
     how = {"by": "log(flops) + log(naswot)", "workers": 1}
     found = zeroshot.prune(
         NASBENCH201, criterion="params", finalists=64, out=tmp_path / "run", **how
@@ -89,7 +89,7 @@ def test_finalists(tmp_path):
     scores = pd.read_csv(tmp_path / "run" / "finalists.csv")
     assert list(scores.columns) == ["arch", "seed", "flops", "naswot"]
     archs = list(scores["arch"].unique())
-    ranked = zeroshot.rank(NASBENCH201.small, archs=archs, batch_size=4, repeats=2, **how).order
+    ranked = zeroshot.rank(NASBENCH201.small, archs=archs, batch_size=4, **how).order
     assert found.finalists.to_list() == ranked.to_list()
     assert found.name == found.finalists.index[0] == ranked.index[0]
     gone = found.history[found.history["dropped"]]

@@ -172,7 +172,7 @@ def test_the_record(tmp_path):
 
 # -- interruption ----------------------------------------------------------------------------------
 
-MANY = [SPACE.spell(SPACE.at(index)) for index in range(0, 15_000, 625)]
+MANY = [SPACE.spell(SPACE.at(index)) for index in range(0, 15_000, 300)]
 FLAGS = (
     "--archs archs.txt --device cpu "
     + f"--channels 4 --cells 1 --batch-size 4 --proxies {MEASURED} --out a.csv"

@@ -41,7 +41,8 @@ def export(folder: str | Path, out: str | Path, *, weights: str = "last") -> flo
     home = Path(folder)
     inside = home / "finetune"
     trained = load_trained(inside if inside.is_dir() else home, weights=weights)
-    module = trained.net.module
+    # In the layout that every program expects.
+    module = trained.net.module.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
     task = Task(*trained.record["run"]["task"])
     random = torch.Generator().manual_seed(0)
     images = torch.randn(3, task.channels, task.size, task.size, generator=random)

@@ -49,7 +49,6 @@ from zeroshot.search.prune import (
 from zeroshot.spaces.space import Arch, Space, Task
 
 SHOWN = 32  # samples that finalists are shown
-DRAWS = 2  # initialisations of each finalist; ranks are averaged
 METHODS = {
     "prune": "each round the least important option of every axis goes (TE-NAS)",
     "perturb": "axis by axis, the option stays whose loss hurts most (ZC-PT)",
@@ -445,7 +444,7 @@ class Pruning:
             archs=candidates,
             batch=batch,
             proxies=proxies,
-            seeds=tuple(range(self.seed, self.seed + DRAWS)),
+            seeds=(self.seed,),
             task=task,
             data=self.data,
             device=self.device,
