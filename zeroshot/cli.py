@@ -556,7 +556,7 @@ def _progress(what: str) -> Iterator[Callable[..., None]]:
             bar.start()
             task = bar.add_task(what, total=total, completed=done)
         else:
-            bar.update(task, completed=done, description=f"{what} {words}".rstrip())
+            bar.update(task, completed=done, total=total, description=f"{what} {words}".rstrip())
 
     try:
         yield update
