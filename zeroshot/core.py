@@ -153,16 +153,22 @@ class Net:
     @contextmanager
     def _quiet(self, *, batch_norm: bool) -> Iterator[None]:
         """Set the modes described above; afterwards modes and global random state are as before."""
-        modes = [(module, module.training) for module in self.module.modules()]
-        try:
-            with seeded(self._seed("forward"), self.device):
-                for module, _ in modes:
-                    norm = isinstance(module, nn.modules.batchnorm._NormBase)
-                    module.training = batch_norm and norm
-                yield
-        finally:
-            for module, training in modes:
-                module.training = training
+        with keeping_modes(self.module), seeded(self._seed("forward"), self.device):
+            for module in self.module.modules():
+                norm = isinstance(module, nn.modules.batchnorm._NormBase)
+                module.training = batch_norm and norm
+            yield
+
+
+@contextmanager
+def keeping_modes(module: nn.Module) -> Iterator[None]:
+    """Afterwards every submodule is in its own mode, training or not, again."""
+    modes = [(part, part.training) for part in module.modules()]
+    try:
+        yield
+    finally:
+        for part, training in modes:
+            part.training = training
 
 
 @contextmanager

@@ -7,13 +7,11 @@ be limited, as parameters are, and no ranking mixes it with what speaks of accur
 
 import statistics
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
 
-from zeroshot.core import Batch, Net
+from zeroshot.core import Batch, Net, keeping_modes
 from zeroshot.errors import ZeroshotError
 
 
@@ -36,7 +34,8 @@ def latency(net: Net | nn.Module, batch: Batch, *, repeats: int = 20, warmup: in
         raise ZeroshotError(f"{repeats} runs after {warmup} to warm up: expected at least 1 and 0")
     net = net if isinstance(net, Net) else Net(net)
     inputs = batch.to(net.device, net.dtype).inputs
-    with _inferring(net.module):
+    with keeping_modes(net.module), torch.inference_mode():
+        net.module.eval()
         seconds = [_run(net.module, inputs.clone()) for _ in range(warmup + repeats)]
     return statistics.median(seconds[warmup:])
 
@@ -52,16 +51,3 @@ def _run(module: nn.Module, inputs: Tensor) -> float:
 def _finish(device: torch.device) -> None:
     if device.type == "cuda":
         torch.cuda.synchronize(device)
-
-
-@contextmanager
-def _inferring(module: nn.Module) -> Iterator[None]:
-    """Eval mode without gradients; afterwards every submodule is in its own mode again."""
-    modes = [(part, part.training) for part in module.modules()]
-    try:
-        module.eval()
-        with torch.inference_mode():
-            yield
-    finally:
-        for part, training in modes:
-            part.training = training

@@ -15,7 +15,7 @@ from zeroshot.core import Net, Proxy, seeded
 from zeroshot.errors import ZeroshotError, in_a_line
 from zeroshot.initial import INITS
 from zeroshot.proxies import PROXIES
-from zeroshot.ranking import ENSEMBLES, Ensemble, expression, is_expression, single
+from zeroshot.ranking import Ensemble, named, single
 from zeroshot.spaces import SPACES, Space, Task
 
 
@@ -89,14 +89,11 @@ def find_members(by: str | Ensemble) -> tuple[Ensemble, tuple[Proxy, ...]]:
         ZeroshotError: for an unknown name, or an expression that cannot be read.
     """
     if isinstance(by, str):
-        named = {ensemble.name: ensemble for ensemble in ENSEMBLES}
-        if by in named:
-            by = named[by]
-        elif is_expression(by):
-            by = expression(by)
-        else:
+        ensemble = named(by)
+        if ensemble is None:
             (proxy,) = find_proxies((by,))
             return single(proxy.name), (proxy,)
+        by = ensemble
     return by, find_proxies(by.members)
 
 

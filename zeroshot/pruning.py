@@ -68,7 +68,7 @@ class Fidelity:
         common: whether all options of a round share weights, batch and the supernet's own values
             in each repeat. Otherwise every option and repeat has a batch of its own, and a round
             one draw of weights, as in the authors' code.
-        digits: see `prune`.
+        digits: see `zeroshot.search.prune.te_nas`.
     """
 
     kernel: Pass[Any]
@@ -138,8 +138,7 @@ class Pruned:
         shape = {field.name: getattr(space, field.name) for field in fields(space)}
         found = {"space": _spelled(space), "shape": shape, "arch": self.name, "seed": seed}
         axes = [(axis.name, axis.options) for axis in space.axes]
-        genes = [axis.options[gene] for axis, gene in zip(space.axes, self.arch.genes, strict=True)]
-        figure = pruning(self.history, axes, genes)
+        figure = pruning(self.history, axes, [name for (name,) in space.names(self.arch)])
         with writing(out):
             out.mkdir(parents=True, exist_ok=True)
             for name, text in (("architecture", found), ("record", self.record)):

@@ -345,6 +345,13 @@ def rank(
     return rated.loc[order]
 
 
+def named(text: str) -> Ensemble | None:
+    """The ensemble of that name, or an expression written down; None for any other name."""
+    if is_expression(text):
+        return expression(text)
+    return next((ensemble for ensemble in ENSEMBLES if ensemble.name == text), None)
+
+
 def find(by: str | Ensemble, columns: tuple[str, ...]) -> Ensemble:
     """The ensemble meant by `by`; a proxy column is an ensemble of one.
 
@@ -354,17 +361,16 @@ def find(by: str | Ensemble, columns: tuple[str, ...]) -> Ensemble:
     if isinstance(by, str) and by in columns:
         return single(by)
     if isinstance(by, str):
-        named = {ensemble.name: ensemble for ensemble in ENSEMBLES}
-        if by not in named and is_expression(by):
-            named[by] = expression(by)
-        if by not in named:
-            close = get_close_matches(by, [*columns, *named], n=1)
+        found = named(by)
+        if found is None:
+            names = [ensemble.name for ensemble in ENSEMBLES]
+            close = get_close_matches(by, [*columns, *names], n=1)
             hint = f"did you mean {close[0]!r}? " if close else ""
             raise ZeroshotError(
                 f"cannot rank by {by!r}: {hint}expected a column ({_listed(columns)}) or an "
-                f"ensemble ({_listed(named)})"
+                f"ensemble ({_listed(names)})"
             )
-        by = named[by]
+        by = found
     missing = [member for member in by.members if member not in columns]
     if missing:
         raise ZeroshotError(

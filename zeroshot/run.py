@@ -252,7 +252,8 @@ def spread(
 
     With one worker they run here, one after the other, with more in so many processes.
     """
-    if workers == 1 or len(tasks) < 2:
+    workers = min(workers, len(tasks))
+    if workers < 2:
         yield from map(_on_one_thread, tasks)
         return
     kind = "generator" if in_order else "generator_unordered"

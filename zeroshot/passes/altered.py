@@ -15,7 +15,7 @@ from zeroshot.errors import Undefined
 from zeroshot.observe import bypassing_batch_norm, hooked, watching_activations, watching_pools
 from zeroshot.passes.backward import Grads, gradients
 from zeroshot.passes.forward import packed, seen_codes
-from zeroshot.passes.structure import some
+from zeroshot.passes.structure import needing_statistics, some
 
 
 @dataclass(frozen=True)
@@ -37,12 +37,8 @@ class Synflow(Pass[Grads]):
         weights = {name: leaves[name].requires_grad_() for name in some(net.weights())}
         bypass = nullcontext() if self.keep_bn else bypassing_batch_norm()
         try:
-            with bypass, sdpa_kernel(SDPBackend.MATH):
+            with needing_statistics(), bypass, sdpa_kernel(SDPBackend.MATH):
                 found = gradients(net(ones, leaves).sum(), tuple(weights.values()))
-        except ValueError as error:
-            if "more than 1 value per channel" not in str(error):
-                raise
-            raise Undefined("batch statistics of one sample with one value per channel") from error
         except RuntimeError as error:
             if batch.inputs.dtype == ones.dtype or "dtype" not in str(error):
                 raise

@@ -1,6 +1,7 @@
 """Backward runs of the one forward run: gradients of the loss, and of the logits for inputs."""
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
@@ -112,13 +113,9 @@ class CurvatureGrads(Pass[Grads]):
     def run(self, net: Net, batch: Batch, trace: Trace, first: LossTrace) -> Grads:
         """Differentiate ½‖g‖²; Undefined if an operation cannot be differentiated twice."""
         leaves = tuple(trace.weights.values())
-        try:
+        with differentiating_twice():
             half = torch.stack([(g.detach() * g).sum() for g in first.alive]).sum()
             products = gradients(half, leaves)
-        except RuntimeError as error:
-            if not any(words in str(error) for words in ONCE_ONLY):
-                raise
-            raise Undefined(f"no second derivative: {error}".splitlines()[0]) from error
         return Grads(tuple(leaf.detach() for leaf in leaves), tuple(p.detach() for p in products))
 
 
@@ -133,6 +130,17 @@ class InputGrads(Pass[Float[Tensor, "n _"]]):
         if not trace.inputs.requires_grad:
             raise Undefined(f"inputs of type {trace.inputs.dtype} have no gradient")
         return gradients(trace.logits.sum(), (trace.inputs,))[0].flatten(1)
+
+
+@contextmanager
+def differentiating_twice(*also: str) -> Iterator[None]:
+    """Undefined where PyTorch has no second derivative, or says one of the words in `also`."""
+    try:
+        yield
+    except RuntimeError as error:
+        if not any(words in str(error) for words in (*ONCE_ONLY, *also)):
+            raise
+        raise Undefined(f"no second derivative: {error}".splitlines()[0]) from error
 
 
 def _saliency(layer: Layer, gradient: Tensor, samples: int) -> Saliency:

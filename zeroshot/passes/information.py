@@ -11,7 +11,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from zeroshot.core import Batch, Net, Pass
 from zeroshot.errors import Undefined
-from zeroshot.passes.backward import ONCE_ONLY
+from zeroshot.passes.backward import differentiating_twice
 from zeroshot.passes.forward import Forward, Trace
 from zeroshot.passes.structure import leaves_of
 
@@ -77,12 +77,8 @@ class FisherInformation(Pass[Information]):
         if all(gradient is None for gradient in found):
             raise Undefined("no weight reaches the logits")
         rows = torch.zeros(len(found), *logits.shape, dtype=torch.float64, device=logits.device)
-        try:
+        with differentiating_twice("not have been used"):
             for row, gradient in zip(rows, found, strict=True):
                 if gradient is not None:
                     row += grad(gradient.flatten()[0], weights, retain_graph=True)[0]
-        except RuntimeError as error:
-            if not any(words in str(error) for words in (*ONCE_ONLY, "not have been used")):
-                raise
-            raise Undefined(f"no second derivative: {error}".splitlines()[0]) from error
         return rows

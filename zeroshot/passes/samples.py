@@ -13,7 +13,7 @@ from zeroshot.core import Batch, Net, Pass
 from zeroshot.errors import Undefined
 from zeroshot.passes.backward import cross_entropy, gradients, rows_of
 from zeroshot.passes.forward import Forward, Trace
-from zeroshot.passes.structure import leaves_of, some
+from zeroshot.passes.structure import leaves_of, needing_statistics, some
 
 
 @dataclass(frozen=True)
@@ -76,11 +76,6 @@ def _grads(net: Net, batch: Batch, parts: int) -> Iterator[tuple[Tensor, ...]]:
     for inputs, targets in zip(*cuts, strict=True):
         leaves = leaves_of(net)
         weights = tuple(leaves[name] for name in some(net.weights()))
-        try:
-            with sdpa_kernel(SDPBackend.MATH):
-                loss = cross_entropy(net(inputs, leaves), targets)
-        except ValueError as error:
-            if "more than 1 value per channel" not in str(error):
-                raise
-            raise Undefined("batch statistics of one sample with one value per channel") from error
+        with needing_statistics(), sdpa_kernel(SDPBackend.MATH):
+            loss = cross_entropy(net(inputs, leaves), targets)
         yield gradients(loss, weights)

@@ -1,5 +1,7 @@
 """What a network is, before anything is run."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from jaxtyping import Int
@@ -67,3 +69,14 @@ def some(weights: dict[str, Tensor]) -> dict[str, Tensor]:
     if not weights:
         raise Undefined("the network has no convolution or linear weight")
     return weights
+
+
+@contextmanager
+def needing_statistics() -> Iterator[None]:
+    """Undefined where a batch normalisation gets one value per channel, which has no variance."""
+    try:
+        yield
+    except ValueError as error:
+        if "more than 1 value per channel" not in str(error):
+            raise
+        raise Undefined("batch statistics of one sample with one value per channel") from error
