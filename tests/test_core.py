@@ -10,6 +10,11 @@ from zeroshot.core import Batch, Net, seeded
 from zeroshot.errors import Undefined, ZeroshotError
 
 
+def distance(answers, targets):
+    """A squared error for each sample."""
+    return (answers - targets).square().sum(1)
+
+
 class TestBatch:
     X, Y = torch.rand(3, 1, 2, 2), torch.tensor([0, 1, 2])
 
@@ -56,6 +61,31 @@ class TestBatch:
     def test_hash_of_a_view(self):
         flipped = self.X.transpose(2, 3)
         assert Batch(flipped, self.Y).hash == Batch(flipped.contiguous(), self.Y).hash
+
+    def test_losses(self):
+        logits = torch.randn(3, 4)
+        found = Batch(self.X, self.Y).losses(logits)
+        assert torch.allclose(found, -logits.log_softmax(1)[torch.arange(3), self.Y])
+        with pytest.raises(Undefined, match=r"\(3, 4, 2\) have no cross-entropy"):
+            Batch(self.X, self.Y).losses(torch.randn(3, 4, 2))
+        with pytest.raises(ZeroshotError, match="targets up to 2, but the network answers 2"):
+            Batch(self.X, self.Y).losses(torch.randn(3, 2))
+
+    def test_a_loss_of_ones_own(self):
+        targets = torch.rand(3, 2)
+        one = Batch(self.X, targets, distance)
+        answers = torch.zeros(3, 2)
+        assert torch.equal(one.losses(answers), targets.square().sum(1))
+        assert one.to(torch.device("cpu"), torch.float64).targets.dtype == torch.float64
+        assert one.to(torch.device("cpu"), torch.float64).loss is distance
+        assert (one.has_classes, Batch(self.X, self.Y).has_classes) == (False, True)
+        assert one.hash != Batch(self.X, targets, lambda a, t: (a - t).sum(1)).hash
+        with pytest.raises(ZeroshotError, match=r"the loss gives \(\) for 3 samples"):
+            Batch(self.X, targets, torch.nn.functional.mse_loss).losses(answers)
+        with pytest.raises(ZeroshotError, match="expected one for each of 3 samples"):
+            Batch(self.X, targets[:2], distance)
+        with pytest.raises(ZeroshotError, match="3 of 3 targets hold NaN or infinite"):
+            Batch(self.X, targets / 0, distance)
 
     def test_is_frozen(self):
         with pytest.raises(dataclasses.FrozenInstanceError):

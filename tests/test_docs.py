@@ -142,10 +142,32 @@ def test_commands_exist_with_these_options(line):
     typer.main.get_command(app).commands[name].make_context(name, words)
 
 
-@pytest.mark.parametrize("code", blocks(PROXIES, "python"))
-def test_code_on_the_page_of_proxies(code, capsys):
-    exec(compile(code, "proxies.md", "exec"), {"__name__": "__main__"})
+# Whole examples stand on the pages too; `test_examples` runs these.
+EXAMPLES = {path.read_text(): path.name for path in (ROOT / "examples").glob("*.py")}
+CODE = [
+    pytest.param(code, id=f"{page.stem}-{number}")
+    for page in PAGES
+    for number, code in enumerate(blocks(page, "python"))
+    if page != README and code not in EXAMPLES
+]
+
+
+@pytest.mark.parametrize("code", CODE)
+def test_code_runs(code, capsys):
+    exec(compile(code, "a page", "exec"), {"__name__": "__main__"})
     assert capsys.readouterr().out.strip()
+
+
+@pytest.mark.parametrize("name", ["supernet", "space", "model"])
+def test_pages_show_their_example_whole(name):
+    text = (ROOT / "docs" / f"your-own-{name}.md").read_text()
+    shown = {
+        EXAMPLES[code]
+        for code in re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+        if code in EXAMPLES
+    }
+    assert shown, "an example was changed without its page"
+    assert shown <= set(re.findall(r"\(\.\./examples/(\w+\.py)\)", text))
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)

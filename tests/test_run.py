@@ -158,7 +158,7 @@ def test_the_record(tmp_path):
     run = record["run"]
     assert (run["seeds"], run["data"], run["device"]) == ([3, 4], "digits", "cpu")
     assert run["batch"] == f"4 ({batch.hash})"
-    assert run["task"] == list(task)
+    assert run["task"] == repr(task)
     assert (run["zeroshot"], run["torch"]) == (zeroshot.__version__, torch.__version__)
     assert run["space"] == "NasBench201(channels=4, cells=1)"
     assert run["proxies"]["naswot"] == ["Codes()"]

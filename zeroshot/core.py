@@ -9,12 +9,33 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Generic, Literal, NamedTuple, TypeVar
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.func import functional_call
 
 from zeroshot.errors import Undefined, ZeroshotError
 
 R = TypeVar("R")
+
+# What the network answers and the targets, (n, …) each, to one loss per sample, (n,).
+Loss = Callable[[Tensor, Tensor], Tensor]
+
+
+def cross_entropy(logits: Tensor, targets: Tensor) -> Tensor:
+    """Every sample's cross-entropy, (n,); Undefined for logits that are no classes'.
+
+    Raises:
+        ZeroshotError: for more classes among the targets than among the logits.
+    """
+    if logits.ndim != 2:
+        raise Undefined(f"logits of shape {tuple(logits.shape)} have no cross-entropy with classes")
+    top = int(targets.max())
+    if top >= logits.shape[1]:
+        raise ZeroshotError(
+            f"targets up to {top}, but the network answers {logits.shape[1]} classes: "
+            "give it as many outputs as the data has classes"
+        )
+    return F.cross_entropy(logits, targets, reduction="none")
 
 
 @dataclass(frozen=True, eq=False)
@@ -23,44 +44,77 @@ class Batch:
 
     Attributes:
         inputs: n samples; images are (n, channels, height, width) of mean 0 and variance 1.
-        targets: (n,) class indices.
+        targets: (n,) class indices, or (n, …) whatever the loss compares answers with.
+        loss: of every sample; cross-entropy by default. Proxies that need classes say nothing
+            about networks with another.
 
     Raises:
-        ZeroshotError: for fewer than two samples (batch statistics need two), inputs that are not
-            finite, or targets that do not match.
+        ZeroshotError: for fewer than two samples (batch statistics need two), inputs or targets
+            that are not finite, or targets that do not match.
     """
 
     inputs: Tensor
     targets: Tensor
+    loss: Loss = cross_entropy
 
     def __post_init__(self) -> None:
         n = len(self.inputs) if self.inputs.ndim else 1
         if n < 2:
             raise ZeroshotError(f"a batch of {n}: batch statistics need at least 2 samples")
-        if self.targets.shape != (n,) or self.targets.dtype != torch.long:
+        if self.has_classes:
+            if self.targets.shape != (n,) or self.targets.dtype != torch.long:
+                raise ZeroshotError(
+                    f"targets of shape {tuple(self.targets.shape)} and type {self.targets.dtype}: "
+                    f"expected ({n},) class indices of type torch.int64"
+                )
+            if int(self.targets.min()) < 0:
+                raise ZeroshotError(f"target {int(self.targets.min())}: classes count from 0")
+        elif self.targets.shape[:1] != (n,):
             raise ZeroshotError(
-                f"targets of shape {tuple(self.targets.shape)} and type {self.targets.dtype}: "
-                f"expected ({n},) class indices of type torch.int64"
+                f"targets of shape {tuple(self.targets.shape)}: expected one for each of {n} samples"
             )
-        if int(self.targets.min()) < 0:
-            raise ZeroshotError(f"target {int(self.targets.min())}: classes count from 0")
-        if self.inputs.is_floating_point() and not bool(self.inputs.isfinite().all()):
-            bad = int((~self.inputs.isfinite()).reshape(n, -1).any(1).sum())
-            raise ZeroshotError(f"{bad} of {n} samples hold NaN or infinite values; remove them")
+        for what, values in (("samples", self.inputs), ("targets", self.targets)):
+            if values.is_floating_point() and not bool(values.isfinite().all()):
+                bad = int((~values.isfinite()).reshape(n, -1).any(1).sum())
+                raise ZeroshotError(f"{bad} of {n} {what} hold NaN or infinite values; remove them")
 
     def __len__(self) -> int:
         return len(self.inputs)
 
     def to(self, device: torch.device, dtype: torch.dtype) -> "Batch":
-        """The same batch on a device, in a precision; integer inputs stay integers."""
-        real = self.inputs.is_floating_point()
-        inputs = self.inputs.to(device, dtype if real else self.inputs.dtype)
-        return Batch(inputs, self.targets.to(device))
+        """The same batch on a device, in a precision; integers stay integers."""
+        inputs, targets = (
+            values.to(device, dtype if values.is_floating_point() else values.dtype)
+            for values in (self.inputs, self.targets)
+        )
+        return Batch(inputs, targets, self.loss)
+
+    @property
+    def has_classes(self) -> bool:
+        """Whether the targets are class indices."""
+        return self.loss is cross_entropy
+
+    def losses(self, answers: Tensor) -> Tensor:
+        """The loss of every sample, (n,), differentiable.
+
+        Raises:
+            Undefined: if the answers have no such loss.
+            ZeroshotError: if a loss of the caller's own gives something else than n numbers.
+        """
+        found = self.loss(answers, self.targets)
+        if found.shape != (len(self),):
+            raise ZeroshotError(
+                f"the loss gives {tuple(found.shape)} for {len(self)} samples: expected a number "
+                "for each; reduce over all other dimensions"
+            )
+        return found
 
     @property
     def hash(self) -> str:
         """12 hexadecimal digits that tell this batch from any other."""
         digest = hashlib.sha256(f"{self.inputs.dtype} {tuple(self.inputs.shape)}".encode())
+        if not self.has_classes:
+            digest.update(getattr(self.loss, "__qualname__", repr(type(self.loss))).encode())
         for tensor in (self.inputs, self.targets):
             data = tensor.detach().cpu().contiguous().view(torch.uint8)  # NumPy has no bfloat16
             digest.update(data.numpy().tobytes())

@@ -1,7 +1,7 @@
 """The one batch of a run: seeded, class-balanced, from noise, a data set or a file of images."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -38,12 +38,13 @@ class _Images:
 
 
 def load_batch(
-    data: str = "noise", *, size: int = 64, task: Task | None = None, seed: int = 0
+    data: str | Batch = "noise", *, size: int = 64, task: Task | None = None, seed: int = 0
 ) -> tuple[Batch, Task]:
     """Draw the batch that every network of a run is shown.
 
     Args:
-        data: 'noise' (standard normal images, balanced labels), 'digits' (scikit-learn's, no
+        data: a batch, which is taken as it is; 'noise' (the task's own: standard normal images,
+            balanced labels), 'digits' (scikit-learn's, no
             download), 'cifar10' or 'cifar100' (downloaded once to ~/.cache/zeroshot),
             'folder:PATH' (one folder per class, as torchvision's ImageFolder), or 'npz:PATH'
             (x_train: (n, h, w[, c]) uint8 or 0 … 1, y_train: (n,) class indices).
@@ -58,6 +59,8 @@ def load_batch(
         ZeroshotError: for unknown data, files that cannot be read, or fewer images than `size`.
     """
     task = task or Task()
+    if isinstance(data, Batch):
+        return data, task
     if size < 2:
         raise ZeroshotError(f"a batch of {size}: batch statistics need at least 2 samples")
     if task.size < 1:
@@ -66,22 +69,21 @@ def load_batch(
         raise ZeroshotError(f"seed {seed}; expected a number from 0 to 2⁶³ − 1")
     generator = torch.Generator().manual_seed(seed)
     if data == "noise":
-        shape = (size, task.channels, task.size, task.size)
         try:
-            inputs = torch.randn(shape, generator=generator)
+            inputs = task.inputs(size, generator)
         except (RuntimeError, MemoryError) as error:
             words = f"no memory for a batch of {size:,} images; lower the batch size"
             raise OutOfMemoryError(words) from error
-        order = torch.randperm(size, generator=generator)
-        return Batch(inputs, (torch.arange(size) % task.classes)[order]), task
+        return Batch(inputs, task.targets(size, generator), task.loss), task
     kind, _, path = data.partition(":")
     if data not in DATA and not (path and f"{kind}:PATH" in DATA):
         raise ZeroshotError(f"unknown data {data!r}; expected one of {', '.join(DATA)}")
+    _check_images(data, task)
     images = _OPEN[kind](path)
     chosen = _balanced(images.labels, size, generator)
     labels = torch.from_numpy(images.labels[chosen].astype(np.int64))
     inputs = _fitted(images.take(chosen), task, data, images.normal)
-    return Batch(inputs, labels), task._replace(classes=images.classes)
+    return Batch(inputs, labels), replace(task, classes=images.classes)
 
 
 @dataclass(frozen=True, eq=False)
@@ -126,9 +128,10 @@ def load_split(
         raise ZeroshotError("noise has nothing to learn; use --data digits or another")
     if data not in DATA and not (path and f"{kind}:PATH" in DATA):
         raise ZeroshotError(f"unknown data {data!r}; expected one of {', '.join(DATA)}")
+    _check_images(data, task)
     images = _OPEN[kind](path)
     own = _OPEN_TEST[kind](path) if kind in _OPEN_TEST else None
-    task = task._replace(classes=images.classes)
+    task = replace(task, classes=images.classes)
     if own is None:
         chosen, held_out = _hold_out(images.labels, torch.Generator().manual_seed(seed))
         parts = (images, chosen), (images, held_out)
@@ -141,6 +144,14 @@ def load_split(
         parts = (images, np.arange(len(images.labels))), (own, np.arange(len(own.labels)))
     train, test = (_part(source, rows, task, data, images.normal) for source, rows in parts)
     return train, test, task
+
+
+def _check_images(data: str, task: Task) -> None:
+    if type(task) is not Task:
+        raise ZeroshotError(
+            f"data {data!r} has images with classes, the task is {type(task).__name__}; take "
+            "noise, which the task draws itself, or give a Batch of your own"
+        )
 
 
 def _hold_out(labels: np.ndarray, generator: torch.Generator) -> tuple[np.ndarray, np.ndarray]:

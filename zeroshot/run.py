@@ -88,7 +88,7 @@ class Run:
             "better": {proxy.name: proxy.better for proxy in self.proxies},
             "data": self.data,
             "batch": f"{len(self.batch)} ({self.batch.hash})",
-            "task": list(self.task),
+            "task": repr(self.task),
             "init": self.init,
             "device": self.device.split(":")[0],
             "architectures": f"{len(self.archs)} ({sha256(spelled.encode()).hexdigest()[:12]})",
@@ -321,6 +321,18 @@ def _needed(passes: Sequence[Pass[Any]]) -> set[Pass[Any]]:
     return set(passes).union(*(_needed(wanted.needs) for wanted in passes))
 
 
+def _passes(run: Run) -> dict[str, list[str]]:
+    """All that ran for each proxy, passes that it shares with others among them."""
+    planned = _needed([need for proxy in run.measured for need in proxy.needs])
+
+    def ran(wanted: Pass[Any]) -> set[str]:
+        wanted = wanted.instead if wanted.instead in planned else wanted
+        return {repr(wanted)}.union(*map(ran, wanted.needs))
+
+    passes = {proxy.name: set[str]().union(*map(ran, proxy.needs)) for proxy in run.measured}
+    return {proxy.name: sorted(passes.get(proxy.name, ())) for proxy in run.proxies}
+
+
 def _record(
     run: Run,
     done: dict[_Key, _Row],
@@ -340,6 +352,7 @@ def _record(
         "rows": rows,
         "networks scored": len(done),
         "not a number": {name: dict(found) for name, found in reasons.items()},
+        "passes": _passes(run),
         "seconds per pass": {name: round(value, 3) for name, value in seconds.most_common()},
         "seconds in this session": round(elapsed, 3),
         "workers": workers,

@@ -12,7 +12,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, astuple, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -168,7 +168,7 @@ def finetune(
     task = Task()
     if home:
         task = find_space(home[0], channels=channels, cells=cells).task
-    task = task if size is None else task._replace(size=size)
+    task = task if size is None else replace(task, size=size)
     flip = data != "digits" if recipe.flip is None else recipe.flip
     crop = task.size // 8 if recipe.crop is None else recipe.crop
     recipe = replace(recipe, flip=flip, crop=crop)
@@ -178,7 +178,7 @@ def finetune(
         raise ZeroshotError(f"{words}; lower it")
     shape = shape | {name: value for name, value in given.items() if value is not None}
     network: dict[str, Any] = {"model": spec, "shape": shape}
-    network |= {"task": list(task), "init": init, "seed": seed}
+    network |= {"task": list(astuple(task)), "init": init, "seed": seed}
     net = _build(network, where)
     some = range(min(len(train.labels), 256))  # they tell data sets apart
     first = Batch(train.take(some), train.labels[: len(some)])

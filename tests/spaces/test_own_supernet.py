@@ -29,10 +29,6 @@ def chain(tmp_path, monkeypatch):
     del sys.modules["chain"]
 
 
-def test_the_page_shows_the_example():
-    assert f"```python\n{EXAMPLE}```\n" in (ROOT / "docs" / "your-own-supernet.md").read_text()
-
-
 def test_prunes_to_a_network_that_is_found_again(chain, tmp_path):
     found = zeroshot.prune("chain:Chain", out=tmp_path / "pruned", workers=1)
     assert found.arch.is_network

@@ -15,7 +15,7 @@ from zeroshot.core import Batch, Net, Pass
 from zeroshot.errors import Undefined
 from zeroshot.linalg import correlations
 from zeroshot.observe import by_sample, hooked, tapping_activations
-from zeroshot.passes.backward import cross_entropy, gradients
+from zeroshot.passes.backward import gradients
 from zeroshot.passes.forward import Block, Forward, Trace
 
 
@@ -145,7 +145,7 @@ class ResponseCorrelations(Pass[Float64[Tensor, "depths n n"]]):
             logits = net(inputs)
         if not seen:
             raise Undefined("no ReLU-like activation was seen")
-        gradients(cross_entropy(logits, batch.targets), (inputs,))
+        gradients(batch.losses(logits).mean(), (inputs,))
         return torch.stack(found)
 
 

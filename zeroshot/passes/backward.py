@@ -3,16 +3,15 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import torch
-import torch.nn.functional as F
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from torch import Tensor
 from torch.autograd import grad
 
 from zeroshot.core import Batch, Net, Pass
-from zeroshot.errors import Undefined, ZeroshotError
+from zeroshot.errors import Undefined
 from zeroshot.observe import by_sample
 from zeroshot.passes.forward import Forward, Layer, Trace
 from zeroshot.passes.structure import some
@@ -33,7 +32,7 @@ class Saliency(NamedTuple):
 
 
 class LossTrace(NamedTuple):
-    """What one backward run of the mean cross-entropy yields."""
+    """What one backward run of the mean loss yields."""
 
     grads: Grads
     layers: tuple[Saliency, ...]  # one per layer run
@@ -43,7 +42,7 @@ class LossTrace(NamedTuple):
 
 @dataclass(frozen=True)
 class LossBackward(Pass[LossTrace]):
-    """One backward run of the mean cross-entropy, down to weights and layer outputs at once.
+    """One backward run of the mean loss, down to weights and layer outputs at once.
 
     Attributes:
         twice: whether the gradients stay differentiable; dearer in memory.
@@ -62,7 +61,9 @@ class LossBackward(Pass[LossTrace]):
         leaves, outputs = some(trace.weights), tuple(layer.output for layer in trace.layers)
         # Differentiable in any case: some operations (SiLU) round differently where they are not,
         # and a score may not depend on what else is scored.
-        found = gradients(loss_of(trace), (*leaves.values(), *outputs), create_graph=True)
+        found = gradients(
+            batch.losses(trace.logits).mean(), (*leaves.values(), *outputs), create_graph=True
+        )
         alive = found[: len(leaves)] if self.twice else ()
         found = tuple(gradient.detach() for gradient in found)
         grads = Grads(tuple(leaf.detach() for leaf in leaves.values()), found[: len(leaves)])
@@ -147,28 +148,6 @@ def _saliency(layer: Layer, gradient: Tensor, samples: int) -> Saliency:
     products = (layer.output.detach() * gradient).movedim(layer.channels, -1)
     placed = by_sample(products, samples)
     return Saliency(placed.reshape(samples, -1, placed.shape[-1]).sum(1), layer.fan_in)
-
-
-def loss_of(trace: Trace) -> Float[Tensor, ""]:
-    """The mean cross-entropy, differentiable."""
-    return cross_entropy(trace.logits, trace.targets)
-
-
-def cross_entropy(
-    logits: Float[Tensor, "n ..."],
-    targets: Int[Tensor, " n"],
-    reduction: Literal["mean", "none"] = "mean",
-) -> Float[Tensor, "..."]:
-    """The mean cross-entropy, or every sample's; Undefined for logits that are no classes'."""
-    if logits.ndim != 2:
-        raise Undefined(f"logits of shape {tuple(logits.shape)} have no cross-entropy with classes")
-    top = int(targets.max())
-    if top >= logits.shape[1]:
-        raise ZeroshotError(
-            f"targets up to {top}, but the network answers {logits.shape[1]} classes: "
-            "give it as many outputs as the data has classes"
-        )
-    return F.cross_entropy(logits, targets, reduction=reduction)
 
 
 def gradients(

@@ -12,7 +12,6 @@ from torch.utils._pytree import tree_leaves
 from torch.utils.weak import WeakIdKeyDictionary
 
 from zeroshot.core import Batch, Net, Pass
-from zeroshot.passes.backward import cross_entropy
 from zeroshot.passes.structure import leaves_of
 
 
@@ -31,11 +30,11 @@ class PeakMemory(Pass[int]):
     training: bool = False
 
     def run(self, net: Net, batch: Batch) -> int:
-        """Run the batch; Undefined if there is no cross-entropy to train on."""
+        """Run the batch; Undefined if there is no loss to train on."""
         with counting_memory(net.module.parameters()) as memory:
             if self.training:
                 leaves = leaves_of(net)
-                loss = cross_entropy(net(batch.inputs, leaves), batch.targets)
+                loss = batch.losses(net(batch.inputs, leaves)).mean()
                 learnt = [leaf for leaf in leaves.values() if leaf.requires_grad]
                 if learnt and loss.requires_grad:
                     grad(loss, learnt, allow_unused=True)

@@ -48,7 +48,7 @@ class FisherInformation(Pass[Information]):
             leaves = leaves_of(net)
             with sdpa_kernel(SDPBackend.MATH):
                 logits = net(batch.inputs, leaves, statistics="stored")
-        if logits.ndim != 2:
+        if logits.ndim != 2 or not batch.has_classes:
             raise Undefined(f"logits of shape {tuple(logits.shape)} are no classes'")
         seen = tuple(leaves.values())[: self.most]
         jacobian = self._jacobian(logits, tuple(leaf for leaf in seen if leaf.requires_grad))

@@ -11,14 +11,14 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from zeroshot.core import Batch, Net, Pass
 from zeroshot.errors import Undefined
-from zeroshot.passes.backward import cross_entropy, gradients, rows_of
+from zeroshot.passes.backward import gradients, rows_of
 from zeroshot.passes.forward import Forward, Trace
 from zeroshot.passes.structure import leaves_of, needing_statistics, some
 
 
 @dataclass(frozen=True)
 class SplitGrads(Pass[tuple[Float[Tensor, "parts ..."], ...]]):
-    """Gradients of the mean cross-entropy of each part of the batch, for every weight.
+    """Gradients of the mean loss of each part of the batch, for every weight.
 
     Attributes:
         parts: into how many the batch is cut, in order; their sizes differ by one at most. Each
@@ -55,16 +55,18 @@ class SignSums(Pass[tuple[Float[Tensor, "..."], ...]]):
     def run(self, net: Net, batch: Batch, trace: Trace) -> tuple[Float[Tensor, "..."], ...]:
         """Add up signs; Undefined if a normalisation cannot do with the one sample it gets."""
         sums = [torch.zeros_like(weight) for weight in some(trace.weights).values()]
-        rows = self._rows(trace) if self.fidelity == "paper" else _grads(net, batch, len(batch))
+        rows = (
+            self._rows(batch, trace) if self.fidelity == "paper" else _grads(net, batch, len(batch))
+        )
         for found in rows:
             for total, gradient in zip(sums, found, strict=True):
                 if gradient is not None:
                     total += gradient.sign().sum_to_size(total.shape)
         return tuple(sums)
 
-    def _rows(self, trace: Trace) -> Iterator[tuple[Tensor | None, ...]]:
+    def _rows(self, batch: Batch, trace: Trace) -> Iterator[tuple[Tensor | None, ...]]:
         """Gradients of `chunk` samples at a time; None where a weight reaches nothing."""
-        losses = cross_entropy(trace.logits, trace.targets, "none")
+        losses = batch.losses(trace.logits)
         if not losses.requires_grad:
             return
         yield from rows_of(losses, tuple(trace.weights.values()), self.chunk)
@@ -77,5 +79,5 @@ def _grads(net: Net, batch: Batch, parts: int) -> Iterator[tuple[Tensor, ...]]:
         leaves = leaves_of(net)
         weights = tuple(leaves[name] for name in some(net.weights()))
         with needing_statistics(), sdpa_kernel(SDPBackend.MATH):
-            loss = cross_entropy(net(inputs, leaves), targets)
+            loss = batch.loss(net(inputs, leaves), targets).mean()
         yield gradients(loss, weights)

@@ -28,7 +28,9 @@ class Targets(Pass[Int[Tensor, " n"]]):
     """The class of every sample."""
 
     def run(self, net: Net, batch: Batch) -> Int[Tensor, " n"]:
-        """Take them from the batch."""
+        """Take them from the batch; Undefined for a loss that is not of classes."""
+        if not batch.has_classes:
+            raise Undefined("the targets are no classes")
         return batch.targets
 
 

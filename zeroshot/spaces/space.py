@@ -11,9 +11,10 @@ from typing import ClassVar, NamedTuple
 
 import numpy as np
 import torch
-from torch import nn
+from jaxtyping import Float64
+from torch import Tensor, nn
 
-from zeroshot.core import Cost, Net, seeded
+from zeroshot.core import Cost, Loss, Net, cross_entropy, seeded
 from zeroshot.errors import ZeroshotError
 from zeroshot.initial import INITS
 
@@ -25,12 +26,28 @@ class Axis(NamedTuple):
     options: tuple[str, ...]
 
 
-class Task(NamedTuple):
-    """What a network maps: (n, channels, size, size) images to (n, classes) logits."""
+@dataclass(frozen=True)
+class Task:
+    """What a network maps: (n, channels, size, size) images to (n, classes) logits.
+
+    A task of another kind is a frozen dataclass that inherits this and overrides what differs.
+    """
 
     channels: int = 3
     size: int = 32
     classes: int = 10
+
+    def inputs(self, count: int, generator: torch.Generator) -> Tensor:
+        """What networks are shown if there is no data: standard normal images, (count, …)."""
+        shape = (count, self.channels, self.size, self.size)
+        return torch.randn(shape, generator=generator)
+
+    def targets(self, count: int, generator: torch.Generator) -> Tensor:
+        """What their answers are compared with then: classes in balance, (count, …)."""
+        order = torch.randperm(count, generator=generator)
+        return (torch.arange(count) % self.classes)[order]
+
+    loss: ClassVar[Loss] = staticmethod(cross_entropy)  # or a method: answers, targets to (n,)
 
 
 @dataclass(frozen=True, order=True)
@@ -129,8 +146,7 @@ class Space(ABC):
         except NotImplementedError:  # the builder computes with tensors, which meta ones forbid
             with seeded(0, torch.device("cpu")):
                 module = self.build(arch, task).to("meta")
-        inputs = torch.empty(1, task.channels, task.size, task.size, device="meta")
-        return census(Net(module), inputs)
+        return census(Net(module), task.inputs(1, torch.Generator()).to("meta"))
 
     @property
     def prunable(self) -> Arch:
@@ -250,6 +266,18 @@ class Space(ABC):
         pairs = zip(one.genes, other.genes, strict=True)
         return self.arch(*(pair[int(rng.integers(2))] for pair in pairs))
 
+    def encode(self, arch: Arch) -> Float64[np.ndarray, " options"]:
+        """The chosen options as a vector, for models that predict from architectures.
+
+        One-hot: of each axis in order as many numbers as it has options, a 1 where the chosen one
+        is and 0 elsewhere. Different architectures have different vectors, those that compute the
+        same too; encode `canonical(arch)` to make these alike. ZeroshotError for a supernet.
+        """
+        sizes = [len(axis.options) for axis in self.axes]
+        vector = np.zeros(sum(sizes))
+        vector[np.cumsum([0, *sizes[:-1]]) + np.array(arch.genes)] = 1
+        return vector
+
     def names(self, arch: Arch) -> tuple[tuple[str, ...], ...]:
         """The names of the options open on each axis."""
         pairs = zip(self.axes, arch.open, strict=True)
@@ -340,6 +368,6 @@ def _adopt(module: nn.Module, source: nn.Module) -> nn.Module:
     return module
 
 
-def _tensors(module: nn.Module) -> Iterator[tuple[str, torch.Tensor]]:
+def _tensors(module: nn.Module) -> Iterator[tuple[str, Tensor]]:
     yield from module.named_parameters()
     yield from module.named_buffers()
