@@ -69,7 +69,7 @@ def ranked(run):
 # -- the commands ----------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", ["score", "rank", "validate", "prune"])
+@pytest.mark.parametrize("name", ["score", "rank", "validate", "advise", "prune"])
 def test_flags_are_the_librarys_with_its_defaults(name):
     library = inspect.signature(getattr(commands, name)).parameters
     flags = inspect.signature(getattr(cli, name)).parameters
@@ -111,7 +111,7 @@ def test_prune_and_finetune(run, tmp_path, monkeypatch):
 def test_help_names_every_command(run):
     found = run("--help")
     assert found.code == 0
-    for name in ("list", "score", "rank", "validate", "prune", "finetune"):
+    for name in ("list", "score", "rank", "validate", "advise", "prune", "finetune"):
         assert name in found.out
         assert run(name, "-h").code == 0
 
@@ -195,6 +195,46 @@ def test_rank_and_validate_end_to_end(ranked, run):
         assert name in found.out
     assert "report in report/report.html" in found.out
     assert Path("report/report.html").exists()
+    says = " ".join(found.out.split())
+    assert "Use " in says
+    assert "There is one seed: how much the scores depend on it is not told." in says
+
+
+def test_advise(run, monkeypatch):
+    Path("mine_thin.py").write_text(
+        "from dataclasses import dataclass\nfrom torch import nn\n"
+        "from zeroshot.spaces import Axis, Space\n"
+        "@dataclass(frozen=True)\nclass Thin(Space):\n    name = 'thin'\n    source = 'here'\n"
+        "    axes = (Axis('width', ('1', '2', '4', '8')),)\n"
+        "    def build(self, arch, task):\n        width = 2**arch.genes[0]\n"
+        "        return nn.Sequential(nn.Flatten(), nn.Linear(3072, width), nn.ReLU(),\n"
+        "                             nn.Linear(width, 10))\n"
+    )
+    flags = ("--proxies", "naswot,dss", "--repeats", "2", "--batch-size", "4", "--workers", "1")
+    command = ("advise", "mine_thin:Thin", *flags, "--device", "cpu", "--out", "told")
+    found = run(*command)
+    assert found.code == 0, found.err
+    for name in ("naswot", "dss", "params", "flops", "depth", "keep", "findings"):
+        assert name in found.out
+    says = " ".join(found.out.split())
+    assert "Undefined (NaN for at least 10 % of the networks): dss (the network has no" in says
+    assert "report in told/advice.html" in found.out
+    assert sorted(path.name for path in Path("told").iterdir()) == [
+        *("advice.csv", "advice.html", "scores.csv", "scores.csv.json")
+    ]
+    other = run(*command, "--seed", "1")
+    assert (other.code, other.out) == (2, "")
+    assert "scores.csv belongs to another run" in other.err
+
+    def narrow():
+        from rich.console import Console
+
+        return Console(width=80, markup=False, emoji=False, highlight=False)
+
+    monkeypatch.setattr(cli, "_console", narrow)
+    lines = run(*command).out.splitlines()
+    assert max(map(len, lines)) <= 80
+    assert not any("…" in line for line in lines)
 
 
 def test_reasons_are_shown_as_they_are(run):
@@ -225,6 +265,9 @@ def test_interruption_without_a_file(run, monkeypatch):
     found = run("rank", "nasbench201")
     assert (found.code, found.out) == (130, "")
     assert found.err == "interrupted: nothing is kept without --out\n"
+    monkeypatch.setattr(commands, "advise", interrupt)
+    kept = run("advise", "nasbench201", "--out", "told").err
+    assert kept.startswith("interrupted: what is done is kept in told/scores.csv.partial")
     monkeypatch.setattr(commands, "score", interrupt)
     assert run("score", "nasbench201:3").code == 130
 
@@ -256,6 +299,8 @@ MISTAKES = {
     "device": (f"{RANK} --device cuda:99", "device cuda:99 is not there"),
     "two choices": ("rank nasbench201 --all --archs bad.txt", "--all and --archs bad.txt"),
     "too many": ("rank nasbench201 --sample 99 --max-params 5", "0 architectures with at most 5"),
+    "few": ("advise nasbench201 --sample 2", "a sample of 2; expected at least 3"),
+    "no resamples": ("validate good.csv --truth truth.csv --resamples 0", "0 resamples"),
     "memory": (
         "score nasbench201:3 --batch-size 1000000000000",
         "no memory for a batch of 1,000,000,000,000 images; lower the batch size",

@@ -1,4 +1,4 @@
-"""score, rank and validate as library calls."""
+"""score, rank, validate and advise as library calls."""
 
 import importlib.util
 import json
@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 import zeroshot
-from zeroshot.commands import rank, score, validate
+from zeroshot.commands import advise, rank, score, validate
 from zeroshot.core import Proxy
 from zeroshot.errors import ZeroshotError
 from zeroshot.passes import Forward
@@ -221,6 +221,49 @@ def test_rank_refuses(options, words):
         fast(**options)
 
 
+# -- refine ----------------------------------------------------------------------------------------
+
+
+def test_refine_ranks_the_best_once_more(tmp_path):
+    """With other weights and another batch, as a ranking of their own would."""
+    out = tmp_path / "a.csv"
+    found = fast(archs=ARCHS[:8], refine=3, seed=3, repeats=2, out=out)
+    assert found.refined is not None
+    best = [str(arch) for arch in found.order.index[:3]]
+    assert sorted(found.refined.order.index) == sorted(best)
+    alone = fast(archs=best, seed=5, repeats=5)
+    pd.testing.assert_frame_equal(found.refined.scores, alone.scores)
+    pd.testing.assert_series_equal(found.refined.order, alone.order)
+    assert found.best == found.refined.order.index[0]
+    assert alone.best == alone.order.index[0]
+    assert set(found.refined.scores["seed"]) == {5, 6, 7, 8, 9}
+    assert len(found.order) == 8
+    pd.testing.assert_frame_equal(
+        pd.read_csv(tmp_path / "a.refined.csv"), found.refined.scores, check_dtype=False
+    )
+
+
+@pytest.mark.parametrize(
+    ("given", "first", "again"),
+    [
+        ({"proxies": None}, "default", "az_nas"),
+        ({"proxies": None, "by": "flops"}, "flops", "flops"),
+        ({"proxies": "params,naswot"}, "params", "params"),
+        ({"proxies": None, "space": Widths(), "archs": None}, "log_rank", "log_rank"),
+    ],
+)
+def test_what_refines(given, first, again):
+    found = fast(archs=given.pop("archs", ARCHS[:4]), refine=2, **given)
+    assert found.refined is not None
+    assert (found.order.name, found.refined.order.name) == (first, again)
+
+
+@pytest.mark.parametrize("refine", [-1, 1])
+def test_refine_refuses(refine):
+    with pytest.raises(ZeroshotError, match=f"refine {refine}: expected how many"):
+        fast(refine=refine)
+
+
 # -- validate --------------------------------------------------------------------------------------
 
 LOGITS = Proxy("own", (Forward(),), lambda trace: -trace.logits.detach().std(), "lower", "here")
@@ -317,3 +360,86 @@ def test_validate_refuses(scored, truth, tmp_path):
         (tmp_path / "other.csv.json").write_text(damaged)
         with pytest.raises(ZeroshotError, match=words):
             validate(other, truth)
+
+
+def test_validate_tells_what_the_proxies_cost(scored, truth):
+    found = validate(scored, truth, resamples=5)
+    record = json.loads(scored.with_name("scores.csv.json").read_text())
+    assert set(record["seconds per pass"]) == set().union(*record["passes"].values())
+    spent, networks = record["seconds per pass"], record["networks scored"]
+    rows = found.table.set_index("name")
+    assert rows.loc["own", "seconds"] == pytest.approx(spent["Forward()"] / networks)
+    assert rows.loc["naswot", "seconds"] > rows.loc["own", "seconds"]
+    assert (rows.loc[["params", "flops", "depth"], "seconds"] == 0).all()
+    assert not any("no record" in words for words in found.verdict)
+
+
+def test_validate_of_a_ranking_is_that_of_its_file(tmp_path, truth):
+    ranking = fast(archs=ARCHS, proxies="naswot,ntk_cond", out=tmp_path / "scores.csv")
+    table = validate(ranking, truth, resamples=5).table
+    pd.testing.assert_frame_equal(
+        table, validate(tmp_path / "scores.csv", truth, resamples=5).table
+    )
+    bare = validate(ranking.scores, truth, resamples=5)
+    assert bare.table["seconds"].isna().all()
+    assert any("no record" in words for words in bare.verdict)
+
+
+def test_validate_of_a_record_of_something_else(scored, truth, tmp_path):
+    (tmp_path / "scores.csv").write_text(scored.read_text())
+    (tmp_path / "scores.csv.json").write_text('{"passes": ["naswot"]}')
+    with pytest.raises(ZeroshotError, match="run record does not tell passes and seconds"):
+        validate(tmp_path / "scores.csv", truth, resamples=5)
+
+
+# -- advise ----------------------------------------------------------------------------------------
+
+
+def told(space=SPACE, **options):
+    given = {"sample": 6, "proxies": "naswot,snip", "batch_size": 4, "workers": 1} | options
+    return advise(space, **given)
+
+
+def test_advise_is_of_the_ranking_of_a_sample(tmp_path):
+    found = told(proxies=("naswot", "flops", LOGITS), out=tmp_path / "new" / "advice")
+    assert found.table["name"].tolist() == ["naswot", "flops", "own", "params", "depth"]
+    assert (found.table["seeds"] == 3).all()
+    ranked = fast(
+        archs=None, sample=6, repeats=3, proxies=("naswot", "flops", LOGITS, "params", "depth")
+    )
+    pd.testing.assert_frame_equal(found.scores, ranked.scores)
+    assert found.report == tmp_path / "new" / "advice" / "advice.html"
+    assert {path.name for path in found.report.parent.iterdir()} == {
+        *("advice.csv", "advice.html", "scores.csv", "scores.csv.json")
+    }
+    assert found.record["run"]["better"]["own"] == "lower"
+    rows = found.table.set_index("name")
+    assert rows.loc["naswot", "seconds"] > rows.loc["flops", "seconds"] == 0
+    again = told(proxies=("naswot", "flops", LOGITS), out=tmp_path / "new" / "advice")
+    assert again.record == found.record  # what is finished is read
+    pd.testing.assert_frame_equal(again.table, found.table)
+    assert again.verdict == found.verdict
+
+
+def test_advise_on_a_space_of_ones_own():
+    found = told(Widths(), proxies="naswot", repeats=1)
+    assert found.table["n"].tolist() == [3, 3, 3, 3]
+    assert found.table["seed_agreement"].isna().all()
+    assert any("one seed" in words for words in found.verdict)
+    assert found.report is None
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"sample": 2}, "a sample of 2; expected at least 3"),
+        ({"repeats": 0}, "0 repeats"),
+        ({"proxies": "x"}, "unknown proxy 'x'"),
+        ({"space": "x"}, "unknown space 'x'"),
+        ({"data": "x"}, "unknown data 'x'"),
+        ({"out": "/proc/advice"}, "/proc/advice cannot be written"),
+    ],
+)
+def test_advise_refuses(options, words):
+    with pytest.raises(ZeroshotError, match=words):
+        told(**options)

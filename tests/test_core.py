@@ -82,7 +82,7 @@ class TestBatch:
         assert one.hash != Batch(self.X, targets, lambda a, t: (a - t).sum(1)).hash
         with pytest.raises(ZeroshotError, match=r"the loss gives \(\) for 3 samples"):
             Batch(self.X, targets, torch.nn.functional.mse_loss).losses(answers)
-        with pytest.raises(ZeroshotError, match="expected one for each of 3 samples"):
+        with pytest.raises(ZeroshotError, match="expected 3, one a sample"):
             Batch(self.X, targets[:2], distance)
         with pytest.raises(ZeroshotError, match="3 of 3 targets hold NaN or infinite"):
             Batch(self.X, targets / 0, distance)

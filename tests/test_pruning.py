@@ -11,7 +11,7 @@ from zeroshot import pruning
 from zeroshot.core import Pass
 from zeroshot.errors import ZeroshotError
 from zeroshot.passes import Patterns
-from zeroshot.pruning import FIDELITIES, Pruning, Supernets
+from zeroshot.pruning import BEST, FIDELITIES, Pruning, Supernets
 from zeroshot.spaces import NASBENCH201, TORCHVISION, NasBench201, Task
 
 
@@ -90,8 +90,14 @@ def test_finalists(tmp_path):
     assert list(scores.columns) == ["arch", "seed", "flops", "naswot"]
     archs = list(scores["arch"].unique())
     ranked = zeroshot.rank(NASBENCH201.small, archs=archs, batch_size=4, **how).order
-    assert found.finalists.to_list() == ranked.to_list()
-    assert found.name == found.finalists.index[0] == ranked.index[0]
+    first = found.finalists["rated"].sort_values(ascending=False, kind="stable")
+    assert first.to_list() == ranked.to_list()
+    again = zeroshot.rank(
+        NASBENCH201.small, archs=list(ranked.index[:BEST]), batch_size=4, seed=1, repeats=5, **how
+    ).order
+    assert found.finalists["refined"].dropna().to_dict() == again.to_dict()
+    assert list(found.finalists.index) == [*again.index, *ranked.index[BEST:]]
+    assert found.name == found.finalists.index[0] == again.index[0]
     gone = found.history[found.history["dropped"]]
     assert set(gone["option"]).isdisjoint(NASBENCH201.axes[0].options[g] for g in found.arch.genes)
 

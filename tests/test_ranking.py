@@ -18,6 +18,7 @@ from zeroshot.ranking import (
     rank_sum,
     ranks,
     ratings,
+    saved,
 )
 
 NAN, INF = math.nan, math.inf
@@ -252,3 +253,25 @@ class TestExpressions:
     def test_a_member_that_is_not_there(self):
         with pytest.raises(ZeroshotError, match="needs b, which the scores lack"):
             ratings(table(a=[1.0, 2.0]), "a + b")
+
+
+def test_expressions_are_saved_in_text_files(tmp_path):
+    path = tmp_path / "mine.txt"
+    path.write_text("log(a)\n  + 2 * log(b)\n")
+    found = saved(path)
+    assert (found.name, found.members) == ("mine", ("a", "b"))
+    scores = table(a=[1.0, 2.0, 3.0], b=[3.0, 1.0, 2.0])
+    by_file, by_text = (rank(scores, by) for by in (str(path), "log(a) + 2 * log(b)"))
+    assert by_file.index.to_list() == by_text.index.to_list()
+    assert by_file.to_list() == by_text.to_list()
+    assert by_file.name == "mine"
+
+
+@pytest.mark.parametrize("text", [None, "", "log(", "naswot(3)"])
+def test_saved_expressions_that_are_none(tmp_path, text):
+    path = tmp_path / "mine.txt"
+    if text is not None:
+        path.write_text(text)
+    with pytest.raises(ZeroshotError) as error:
+        saved(path)
+    assert "\n" not in str(error.value)

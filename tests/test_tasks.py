@@ -72,11 +72,12 @@ def test_a_task_is_a_value():
 def test_proxies_differentiate_the_loss_that_the_batch_has():
     """snip and grad_norm of a squared error, as autograd alone has them."""
     torch.manual_seed(0)
-    network = nn.Sequential(nn.Flatten(), nn.Linear(12, 4), nn.Tanh(), nn.Linear(4, 1)).double()
+    one, other = nn.Linear(12, 4).double(), nn.Linear(4, 1).double()
+    network = nn.Sequential(nn.Flatten(), one, nn.Tanh(), other)
     batch, _ = zeroshot.load_batch(size=6, task=Regression(size=2))
     batch = batch.to(torch.device("cpu"), torch.float64)
     loss = (network(batch.inputs) - batch.targets).square().mean()
-    weights = [network[1].weight, network[3].weight]
+    weights = [one.weight, other.weight]
     gradients = torch.autograd.grad(loss, weights)
     scores = zeroshot.evaluate(network, batch)
     assert_close(scores["grad_norm"], float(sum(g.norm() for g in gradients)), 1e-9)
@@ -86,7 +87,7 @@ def test_proxies_differentiate_the_loss_that_the_batch_has():
         network(x[None]).sub(y).square().sum()
         for x, y in zip(batch.inputs, batch.targets, strict=True)
     ]
-    signs = [[g.sign() for g in torch.autograd.grad(one, weights)] for one in each]
+    signs = [[g.sign() for g in torch.autograd.grad(loss, weights)] for loss in each]
     expected = sum(
         float(torch.stack(column).sum(0).abs().sum()) for column in zip(*signs, strict=True)
     )

@@ -10,7 +10,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from zeroshot.commands import prune, rank, score, validate
+    from zeroshot.commands import advise, prune, rank, score, validate
     from zeroshot.core import Batch, Cost, Net, Pass, Proxy
     from zeroshot.data import load_batch
     from zeroshot.deploy import export
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _HOME = {
-    "zeroshot.commands": ("prune", "rank", "score", "validate"),
+    "zeroshot.commands": ("advise", "prune", "rank", "score", "validate"),
     "zeroshot.core": ("Batch", "Cost", "Net", "Pass", "Proxy"),
     "zeroshot.data": ("load_batch",),
     "zeroshot.deploy": ("export",),
@@ -61,6 +61,7 @@ __all__ = [
     "Undefined",
     "ZeroshotError",
     "__version__",
+    "advise",
     "evaluate",
     "export",
     "finetune",

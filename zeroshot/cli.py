@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
 
+    from zeroshot.commands import Ranking
     from zeroshot.train import Trained
 
 app = typer.Typer(
@@ -167,6 +168,9 @@ def rank(
     ] = False,
     channels: Annotated[int | None, typer.Option(help="Width of the networks.")] = None,
     cells: Annotated[int | None, typer.Option(help="Cells per stage.")] = None,
+    refine: Annotated[
+        int, typer.Option(help="Rank so many of the best once more, by az_nas, with more draws.")
+    ] = 0,
     workers: Workers = None,
     device: Device = "auto",
     out: Annotated[Path | None, typer.Option(help="A .csv or .parquet file.")] = None,
@@ -198,18 +202,31 @@ def rank(
                 small=small,
                 channels=channels,
                 cells=cells,
+                refine=refine,
                 workers=workers,
                 device=device,
                 out=out,
                 progress=progress,
             )
     console = _console()
+    shown = found.refined or found
+    title = f"Best {min(top, len(shown.order)):,} of {len(found.order):,} by {found.order.name}"
+    if found.refined:
+        title += f", refined by {shown.order.name}"
+    _say_order(console, shown, top, title)
+    for part in (found, found.refined) if found.refined else (found,):
+        _say_gaps(console, part.record)
+    if out:
+        _say(console, f"{len(found.scores):,} rows in {out}, the run record in {out}.json")
+
+
+def _say_order(console: "Console", found: "Ranking", top: int, title: str) -> None:
+    """The best architectures, with the scores that decided."""
     wide = console.width >= WIDE
     names = list(dict.fromkeys((*found.members, *found.scores.columns[2:])))[: 6 if wide else 4]
     means = found.scores.groupby("arch", sort=False)[names].mean()
     shown = found.order.head(top)
     beside = wide or max((len(str(arch)) for arch in shown.index), default=0) <= 24
-    title = f"Best {len(shown):,} of {len(found.order):,} by {found.order.name}"
     table = _table("", *(("architecture",) if beside else ()), *names, title=title, right=True)
     if beside:
         table.columns[1].justify, table.columns[1].overflow = "left", "fold"
@@ -221,14 +238,16 @@ def rank(
         for place, arch in enumerate(shown.index, start=1):
             _say(console, f"{place:>2}  {arch}")
         console.print()
-    networks = found.record["networks scored"] or found.record["rows"]
-    for name, reasons in found.record["not a number"].items():
+
+
+def _say_gaps(console: "Console", record: dict[str, Any]) -> None:
+    """What is missing from the scores, and why."""
+    networks = record["networks scored"] or record["rows"]
+    for name, reasons in record["not a number"].items():
         for reason, count in reasons.items():
             _say(
                 console, f"{name} is not a number for {count:,} of {networks:,} networks: {reason}"
             )
-    if out:
-        _say(console, f"{len(found.scores):,} rows in {out}, the run record in {out}.json")
 
 
 @app.command()
@@ -259,6 +278,61 @@ def validate(
     )
     console = _console()
     console.print(_validation(found.table, console.width >= WIDE))
+    for words in found.verdict:
+        console.print(words)
+    if found.report:
+        _say(console, f"report in {found.report}")
+
+
+@app.command()
+def advise(
+    space: Annotated[
+        str, typer.Argument(help="See `zeroshot list spaces`; yours is package.module:SPACE.")
+    ],
+    sample: Annotated[int, typer.Option(help="How many architectures, at random.")] = 50,
+    proxies: Annotated[str, typer.Option(help="Names with commas, all, or module:PROXY.")] = "all",
+    data: Data = "noise",
+    batch_size: BatchSize = 64,
+    seed: Seed = 0,
+    repeats: Annotated[int, typer.Option(help="Initialisations, to tell who is stable.")] = 3,
+    init: Init = "default",
+    small: Annotated[
+        bool, typer.Option("--small", help="Smaller networks, which rank almost as well.")
+    ] = False,
+    workers: Workers = None,
+    device: Device = "auto",
+    out: Annotated[
+        Path | None, typer.Option(help="Folder for advice.csv, advice.html and scores.csv.")
+    ] = None,
+) -> None:
+    """Tell which proxies are worth computing in a space, without any accuracies.
+
+    With --out, the same command goes on where it was interrupted.
+    """
+    kept = out and f"what is done is kept in {out}/scores.csv.partial; the same command goes on"
+    with _stoppable(kept):
+        from zeroshot import commands
+
+        with _progress("networks") as progress:
+            found = commands.advise(
+                space,
+                sample=sample,
+                proxies=proxies,
+                data=data,
+                batch_size=batch_size,
+                seed=seed,
+                repeats=repeats,
+                init=init,
+                small=small,
+                workers=workers,
+                device=device,
+                out=out,
+                progress=progress,
+            )
+    console = _console()
+    console.print(_advice(found.table, console.width >= WIDE))
+    for words in found.verdict:
+        console.print(words)
     if found.report:
         _say(console, f"report in {found.report}")
 
@@ -472,6 +546,33 @@ def _validation(found: "pd.DataFrame", wide: bool) -> "Table":
     for row in ordered.to_dict("records"):
         cells = (show({str(key): value for key, value in row.items()}) for show in columns.values())
         style = {"baseline": "dim", "ensemble": "bold"}.get(row["kind"])
+        table.add_row(row["name"], *cells, style=style)
+    return table
+
+
+def _advice(found: "pd.DataFrame", wide: bool) -> "Table":
+    from zeroshot.eval.verdict import duration
+
+    columns: dict[str, Callable[[dict[str, Any]], str]] = {
+        "keep": lambda row: "✓" if row["keep"] else "",
+        "cluster": lambda row: str(row["cluster"]),
+        "seeds ρ": lambda row: f"{row['seed_agreement']:.2f}",
+        "params ρ": lambda row: f"{row['spearman_params']:.2f}",
+        "flops ρ": lambda row: f"{row['spearman_flops']:.2f}",
+        "ties": lambda row: f"{row['ties']:.1%}",
+        "NaN": lambda row: f"{row['undefined']:.1%}",
+        "time": lambda row: duration(row["seconds"]),
+        "findings": lambda row: row["findings"],
+    }
+    if not wide:  # the file and the report have all
+        columns = {
+            name: columns[name] for name in ("keep", "cluster", "seeds ρ", "time", "findings")
+        }
+    table = _table("", *columns, right=True)
+    table.columns[-1].justify, table.columns[-1].no_wrap = "left", False
+    for row in found.to_dict("records"):
+        cells = (show({str(key): value for key, value in row.items()}) for show in columns.values())
+        style = "dim" if row["kind"] == "baseline" else None
         table.add_row(row["name"], *cells, style=style)
     return table
 

@@ -1,8 +1,8 @@
-"""The library calls behind the commands: score, rank, validate, prune. Same names, defaults."""
+"""The library calls behind the commands, with the same names and defaults."""
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,14 +12,18 @@ from joblib import cpu_count
 from torch import nn
 
 from zeroshot import ranking
-from zeroshot.core import Net, Proxy
+from zeroshot.core import Batch, Net, Proxy
 from zeroshot.data import load_batch
 from zeroshot.errors import ZeroshotError
+from zeroshot.eval.advise import LEAST
+from zeroshot.eval.advise import advise as examine
 from zeroshot.eval.benchmarks import load_truth
-from zeroshot.eval.report import write_report
+from zeroshot.eval.compare import BASELINES
+from zeroshot.eval.report import write_advice, write_report
 from zeroshot.eval.tables import read_scores
-from zeroshot.eval.validate import BASELINES
 from zeroshot.eval.validate import validate as compare
+from zeroshot.eval.verdict import advice as advised
+from zeroshot.eval.verdict import verdict
 from zeroshot.models import (
     default_ensemble,
     find_device,
@@ -27,12 +31,13 @@ from zeroshot.models import (
     find_model,
     find_proxies,
     find_space,
+    refining_ensemble,
     space_of,
 )
 from zeroshot.proxies import PROXIES
-from zeroshot.pruning import Pruned, Pruning
+from zeroshot.pruning import DRAWS, Pruned, Pruning
 from zeroshot.ranking import Ensemble, proxies_of
-from zeroshot.run import Outcome, Progress, Run, execute, record_path
+from zeroshot.run import Outcome, Progress, Run, execute, record_path, writing
 from zeroshot.scoring import Scores, evaluate
 from zeroshot.search.candidates import Limits, choose, list_archs, read_archs
 from zeroshot.spaces import SPACES, Arch, Space, Task
@@ -49,12 +54,19 @@ class Ranking:
         members: the proxies that decided.
         scores: columns `arch`, `seed`, then one per proxy, raw values.
         record: how they came about.
+        refined: the ranking of the best alone, if they were ranked once more.
     """
 
     order: pd.Series
     members: tuple[str, ...]
     scores: pd.DataFrame
     record: dict[str, Any]
+    refined: "Ranking | None" = None
+
+    @property
+    def best(self) -> str:
+        """The architecture to take."""
+        return str((self.refined or self).order.index[0])
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,10 +75,31 @@ class Validation:
 
     Attributes:
         table: one row per proxy, ensemble and baseline; see `zeroshot.eval.validate`.
+        verdict: the same in sentences, the advice first; see `zeroshot.eval.verdict`.
         report: the page that was written, if a folder was given.
     """
 
     table: pd.DataFrame
+    verdict: tuple[str, ...]
+    report: Path | None
+
+
+@dataclass(frozen=True, eq=False)
+class Advice:
+    """What `advise` found.
+
+    Attributes:
+        table: one row per proxy and baseline; see `zeroshot.eval.advise`.
+        verdict: the same in sentences, the advice first; see `zeroshot.eval.verdict.advice`.
+        scores: columns `arch`, `seed`, then one per proxy, raw values.
+        record: how they came about.
+        report: the page that was written, if a folder was given.
+    """
+
+    table: pd.DataFrame
+    verdict: tuple[str, ...]
+    scores: pd.DataFrame
+    record: dict[str, Any]
     report: Path | None
 
 
@@ -74,7 +107,7 @@ def score(
     models: str | nn.Module | Net | Sequence[str | nn.Module | Net],
     *,
     proxies: str | tuple[str | Proxy, ...] = "all",
-    data: str = "noise",
+    data: str | Batch = "noise",
     batch_size: int = 64,
     size: int | None = None,
     init: str = "default",
@@ -87,7 +120,7 @@ def score(
         models: 'nasbench201:13714' (or its string), 'torchvision:resnet18',
             'package.module:factory', or a module; one or several.
         proxies: names, comma-separated or as a tuple; 'all'; 'package.module:MY_PROXY'.
-        data: what they are shown; see `load_batch`.
+        data: what they are shown, or a batch of your own; see `load_batch`.
         batch_size: number of samples.
         size: of the images; by default the space's own, or 32.
         init: initialisation, a name of `zeroshot.initial.INITS`. A module given is left as it is.
@@ -107,7 +140,7 @@ def score(
     for number, model in enumerate(several):
         home = space_of(model) if isinstance(model, str) else None
         task = find_space(home[0]).task if home else Task()
-        task = task if size is None else task._replace(size=size)
+        task = task if size is None else replace(task, size=size)
         batch, task = load_batch(data, size=batch_size, task=task, seed=seed)
         if isinstance(model, str):
             name, net = model, find_model(model, task, init=init, seed=seed, device=where)
@@ -125,7 +158,7 @@ def rank(
     archs: str | Path | Sequence[str | int | Arch] | None = None,
     proxies: str | tuple[str | Proxy, ...] | None = None,
     by: str | Ensemble | None = None,
-    data: str = "noise",
+    data: str | Batch = "noise",
     batch_size: int = 64,
     seed: int = 0,
     repeats: int = 1,
@@ -135,6 +168,7 @@ def rank(
     small: bool = False,
     channels: int | None = None,
     cells: int | None = None,
+    refine: int = 0,
     workers: int | None = None,
     device: str = "auto",
     out: str | Path | None = None,
@@ -151,7 +185,7 @@ def rank(
         by: what to order by: an ensemble, a proxy or an expression of proxies. By default the
             ensemble `default`, or `log_rank` for spaces whose networks name no blocks, or the first
             of `proxies`, if these lack one of its members.
-        data: what the networks are shown; see `load_batch`.
+        data: what the networks are shown, or a batch of your own; see `load_batch`.
         batch_size: number of samples.
         seed: of sample, batch, weights and all draws.
         repeats: how many initialisations; their seeds follow `seed`. Ranks are averaged.
@@ -161,9 +195,13 @@ def rank(
         small: smaller networks, which rank almost as well; for spaces that have such a shape.
         channels: width of the networks, for spaces that have it.
         cells: cells per stage, for spaces that have it.
+        refine: so many of the best are ranked once more, with other data and `DRAWS` other
+            initialisations, by the ensemble `az_nas` (or `by`, if that is given): what looks best
+            is lucky as well as good.
         workers: processes; by default one per core, and one for a CUDA device.
         device: auto, cpu, cuda or cuda:i.
-        out: a .csv or .parquet file. The same call goes on where it was interrupted.
+        out: a .csv or .parquet file. The same call goes on where it was interrupted. The best are
+            kept beside it, in a file with 'refined' in its name.
         progress: called with the numbers of networks done and in all.
 
     Returns:
@@ -179,13 +217,18 @@ def rank(
     where = find_device(device)
     if repeats < 1:
         raise ZeroshotError(f"{repeats} repeats; expected at least 1")
+    if refine < 0 or refine == 1:
+        raise ZeroshotError(f"refine {refine}: expected how many of the best to rank again, or 0")
     workers = _workers(workers, where)
     wanted: tuple[Proxy, ...] = () if proxies is None else find_proxies(proxies)
+    again: dict[str, Any] = {"by": by, "proxies": proxies}
     if by is None:
         by = default_ensemble(space)
+        again = {"by": refining_ensemble(space)}
         lacking = set(find_members(by)[0].members) - {proxy.name for proxy in wanted}
         if wanted and lacking:
             by = wanted[0].name
+            again = {"by": by, "proxies": (wanted[0],)}
     if not wanted:
         by, wanted = find_members(by)
     ensemble = ranking.find(by, tuple(proxy.name for proxy in wanted))
@@ -207,7 +250,7 @@ def rank(
         proxies=wanted,
         seeds=tuple(range(seed, seed + repeats)),
         task=task,
-        data=data,
+        data=data if isinstance(data, str) else "given",
         init=init,
         device=where,
     )
@@ -217,11 +260,27 @@ def rank(
     outcome: Outcome = execute(run, path, workers=workers, progress=progress)
     better = {proxy.name: proxy.better for proxy in wanted}
     order = ranking.rank(outcome.scores, by, better)
-    return Ranking(order, ensemble.members, outcome.scores, outcome.record)
+    refined = None
+    if refine:
+        refined = rank(
+            space,
+            archs=[str(arch) for arch in order.index[:refine]],
+            **again,
+            data=data,
+            batch_size=batch_size,
+            seed=seed + repeats,
+            repeats=DRAWS,
+            init=init,
+            workers=workers,
+            device=device,
+            out=path and path.with_name(f"{path.stem}.refined{path.suffix}"),
+            progress=progress,
+        )
+    return Ranking(order, ensemble.members, outcome.scores, outcome.record, refined)
 
 
 def validate(
-    scores: str | Path | pd.DataFrame,
+    scores: str | Path | pd.DataFrame | Ranking,
     truth: str | Path | pd.Series,
     *,
     column: str | None = None,
@@ -233,7 +292,8 @@ def validate(
     """Check a ranking against accuracies that others measured.
 
     Args:
-        scores: a table of `rank`, or its file.
+        scores: what `rank` returned, or its table, or its file. The table alone does not tell what
+            the proxies cost.
         truth: 'nb201', 'torchvision', another benchmark, 'BENCHMARK/DATASET', or a file with a
             column `arch`; or accuracies indexed by architecture.
         column: of the file, if it has several of numbers.
@@ -243,12 +303,14 @@ def validate(
         seed: of the bootstrap.
 
     Returns:
-        The table, and where the report is.
+        The table, what it says in words, and where the report is.
 
     Raises:
         ZeroshotError: if a file is damaged, or scores and accuracies have too little in common.
     """
     record: dict[str, Any] = {}
+    if isinstance(scores, Ranking):
+        record, scores = scores.record, scores.scores
     if not isinstance(scores, pd.DataFrame):
         path = Path(scores)
         scores = read_scores(path)
@@ -259,13 +321,89 @@ def validate(
         truth = load_truth(str(truth), column, files)
     proxies_of(scores)  # says what is wrong, if it is no table of scores
     scores = _with_baselines(scores)
-    told = record.get("run")
-    better = BETTER | (told.get("better", {}) if isinstance(told, dict) else {})
-    table = compare(scores, truth, better=better, resamples=resamples, seed=seed)
+    better = _better(record)
+    table = compare(scores, truth, better=better, resamples=resamples, seed=seed, record=record)
     report = None
     if out is not None:
         report = write_report(Path(out), table, scores, truth, record, better=better)
-    return Validation(table, report)
+    return Validation(table, verdict(table), report)
+
+
+def advise(
+    space: str | Space,
+    *,
+    sample: int = 50,
+    proxies: str | tuple[str | Proxy, ...] = "all",
+    data: str | Batch = "noise",
+    batch_size: int = 64,
+    seed: int = 0,
+    repeats: int = 3,
+    init: str = "default",
+    small: bool = False,
+    workers: int | None = None,
+    device: str = "auto",
+    out: str | Path | None = None,
+    progress: Progress = lambda done, total: None,
+) -> Advice:
+    """Tell which proxies are worth computing in a space, from networks without accuracies.
+
+    Args:
+        space: its name, or a space of your own.
+        sample: how many architectures, at random. A smaller space is taken whole.
+        proxies: what to look at: names, comma-separated or as a tuple; 'all';
+            'package.module:MY_PROXY'. Parameters, multiply-adds and depth are added to them, to
+            compare with; they are counted without a network.
+        data: what the networks are shown, or a batch of your own; see `load_batch`.
+        batch_size: number of samples.
+        seed: of sample, batch, weights and all draws.
+        repeats: how many initialisations; their seeds follow `seed`. One tells nothing of how
+            stable the proxies are.
+        init: initialisation, a name of `zeroshot.initial.INITS`.
+        small: smaller networks, for spaces that have such a shape. What the proxies cost is then
+            told of these.
+        workers: processes; by default one per core, and one for a CUDA device.
+        device: auto, cpu, cuda or cuda:i.
+        out: folder for advice.csv, advice.html, scores.csv and its record; the same call goes on
+            where it was interrupted. Nothing is written without.
+        progress: called with the numbers of networks done and in all.
+
+    Returns:
+        The table, what it says in words, the scores and their record, and where the page is.
+
+    Raises:
+        ZeroshotError: for anything that is not there, malformed or not to be written, and for
+            fewer than 3 architectures.
+    """
+    if sample < LEAST:
+        raise ZeroshotError(f"a sample of {sample}; expected at least {LEAST} architectures")
+    wanted = find_proxies(proxies)
+    names = {proxy.name for proxy in wanted}
+    added = (proxy for proxy in PROXIES if proxy.name in BASELINES and proxy.name not in names)
+    folder = None if out is None else Path(out)
+    if folder is not None:
+        with writing(folder):
+            folder.mkdir(parents=True, exist_ok=True)
+    found = rank(
+        space,
+        sample=sample,
+        proxies=(*wanted, *added),
+        data=data,
+        batch_size=batch_size,
+        seed=seed,
+        repeats=repeats,
+        init=init,
+        small=small,
+        workers=workers,
+        device=device,
+        out=None if folder is None else folder / "scores.csv",
+        progress=progress,
+    )
+    better = _better(found.record)
+    table = examine(found.scores, better=better, record=found.record)
+    report = None
+    if folder is not None:
+        report = write_advice(folder, table, found.scores, found.record, better=better)
+    return Advice(table, advised(table), found.scores, found.record, report)
 
 
 def prune(
@@ -295,8 +433,9 @@ def prune(
         method: 'prune' as in TE-NAS, or 'perturb' as in ZC-PT; see `zeroshot.pruning.METHODS`.
         fidelity: 'fast', 'paper' or 'official'; see `zeroshot.pruning.FIDELITIES`.
         finalists: pruning stops when at most so many networks are left, which are then ranked as
-            networks of their own, in the space's small shape.
-        by: what ranks them, as for `rank`.
+            networks of their own, in the space's small shape: all once, the best once more.
+        by: what ranks them, as for `rank`; by default the ensemble `az_nas`, or `log_rank` for
+            spaces whose networks name no blocks.
         data: what the supernets are shown; see `load_batch`.
         seed: of weights, batches and crops.
         workers: processes; by default one per core, and one for a CUDA device.
@@ -317,7 +456,7 @@ def prune(
     space = find_space(space) if isinstance(space, str) else space
     accuracies = None if truth is None else load_truth(str(truth), column)
     where = find_device(device)
-    by = by or default_ensemble(space)
+    by = by or refining_ensemble(space)
     pruning = Pruning(space, criterion, method, fidelity, finalists, by, data, seed, where)
     path = None if out is None else Path(out)
     workers = _workers(workers, where)
@@ -350,6 +489,12 @@ def _read_record(path: Path) -> dict[str, Any]:
     except (OSError, ValueError) as error:
         raise ZeroshotError(f"the run record {path} is damaged; restore or delete it") from error
     return record if isinstance(record, dict) else {}
+
+
+def _better(record: dict[str, Any]) -> dict[str, str]:
+    """The direction of every proxy, the user's own as the record tells."""
+    told = record.get("run")
+    return BETTER | (told.get("better", {}) if isinstance(told, dict) else {})
 
 
 def _with_baselines(scores: pd.DataFrame) -> pd.DataFrame:

@@ -71,7 +71,7 @@ class Batch:
                 raise ZeroshotError(f"target {int(self.targets.min())}: classes count from 0")
         elif self.targets.shape[:1] != (n,):
             raise ZeroshotError(
-                f"targets of shape {tuple(self.targets.shape)}: expected one for each of {n} samples"
+                f"targets of shape {tuple(self.targets.shape)}: expected {n}, one a sample"
             )
         for what, values in (("samples", self.inputs), ("targets", self.targets)):
             if values.is_floating_point() and not bool(values.isfinite().all()):

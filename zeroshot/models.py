@@ -79,7 +79,16 @@ def find_proxies(names: str | tuple[str | Proxy, ...]) -> tuple[Proxy, ...]:
 
 def default_ensemble(space: Space) -> str:
     """What ranks the networks of a space best, as far as we know: it depends on their blocks."""
-    return "default" if type(space).blocks is not Space.blocks else "log_rank"
+    return "default" if _names_blocks(space) else "log_rank"
+
+
+def refining_ensemble(space: Space) -> str:
+    """What tells the good networks of a space apart, among which jacob_cov is mostly chance."""
+    return "az_nas" if _names_blocks(space) else "log_rank"
+
+
+def _names_blocks(space: Space) -> bool:
+    return type(space).blocks is not Space.blocks
 
 
 def find_members(by: str | Ensemble) -> tuple[Ensemble, tuple[Proxy, ...]]:

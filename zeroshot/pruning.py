@@ -49,6 +49,7 @@ from zeroshot.search.prune import (
 from zeroshot.spaces.space import Arch, Space, Task
 
 SHOWN = 32  # samples that finalists are shown
+BEST, DRAWS = 50, 5  # so many finalists are ranked once more, as so many initialisations each
 METHODS = {
     "prune": "each round the least important option of every axis goes (TE-NAS)",
     "perturb": "axis by axis, the option stays whose loss hurts most (ZC-PT)",
@@ -121,14 +122,15 @@ class Pruned:
         arch: the single-path network.
         name: as the space spells it.
         history: every option of every round; see `zeroshot.search.prune.Candidate`.
-        finalists: ratings of the networks that pruning left, best first.
+        finalists: the networks that pruning left, best first: how each is `rated` as one
+            initialisation, and the best again, `refined`, as several others.
         record: how it came about.
     """
 
     arch: Arch
     name: str
     history: pd.DataFrame
-    finalists: pd.Series
+    finalists: pd.DataFrame
     record: dict[str, Any]
 
     def write(self, out: Path, space: Space, seed: int) -> None:
@@ -285,7 +287,7 @@ class Pruning:
     method: str = "prune"
     fidelity: str = "fast"
     finalists: int = 1
-    by: str = "default"
+    by: str = "az_nas"
     data: str = "noise"
     seed: int = 0
     device: str = "cpu"
@@ -430,27 +432,41 @@ class Pruning:
         }
         return Pruned(found, self.space.spell(found), table, finalists, record)
 
-    def _ranked(self, arch: Arch, out: Path | None, workers: int, progress: Progress) -> pd.Series:
-        """The networks that are left, best first, and how they are rated in the small shape."""
-        candidates = tuple(networks(self.space, arch))
-        if len(candidates) == 1:
-            names = [self.space.spell(candidates[0])]
-            return pd.Series([1.0], pd.Index(names, name="arch"), name="alone")
-        ensemble, proxies = self.final
-        batch, task = load_batch(self.data, size=SHOWN, task=self.space.task, seed=self.seed)
-        run = Run(
-            space=self.space.small,
-            archs=candidates,
-            batch=batch,
-            proxies=proxies,
-            seeds=(self.seed,),
-            task=task,
-            data=self.data,
-            device=self.device,
-        )
-        path = None if out is None else out / "finalists.csv"
-        scores = execute(run, path, workers=workers, progress=progress).scores
-        return ranking.rank(scores, ensemble, {proxy.name: proxy.better for proxy in proxies})
+    def _ranked(
+        self, arch: Arch, out: Path | None, workers: int, progress: Progress
+    ) -> pd.DataFrame:
+        """The networks that are left, ranked in the small shape.
+
+        All are drawn once. How good a network looks is luck in part, and most so for what looks
+        best: these are judged by other weights and images.
+        """
+
+        def rated(archs: Sequence[Arch], first: int, draws: int, name: str) -> pd.Series:
+            ensemble, proxies = self.final
+            batch, task = load_batch(self.data, size=SHOWN, task=self.space.task, seed=first)
+            run = Run(
+                space=self.space.small,
+                archs=tuple(archs),
+                batch=batch,
+                proxies=proxies,
+                seeds=tuple(range(first, first + draws)),
+                task=task,
+                data=self.data,
+                device=self.device,
+            )
+            path = None if out is None else out / f"{name}.csv"
+            scores = execute(run, path, workers=workers, progress=progress).scores
+            return ranking.rank(scores, ensemble, {proxy.name: proxy.better for proxy in proxies})
+
+        left = tuple(networks(self.space, arch))
+        columns = {"rated": float("nan"), "refined": float("nan")}
+        if len(left) == 1:
+            return pd.DataFrame(columns, pd.Index([self.space.spell(left[0])], name="arch"))
+        first = rated(left, self.seed, 1, "finalists")
+        best = [self.space.parse(str(name)) for name in first.index[:BEST]]
+        again = rated(best, self.seed + 1, DRAWS, "best")
+        table = pd.DataFrame({"rated": first, "refined": again})
+        return table.loc[[*again.index, *first.index[len(best) :]]]
 
     def _resumed(self, checkpoint: Path, start: Arch, resume: bool) -> tuple[Arch, list[Candidate]]:
         if not checkpoint.exists():

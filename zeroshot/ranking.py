@@ -7,9 +7,10 @@ better".
 
 import ast
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from functools import reduce
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -345,8 +346,27 @@ def rank(
     return rated.loc[order]
 
 
+def saved(path: str | Path) -> Ensemble:
+    """The expression that a text file holds, named as the file; lines may be broken anywhere.
+
+    Raises:
+        ZeroshotError: if there is no such file, or it holds no expression.
+    """
+    path = Path(path)
+    try:
+        text = " ".join(path.read_text(encoding="utf-8").split())
+    except (OSError, UnicodeDecodeError) as error:
+        raise ZeroshotError(
+            f"{path} is not there or no text; expected an expression such as 'log(flops) + "
+            "2*log(jacob_cov)' in it"
+        ) from error
+    return replace(expression(text), name=path.stem)
+
+
 def named(text: str) -> Ensemble | None:
-    """The ensemble of that name, or an expression written down; None for any other name."""
+    """The ensemble of that name, or an expression, written down or saved; else None."""
+    if text.endswith(".txt"):
+        return saved(text)
     if is_expression(text):
         return expression(text)
     return next((ensemble for ensemble in ENSEMBLES if ensemble.name == text), None)

@@ -16,6 +16,7 @@ from zeroshot.eval.correlate import (
     picked,
     precision_at,
     rank_intervals,
+    rank_resamples,
     spearman,
     tied_pairs,
 )
@@ -171,6 +172,17 @@ class TestIntervals:
         for name, interval in fast.items():
             plain = bootstrap_interval(STATISTICS[name], x, y, resamples=60, seed=5)
             assert interval == pytest.approx(plain, abs=1e-12)
+
+    @pytest.mark.parametrize("name", ["kendall", "spearman"])
+    def test_each_resample_is_the_statistic_of_its_draw(self, name):
+        x, y = sample(5, 2, levels=1)  # few and tied: some resamples are constant
+        rng = np.random.default_rng(9)
+        draws = [rng.integers(5, size=5) for _ in range(40)]
+        expected = [STATISTICS[name](x[draw], y[draw]) for draw in draws]
+        found = rank_resamples(x, y, resamples=40, seed=9)[name]
+        assert found == pytest.approx(expected, abs=1e-12, nan_ok=True)
+        assert np.isnan(found).any()
+        assert not np.isnan(found).all()
 
     def test_linearised_is_close_to_exact(self, monkeypatch):
         x, y = sample(1200, 1)

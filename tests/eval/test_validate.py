@@ -44,6 +44,10 @@ def test_columns_and_rows(scores, truth):
     assert list(table.columns) == [
         *("name", "kind", "n", "coverage", "unmatched", "ties", *correlations),
         *("partial_spearman", "precision_top10", "ndcg", "picked", "best", "interval"),
+        *("best_delta", "best_delta_lo", "best_delta_hi", "beats_best"),
+        *("baseline_delta", "baseline_delta_lo", "baseline_delta_hi", "beats_baseline"),
+        *("spearman_params", "spearman_flops", "cluster", "seeds", "seed_agreement"),
+        *("kendall_seed_lo", "kendall_seed_hi", "seconds", "pareto"),
     ]
     assert (table["best"] == truth.max()).all()
 
@@ -152,6 +156,74 @@ def test_bad_tables(scores, truth):
         validate(scores.assign(cost="x"), truth)
 
 
+def test_everyone_is_compared_with_the_best_and_with_the_best_baseline(scores, truth):
+    scores["depth"] = truth[scores["arch"]].to_numpy() + 20 * np.random.default_rng(3).normal(
+        size=40
+    )
+    table = validate(scores, truth, better={"cost": "lower"}, ensembles=(), resamples=50)
+    own = table.set_index("name")
+    tau = own["kendall"]
+    assert tau["good"] == tau.max()
+    assert tau["depth"] > tau["params"]
+    delta = [name for name in table if name.startswith(("best_delta", "beats_best"))]
+    assert own.loc["good", delta].isna().all()
+    assert own.loc["depth", [name.replace("best", "baseline") for name in delta]].isna().all()
+    for name in ("cost", "params", "depth"):
+        assert own.loc[name, "best_delta"] == pytest.approx(tau[name] - tau["good"])
+    assert own.loc["good", "baseline_delta"] == pytest.approx(tau["good"] - tau["depth"])
+    assert own.loc["good", "baseline_delta_lo"] > 0
+    assert own.loc["good", "beats_baseline"] == 1
+    assert own.loc["flat", delta].isna().all()
+
+
+def test_without_a_baseline_or_without_a_proxy(scores, truth):
+    table = validate(scores[["arch", "seed", "good", "cost"]], truth, resamples=5)
+    assert table[["baseline_delta", "beats_baseline", "spearman_params"]].isna().all(axis=None)
+    assert table["best_delta"].notna().sum() == 1
+    table = validate(scores[["arch", "seed", "params"]], truth, resamples=5)
+    assert table[["best_delta", "baseline_delta"]].isna().all(axis=None)
+
+
+def test_size_clusters_seeds_and_cost(scores, truth):
+    scores["log_params"] = np.log(scores["params"])
+    twice = pd.concat([scores, scores.assign(seed=1, good=scores["good"] ** 3)])
+    record = {
+        "passes": {"good": ["Forward()"], "cost": ["Forward()", "Codes()"], "params": []},
+        "seconds per pass": {"Forward()": 40.0, "Codes()": 8.0},
+        "networks scored": 80,
+    }
+    table = validate(twice, truth, ensembles=(BOTH,), resamples=5, record=record)
+    table = table.set_index("name")
+    assert table.loc["log_params", "spearman_params"] == pytest.approx(1)
+    assert table["spearman_flops"].isna().all()
+    assert table.loc["log_params", "cluster"] == table.loc["params", "cluster"]
+    assert table["cluster"].nunique() == 5
+    assert (table["seeds"] == 2).all()
+    assert table.loc["good", "seed_agreement"] == pytest.approx(1)
+    assert table.loc["good", "kendall_seed_lo"] == table.loc["good", "kendall_seed_hi"]
+    assert table.loc[["good", "cost", "both", "params"], "seconds"].tolist() == [0.5, 0.6, 0.6, 0]
+    assert math.isnan(table.loc["log_params", "seconds"])
+    assert set(table.index[table["pareto"]]) == {"good", "params"}
+
+
+def test_one_seed_and_no_record_tell_nothing(scores, truth):
+    table = validate(scores, truth, resamples=5)
+    told = ["seed_agreement", "kendall_seed_lo", "kendall_seed_hi", "seconds"]
+    assert table[told].isna().all(axis=None)
+    assert not table["pareto"].any()
+
+
+def test_a_column_goes_before_an_ensemble_of_its_name(scores, truth):
+    table = validate(scores.assign(both=1.0), truth, ensembles=(BOTH,), resamples=5)
+    assert table["name"].is_unique
+    assert row(table, "both")["kind"] == "proxy"
+
+
+def test_no_resamples(scores, truth):
+    with pytest.raises(ZeroshotError, match="0 resamples; expected at least 1"):
+        validate(scores, truth, resamples=0)
+
+
 def test_rank_correlations(scores, truth):
     better = {"cost": "lower"}
     matrix = rank_correlations(scores, truth, better=better, ensembles=(BOTH,))
@@ -164,3 +236,9 @@ def test_rank_correlations(scores, truth):
         expected.to_numpy(), nan_ok=True
     )
     assert matrix.loc["good", "cost"] > 0
+
+
+def test_rank_correlations_with_a_column_called_accuracy(scores, truth):
+    matrix = rank_correlations(scores.assign(accuracy=1.0), truth)
+    assert list(matrix)[-2:] == ["accuracy", "true accuracy"]
+    assert matrix["accuracy"].isna().all()

@@ -5,7 +5,7 @@ counts, so infinities are welcome. Pairs with a NaN are left out. Correlations a
 statistic is undefined, it is NaN.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -166,7 +166,7 @@ def bootstrap_interval(
         return float("nan"), float("nan")
     rng = np.random.default_rng(seed)
     draws = (rng.integers(len(a), size=len(a)) for _ in range(resamples))
-    return _percentiles(np.array([statistic(a[draw], b[draw]) for draw in draws]))
+    return percentiles(np.array([statistic(a[draw], b[draw]) for draw in draws]))
 
 
 def rank_intervals(
@@ -174,54 +174,48 @@ def rank_intervals(
 ) -> dict[str, Interval]:
     """95 % percentile bootstrap intervals of "kendall" and "spearman", from the same draws.
 
-    Equal to `bootstrap_interval` of each, but without sorting: a resample is a vector w of how
-    often each architecture was drawn. Ranks are then cumulated weights, and Kendall's numerator is
-    wᵀAw with A_ij = sign(x_i − x_j) sign(y_i − y_j).
+    Equal to `bootstrap_interval` of each, but without sorting: see `rank_resamples`. The intervals
+    are (NaN, NaN) where the statistic is undefined.
+    """
+    found = rank_resamples(x, y, resamples=resamples, seed=seed)
+    return {name: percentiles(values) for name, values in found.items()}
+
+
+def rank_resamples(
+    x: ArrayLike, y: ArrayLike, *, resamples: int = 1000, seed: int = 0
+) -> dict[str, Array]:
+    """Kendall's τ and Spearman's ρ of each bootstrap resample, as "kendall" and "spearman".
+
+    The draws depend on n, `resamples` and `seed` only: two columns known for the same
+    architectures are resampled alike, and their differences are paired.
+
+    A resample is a vector w of how often each architecture was drawn. Ranks are then cumulated
+    weights, and Kendall's numerator is wᵀAw with A_ij = sign(x_i − x_j) sign(y_i − y_j).
 
     For n > `EXACT` = 2,000 that matrix grows too large, and wᵀAw is linearised around w = 1:
     2 wᵀA1 − 1ᵀA1, with A1 counted in O(n log² n), and less 1ᵀA1/n, the mean of the rest. What is
     left out has mean 0 and is of order 1/n in τ, that is 1/√n of the interval's width. The
     corrections for ties and Spearman's ρ stay exact.
 
-    The intervals are (NaN, NaN) where the statistic is undefined.
+    NaN for resamples on which the statistic is undefined, and for all if it is on the whole.
     """
     a, b = _pairs(x, y)
     n = len(a)
     if n < 2 or a.min() == a.max() or b.min() == b.max():
-        return dict.fromkeys(("kendall", "spearman"), (float("nan"), float("nan")))
+        return {name: np.full(resamples, np.nan) for name in ("kendall", "spearman")}
     a, b = rankdata(a), rankdata(b)
-    concordance = np.zeros((0, 0), dtype=np.float32)
-    surplus = np.zeros(0)
-    if n <= EXACT:
-        concordance = np.sign(a[:, None] - a) * np.sign(b[:, None] - b)
-        concordance = concordance.astype(np.float32)  # sums of n² ≤ 2^24 ones stay exact
-    else:
-        surplus = concordance_surplus(a, b)
-    by_x, by_y = _Order(a), _Order(b)
-    rng = np.random.default_rng(seed)
+    agreement, by_x, by_y = _Agreement(a, b), _Order(a), _Order(b)
     taus, rhos = [], []
-    block = max(1, BLOCK // n)
-    for start in range(0, resamples, block):
-        rows = min(block, resamples - start)
-        draws = rng.integers(n, size=(rows, n)) + n * np.arange(rows)[:, None]
-        weights = np.bincount(draws.ravel(), minlength=rows * n).reshape(rows, n)
-        if n <= EXACT:
-            w = weights.astype(np.float32)
-            agree = np.einsum("rn,rn->r", w @ concordance, weights.astype(np.float64))
-        else:
-            agree = 2 * (weights @ surplus) - surplus.sum() * (1 + 1 / n)
+    for weights in _draws(n, resamples, seed):
         ranks_x, ties_x = by_x.ranks(weights)
         ranks_y, ties_y = by_y.ranks(weights)
         with np.errstate(invalid="ignore", divide="ignore"):
-            taus.append(agree / np.sqrt((n * n - ties_x) * (n * n - ties_y)))
+            taus.append(agreement.of(weights) / np.sqrt((n * n - ties_x) * (n * n - ties_y)))
             covariance = np.einsum("rn,rn,rn->r", weights, ranks_x, ranks_y)
             spread_x = np.einsum("rn,rn,rn->r", weights, ranks_x, ranks_x)
             spread_y = np.einsum("rn,rn,rn->r", weights, ranks_y, ranks_y)
             rhos.append(covariance / np.sqrt(spread_x * spread_y))
-    return {
-        "kendall": _percentiles(np.concatenate(taus)),
-        "spearman": _percentiles(np.concatenate(rhos)),
-    }
+    return {"kendall": np.concatenate(taus), "spearman": np.concatenate(rhos)}
 
 
 def concordance_surplus(x: ArrayLike, y: ArrayLike) -> Array:
@@ -257,6 +251,35 @@ def _below(x: Array, y: Array) -> NDArray[np.int64]:
     return result
 
 
+def _draws(n: int, resamples: int, seed: int) -> Iterator[NDArray[np.int64]]:
+    """How often each of n architectures is drawn, a row for each resample, in blocks of rows."""
+    rng = np.random.default_rng(seed)
+    block = max(1, BLOCK // n)
+    for start in range(0, resamples, block):
+        rows = min(block, resamples - start)
+        draws = rng.integers(n, size=(rows, n)) + n * np.arange(rows)[:, None]
+        yield np.bincount(draws.ravel(), minlength=rows * n).reshape(rows, n)
+
+
+class _Agreement:
+    """Twice Kendall's S of weighted copies: wᵀAw, linearised for n > `EXACT`."""
+
+    def __init__(self, x: Array, y: Array) -> None:
+        self.exact = len(x) <= EXACT
+        if self.exact:
+            concordance = np.sign(x[:, None] - x) * np.sign(y[:, None] - y)
+            self.matrix = concordance.astype(np.float32)  # sums of n² ≤ 2^24 ones stay exact
+        else:
+            self.surplus = concordance_surplus(x, y)
+
+    def of(self, weights: NDArray[np.int64]) -> Array:
+        """Per resample, a row of `weights`."""
+        if self.exact:
+            drawn = weights.astype(np.float32) @ self.matrix
+            return np.einsum("rn,rn->r", drawn, weights.astype(np.float64))
+        return 2 * (weights @ self.surplus) - self.surplus.sum() * (1 + 1 / weights.shape[1])
+
+
 class _Order:
     """The order of one variable, for the ranks of weighted copies without sorting again."""
 
@@ -275,7 +298,8 @@ class _Order:
         return middle[:, self.group], np.einsum("rg,rg->r", sizes, sizes).astype(np.float64)
 
 
-def _percentiles(values: Array) -> Interval:
+def percentiles(values: Array) -> Interval:
+    """The 2.5 and 97.5 % quantiles of what is not NaN; (NaN, NaN) if nothing is."""
     values = values[~np.isnan(values)]
     if len(values) == 0:
         return float("nan"), float("nan")

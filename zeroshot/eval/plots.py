@@ -1,4 +1,4 @@
-"""The pictures of a validation: a scatter plot per proxy, and a heat map of rank correlations.
+"""The pictures: score and accuracy, rank correlations, cost and quality, what pruning dropped.
 
 Figures are built without pyplot, so that no window opens and no global state is touched.
 """
@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
+from zeroshot.eval.verdict import duration
 from zeroshot.ranking import Ensemble, ranks, ratings
 
 if TYPE_CHECKING:
@@ -96,21 +97,36 @@ def scatter(
     return figure
 
 
-def heat_map(correlations: pd.DataFrame) -> "Figure":
-    """Rank correlations among proxies, as `rank_correlations` returns them; the accuracy is last.
+def heat_map(
+    correlations: pd.DataFrame, clusters: pd.Series | None = None, *, accuracy: bool = True
+) -> "Figure":
+    """Rank correlations among proxies, those of a cluster side by side and in a frame.
 
-    Proxies are ordered by their correlation with the accuracy, best first.
+    Clusters are in the order of their best member's correlation with the accuracy, best first, and
+    so are the members of each.
+
+    Args:
+        correlations: as `rank_correlations` returns them.
+        clusters: number of each proxy's cluster; by default each is on its own.
+        accuracy: whether the last column is the accuracy. Without, the given order counts.
     """
     from matplotlib import rc_context
     from matplotlib.colors import LinearSegmentedColormap
     from matplotlib.figure import Figure
+    from matplotlib.patches import Rectangle
 
-    last = correlations.columns[-1]
-    order = correlations[last].iloc[:-1].sort_values(ascending=False, kind="stable").index
-    names = [*order, last]
+    names = list(correlations.columns)
+    if accuracy:
+        by = correlations[names[-1]].iloc[:-1].sort_values(ascending=False, kind="stable")
+        names = [*by.index, names[-1]]
+    proxies = names[:-1] if accuracy else names
+    group = {name: name if clusters is None else clusters[name] for name in proxies}
+    groups = list(dict.fromkeys(group.values()))
+    proxies = sorted(proxies, key=lambda name: groups.index(group[name]))
+    names = [*proxies, *names[len(proxies) :]]
     matrix = correlations.loc[names, names].to_numpy()
     with rc_context(STYLE):
-        side = 1.6 + 0.46 * len(names)
+        side = 1.6 + (0.46 if len(names) <= 20 else 0.36) * len(names)
         figure = Figure(figsize=(side + 1.3, side), dpi=150, layout="constrained")
         axes = figure.add_subplot()
         colours = LinearSegmentedColormap.from_list("signed", [SPOT, "#ffffff", ACCENT])
@@ -126,15 +142,112 @@ def heat_map(correlations: pd.DataFrame) -> "Figure":
         axes.set_yticks(range(len(names)), names, parse_math=False)
         axes.tick_params(length=0, colors=INK)
         for ticks in (axes.get_xticklabels(), axes.get_yticklabels()):
-            ticks[-1].set_fontweight("bold")
+            ticks[-1].set_fontweight("bold" if accuracy else "normal")
         axes.spines[:].set_visible(False)
-        axes.axhline(len(names) - 1.5, color="white", linewidth=3)
-        axes.axvline(len(names) - 1.5, color="white", linewidth=3)
+        if accuracy:
+            axes.axhline(len(names) - 1.5, color="white", linewidth=3)
+            axes.axvline(len(names) - 1.5, color="white", linewidth=3)
+        start = 0
+        for number in groups:
+            size = sum(group[name] == number for name in proxies)
+            if size > 1:
+                corner = (start - 0.5, start - 0.5)
+                axes.add_patch(Rectangle(corner, size, size, fill=False, ec=INK, lw=1.6, zorder=3))
+            start += size
         bar = figure.colorbar(image, ax=axes, shrink=0.5, aspect=22, pad=0.02)
         bar.outline.set_visible(False)  # type: ignore[operator]
         bar.ax.tick_params(length=0)
         bar.set_label("Spearman's ρ", color=QUIET)
     return figure
+
+
+def pareto(table: pd.DataFrame) -> "Figure":
+    """Kendall's τ over seconds per network; the line joins those that no other beats.
+
+    What costs nothing stands at the left edge, beside the logarithmic axis. Names that would cover
+    one another are left out, those on the line last.
+
+    Args:
+        table: what `validate` returned; rows without seconds or τ are not drawn.
+    """
+    from matplotlib import rc_context
+    from matplotlib.figure import Figure
+
+    table = table[table["seconds"].notna() & table["kendall"].notna()]
+    cost, quality = table["seconds"].to_numpy(), table["kendall"].to_numpy()
+    low, high = _decades(cost)
+    x = np.where(cost > 0, np.log10(np.where(cost > 0, cost, 1)), low - 0.45)
+    front = table["pareto"].to_numpy(bool)
+    with rc_context(STYLE):
+        figure = Figure(figsize=(6.4, 4.4), dpi=160, layout="constrained")
+        axes = figure.add_subplot()
+        tidy(axes)
+        order = np.lexsort((quality, x))
+        order = order[front[order]]
+        axes.plot(x[order], quality[order], color=ACCENT, linewidth=1.2, alpha=0.6, zorder=1)
+        for kind, marker in (("proxy", "o"), ("ensemble", "D"), ("baseline", "s")):
+            shown = (table["kind"] == kind).to_numpy()
+            axes.scatter(
+                x[shown], quality[shown], s=34, marker=marker, linewidths=1.1, zorder=2,
+                facecolor=np.where(front[shown], ACCENT, "white"),
+                edgecolor=np.where(front[shown], ACCENT, QUIET),
+                label=kind if shown.any() else None,
+            )  # fmt: skip
+        ticks = [place for place in _TICKS if low - 0.05 <= place <= high + 0.05]
+        free = [low - 0.45] * bool((cost == 0).any())
+        labels = [*(["0"] if free else []), *(duration(10.0**place) for place in ticks)]
+        axes.set_xticks([*free, *ticks], labels)
+        axes.set_xlim(min([*free, low]) - 0.12, high + 0.35)
+        axes.margins(y=0.12)
+        axes.set_xlabel("time per network")
+        axes.set_ylabel("Kendall's τ")
+        axes.legend(
+            loc="lower right", fontsize=8, frameon=True, framealpha=0.85, edgecolor="none",
+            handletextpad=0.1,
+        )  # fmt: skip
+        figure.draw_without_rendering()
+        names = list(table["name"].astype(str))
+        priority = np.lexsort((-quality, ~front))
+        points = [(float(x[i]), float(quality[i]), names[i], bool(front[i])) for i in priority]
+        _name_points(axes, points)
+    return figure
+
+
+_TICKS = [decade + step for decade in range(-6, 5) for step in np.log10([1.0, 2.0, 5.0])]
+
+
+def _decades(cost: np.ndarray) -> tuple[float, float]:
+    """The ends of the logarithmic axis, at least a factor of four apart."""
+    spent = np.log10(cost[cost > 0]) if (cost > 0).any() else np.zeros(1)
+    low, high = float(spent.min()), float(spent.max())
+    spare = max(0.0, 0.6 - (high - low)) / 2
+    return low - spare, high + spare
+
+
+def _name_points(axes: Any, points: Sequence[tuple[float, float, str, bool]]) -> None:
+    """Write the name beside each point where there is room, in the order of the points."""
+    from matplotlib.transforms import Bbox
+
+    centres = axes.transData.transform([point[:2] for point in points])
+    taken = [Bbox([centre - 5, centre + 5]) for centre in centres]
+    taken.append(axes.get_legend().get_window_extent())
+    sides = ((6, 0, "left", "center"), (-6, 0, "right", "center"), (0, 6, "center", "bottom"),
+             (0, -6, "center", "top"))  # fmt: skip
+    for x, y, name, best in points:
+        text = name if len(name) <= 24 else name[:23] + "…"
+        for right, up, across, along in sides:
+            label = axes.annotate(
+                text, (x, y), (right, up), textcoords="offset points", ha=across, va=along,
+                fontsize=8, color=INK if best else QUIET, weight="bold" if best else "normal",
+                parse_math=False,
+            )  # fmt: skip
+            label.set_in_layout(False)
+            box = label.get_window_extent()
+            inside = axes.bbox.x0 <= box.x0 and box.x1 <= axes.figure.bbox.x1
+            if inside and not any(box.overlaps(other) for other in taken):
+                taken.append(box)
+                break
+            label.remove()
 
 
 def pruning(

@@ -1,8 +1,6 @@
-"""What a validation leaves behind: a CSV, PNGs, and one HTML file that has everything in it."""
+"""What a validation, or advice, leaves behind: CSVs, PNGs, and one HTML file with all in it."""
 
-import base64
 import io
-import json
 import os
 import re
 import tempfile
@@ -11,39 +9,29 @@ from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import pandas as pd
 
 from zeroshot.errors import ZeroshotError
-from zeroshot.eval.plots import heat_map, scatter
+from zeroshot.eval.columns import ADVICE, BESIDES, DIFFERENCES, NAME, STATISTICS
+from zeroshot.eval.compare import correlations, mean_ratings, ratings_by_seed
+from zeroshot.eval.page import (
+    Column,
+    definitions,
+    digits,
+    facts,
+    image,
+    number,
+    page,
+    rows,
+    sentences,
+)
+from zeroshot.eval.plots import heat_map, pareto, scatter
 from zeroshot.eval.validate import rank_correlations
-from zeroshot.ranking import ENSEMBLES, Ensemble
+from zeroshot.eval.verdict import advice, verdict
+from zeroshot.ranking import ENSEMBLES, Ensemble, proxies_of
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
-
-# Column of the page's table: heading, and what it means.
-COLUMNS = (
-    ("", "name", "The proxy; <i>ensemble</i>s combine the ranks of several, <i>baseline</i>s cost "
-     "nothing to compute: a proxy is worth its time only if it beats them."),
-    ("kendall", "Kendall τ", "Kendall’s τ-b between score and accuracy: of all pairs of "
-     "architectures, the share ordered correctly minus the share ordered wrongly, corrected for "
-     "ties. Directions are applied, so 1 is perfect, 0 is chance, and below 0 the proxy misleads. "
-     "Below it, the 95 % bootstrap interval over architectures."),
-    ("spearman", "Spearman ρ", "The correlation of the ranks, with its 95 % interval."),
-    ("partial_spearman", "ρ given size", "Partial Spearman given the ranks of parameters and "
-     "multiply-adds: what the score knows beyond how large the network is."),
-    ("precision_top10", "top 10 %", "Share of the 10 % best by score that are among the 10 % best "
-     "by accuracy; chance is 10 %."),
-    ("ndcg", "nDCG", "How good the top of the order is: gain 2<sup>accuracy</sup>, so one "
-     "percentage point less halves it, discounted by position; 1 is perfect."),
-    ("picked", "picked", "True accuracy of the architecture the score puts first (the mean, if "
-     "several tie)."),
-    ("n", "n", "Architectures with both a score and an accuracy."),
-    ("coverage", "coverage", "Share of the architectures with an accuracy that the proxy could "
-     "score; the rest are left out of its statistics."),
-    ("ties", "ties", "Share of pairs with equal scores, which the proxy cannot order."),
-)  # fmt: skip
 
 
 def write_report(
@@ -82,105 +70,105 @@ def write_report(
     named = {ensemble.name: ensemble for ensemble in ensembles}
     table = table.sort_values("kendall", ascending=False, kind="stable", na_position="last")
     _write(folder / "validation.csv", table.to_csv(index=False).encode())
-    correlations = rank_correlations(scores, truth, better=better, ensembles=ensembles)
-    plots = {"heat-map": _png(heat_map(correlations))}
+    among = rank_correlations(scores, truth, better=better, ensembles=ensembles)
+    plots = {"heat-map": _png(heat_map(among, table.set_index("name")["cluster"]))}
+    if (table["seconds"].notna() & table["kendall"].notna()).any():
+        plots["pareto"] = _png(pareto(table))
+    scatters = {}
     for _, row in table.iterrows():
         name = str(row["name"])
         by = name if name in scores.columns else named.get(name, name)
         figure = scatter(scores, truth, row, by=by, better=_direction(by, better))
-        plots[_unused(f"scatter-{name}", plots)] = _png(figure)
-    for name, image in plots.items():
-        _write(folder / "plots" / f"{name}.png", image)
+        scatters[_unused(f"scatter-{name}", scatters)] = _png(figure)
+    for name, picture in (plots | scatters).items():
+        _write(folder / "plots" / f"{name}.png", picture)
+    parts = [
+        f"<p class=quiet>{_summary(table)}</p>",
+        sentences(verdict(table)),
+        "<h2>Validation</h2>",
+        rows(table, STATISTICS),
+        f"<p class=quiet>Sorted by Kendall τ. Best accuracy there was to pick: "
+        f"{digits(table['best'].iloc[0])}.</p>",
+        "<h2>Against the best, and against size</h2>",
+        f"<p class=quiet>{_rivals(table)}</p>",
+        rows(table, DIFFERENCES),
+        "<h2>Size, seeds and cost</h2>",
+        rows(table, BESIDES),
+        "<h2>Cost and quality</h2>",
+        _costs(plots.get("pareto")),
+        "<h2>Which proxies agree</h2>",
+        "<p class=quiet>Spearman’s ρ of every pair, and with the accuracy (last). Frames are "
+        "clusters.</p>",
+        _map(plots["heat-map"], len(among)),
+        "<h2>Score and accuracy</h2><div class=grid>",
+        *(
+            f"<figure>{image(png, name.removeprefix('scatter-') + ' and accuracy')}</figure>"
+            for name, png in scatters.items()
+        ),
+        "</div><h2>What the columns mean</h2>",
+        _meanings((*STATISTICS, *DIFFERENCES, *BESIDES)),
+        "<h2>The run</h2>",
+        facts(record),
+    ]
     path = folder / "report.html"
-    _write(path, _page(table, plots, record, title).encode())
+    _write(path, page(title, parts).encode())
     return path
 
 
-# -- the page --------------------------------------------------------------------------------------
+def write_advice(
+    folder: Path,
+    table: pd.DataFrame,
+    scores: pd.DataFrame,
+    record: Mapping[str, object],
+    *,
+    better: Mapping[str, str] | None = None,
+    title: str = "Which proxies are worth computing?",
+) -> Path:
+    """Write advice.csv and advice.html, as `write_report` does.
 
-_CSS = """
-:root { color-scheme: light dark; --ink: #1f2933; --quiet: #66727f; --line: #dfe4ea;
-  --paper: #fff; --shade: #f5f7f9; --accent: #2f6f9f; --bar: #8fb8d3; }
-@media (prefers-color-scheme: dark) { :root { --ink: #e3e8ed; --quiet: #98a4b0; --line: #333c45;
-  --paper: #161616; --shade: #1f2327; --accent: #7fb4da; --bar: #3f6f92; }
-  img { filter: invert(.915) hue-rotate(180deg); } }
-* { box-sizing: border-box; }
-body { margin: 0 auto; padding: 2rem 1.25rem 4rem; max-width: 72rem; color: var(--ink);
-  background: var(--paper); font: 16px/1.5 system-ui, -apple-system, "Segoe UI", Roboto,
-  "Helvetica Neue", Arial, sans-serif; }
-h1 { font-size: 1.7rem; line-height: 1.2; margin: 0 0 .4rem; letter-spacing: -.01em; }
-h2 { font-size: 1.15rem; margin: 2.8rem 0 .8rem; }
-p { max-width: 46rem; margin: .4rem 0; }
-.quiet, small { color: var(--quiet); }
-.scroll { overflow-x: auto; }
-table { border-collapse: collapse; width: 100%; font-variant-numeric: tabular-nums; }
-th, td { padding: .45rem .7rem; text-align: right; border-bottom: 1px solid var(--line);
-  white-space: nowrap; vertical-align: top; }
-thead th { font-weight: 600; font-size: .82rem; color: var(--quiet); vertical-align: bottom; }
-tbody th { text-align: left; font-weight: 600; position: sticky; left: 0;
-  background: var(--paper); }
-thead th:first-child { text-align: left; }
-td small, th small { display: block; font-weight: 400; font-size: .76rem; }
-tr.baseline td, tr.baseline th { background: var(--shade); }
-.bar { display: block; height: 5px; min-width: 7.5rem; margin: .3rem 0 .1rem; position: relative;
-  background: var(--line); border-radius: 3px; }
-.bar i { position: absolute; top: 0; bottom: 0; background: var(--bar); border-radius: 3px; }
-.bar b { position: absolute; top: -3px; bottom: -3px; width: 3px; margin-left: -1.5px;
-  background: var(--accent); border-radius: 2px; }
-figure { margin: 0; }
-img { display: block; max-width: 100%; height: auto; background: #fff; }
-.map img { width: 100%; min-width: 46rem; max-width: 60rem; }
-.grid { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(20rem, 100%), 1fr));
-  gap: 1.6rem 1.2rem; }
-dl { display: grid; grid-template-columns: max-content 1fr; gap: .3rem 1.2rem; margin: 0;
-  font-size: .92rem; }
-dt { font-weight: 600; } dd { margin: 0; min-width: 0; overflow-wrap: anywhere; }
-dd code { font: .86em ui-monospace, Menlo, Consolas, monospace; white-space: pre-wrap; }
-@media (max-width: 40rem) { body { padding: 1.2rem .9rem 3rem; } th, td { padding: .4rem .5rem; }
-  .bar { min-width: 5rem; }  dl { grid-template-columns: 1fr; gap: 0; } dd { margin: 0 0 .7rem; } }
-"""
+    Args:
+        folder: made if it is not there; files of the same names are replaced.
+        table: what `zeroshot.eval.advise` returned.
+        scores: the scores it was given.
+        record: facts of the run.
+        better: direction of each column, as given to `advise`.
+        title: of the page.
 
+    Returns:
+        The path of advice.html.
 
-def _page(
-    table: pd.DataFrame, plots: Mapping[str, bytes], record: Mapping[str, object], title: str
-) -> str:
-    best = table["best"].iloc[0]
-    least = min(0.0, table[["kendall_lo", "spearman_lo"]].min(axis=None))  # NaNs are skipped
-    lines = [
-        "<!doctype html>",
-        '<html lang="en"><head><meta charset="utf-8">',
-        '<meta name="viewport" content="width=device-width, initial-scale=1">',
-        f"<title>{escape(title)}</title><style>{_CSS}</style></head><body>",
-        f"<h1>{escape(title)}</h1>",
-        f"<p class=quiet>{_summary(table)}</p>",
-        "<h2>Validation</h2>",
-        '<div class=scroll><table><thead><tr><th scope="col">proxy</th>',
-        *(f'<th scope="col">{heading}</th>' for key, heading, _ in COLUMNS if key),
-        "</tr></thead><tbody>",
-        *(_row(row, least) for _, row in table.iterrows()),
-        "</tbody></table></div>",
-        f"<p class=quiet>Sorted by Kendall τ. Bars run from {_number(least, 2)} to 1. Best "
-        f"accuracy there was to pick: {_digits(best)}.</p>",
+    Raises:
+        ZeroshotError: if a file cannot be written.
+    """
+    _write(folder / "advice.csv", table.to_csv(index=False).encode())
+    among = correlations(mean_ratings(ratings_by_seed(scores, proxies_of(scores), better)))
+    clusters = table.set_index("name")["cluster"]
+    picture = _png(heat_map(among, clusters, accuracy=False))
+    parts = [
+        f"<p class=quiet>{scores['arch'].nunique():,} architectures, {table['seeds'].max()} "
+        "seeds, no accuracies.</p>",
+        sentences(advice(table)),
+        "<h2>Proxy by proxy</h2>",
+        rows(table, ADVICE),
         "<h2>Which proxies agree</h2>",
-        "<p class=quiet>Spearman’s ρ of every pair, and with the accuracy (last).</p>",
-        f'<figure class="scroll map">{_image(plots["heat-map"], "Rank correlations")}</figure>',
-        "<h2>Score and accuracy</h2><div class=grid>",
-        *(
-            f"<figure>{_image(png, name.removeprefix('scatter-') + ' and accuracy')}</figure>"
-            for name, png in plots.items()
-            if name != "heat-map"
-        ),
-        "</div><h2>What the columns mean</h2><dl>",
-        *(f"<dt>{heading}</dt><dd>{meaning}</dd>" for _, heading, meaning in COLUMNS),
-        "</dl><h2>The run</h2><dl>",
-        *(f"<dt>{escape(str(key))}</dt><dd>{_fact(value)}</dd>" for key, value in record.items()),
-        "</dl></body></html>\n",
+        "<p class=quiet>Spearman’s ρ of every pair. Frames are clusters.</p>",
+        _map(picture, len(among)),
+        "<h2>What the columns mean</h2>",
+        _meanings(ADVICE),
+        "<h2>The run</h2>",
+        facts(record),
     ]
-    return "\n".join(lines)
+    path = folder / "advice.html"
+    _write(path, page(title, parts).encode())
+    return path
+
+
+def _meanings(columns: tuple[Column, ...]) -> str:
+    return definitions([NAME, *((column.heading, column.meaning) for column in columns)])
 
 
 def _summary(table: pd.DataFrame) -> str:
-    """One sentence on whether anything beats the baselines."""
+    """How many architectures, and whether anything beats the baselines."""
     known = table[table["kendall"].notna()]
     if known.empty:
         return "No score orders anything: every correlation is undefined."
@@ -194,74 +182,33 @@ def _summary(table: pd.DataFrame) -> str:
     return text + "."
 
 
-def _named(row: pd.Series) -> str:
-    return f"<b>{escape(str(row['name']))}</b> with {_number(row['kendall'], 3)}"
+def _rivals(table: pd.DataFrame) -> str:
+    """To whom the differences are."""
+    known = table[table["kendall"].notna()]
+    baseline = known["kind"] == "baseline"
+    rivals = (known[~baseline], "the best proxy"), (known[baseline], "the best baseline")
+    named = [f"{_named(found.iloc[0])}, {what}" for found, what in rivals if len(found)]
+    return f"By how much Kendall’s τ is higher than that of {'; and of '.join(named) or 'none'}."
 
 
-def _row(row: pd.Series, least: float) -> str:
-    kind = str(row["kind"])
-    note = "" if kind == "proxy" else f"<small>{escape(kind)}</small>"
-    cells = [
-        _estimate(row, "kendall", least),
-        _estimate(row, "spearman", least),
-        _number(row["partial_spearman"], 2),
-        _percent(row["precision_top10"]),
-        _number(row["ndcg"], 3),
-        _digits(row["picked"]),
-        f"{int(row['n']):,}",
-        _percent(row["coverage"]),
-        _percent(row["ties"]),
-    ]
-    data = "".join(f"<td>{cell}</td>" for cell in cells)
-    head = f'<th scope="row">{escape(str(row["name"]))}{note}</th>'
-    return f"<tr class={escape(kind)}>{head}{data}</tr>"
+def _map(picture: bytes, names: int) -> str:
+    """The heat map, as wide as its figures need to be read."""
+    width = f"min-width: {max(46, 8 + 1.6 * names):.0f}rem"
+    return f'<figure class="scroll map">{image(picture, "Rank correlations", width)}</figure>'
 
 
-def _estimate(row: pd.Series, key: str, least: float) -> str:
-    """The value, its interval in digits, and both on a bar from `least` to 1."""
-    value, low, high = row[key], row[f"{key}_lo"], row[f"{key}_hi"]
-    if np.isnan(value):
-        return "–"
-    text = f"{_number(value, 3)}"
-    if np.isnan(low):
-        return text
-    left, right, at = (100 * (end - least) / (1 - least) for end in (low, high, value))
+def _costs(picture: bytes | None) -> str:
+    if picture is None:
+        words = "There is no run record that tells passes and seconds, and so no picture of costs."
+        return f"<p class=quiet>{words}</p>"
     return (
-        f"{text}<small>{_number(low, 2)} to {_number(high, 2)}</small><span class=bar>"
-        f'<i style="left:{left:.1f}%;width:{right - left:.1f}%"></i>'
-        f'<b style="left:{at:.1f}%"></b></span>'
+        "<p class=quiet>The line joins what no other beats in both.</p>"
+        f'<figure class="scroll plot">{image(picture, "Cost and quality")}</figure>'
     )
 
 
-def _number(value: float, digits: int) -> str:
-    return "–" if np.isnan(value) else f"{value:.{digits}f}".replace("-", "−")
-
-
-def _digits(value: float) -> str:
-    return "–" if np.isnan(value) else f"{value:.4g}".replace("-", "−")
-
-
-def _percent(value: float) -> str:
-    if np.isnan(value):
-        return "–"
-    return "< 0.1 %" if 0 < value < 0.0005 else f"{100 * value:.1f} %".replace(".0 %", " %")
-
-
-def _fact(value: object) -> str:
-    if isinstance(value, Mapping):
-        value = "\n".join(f"{key}: {_plain(item)}" for key, item in value.items())
-    return f"<code>{escape(_plain(value))}</code>"
-
-
-def _plain(value: object) -> str:
-    if isinstance(value, float):
-        return f"{value:.4g}"
-    return value if isinstance(value, str) else json.dumps(value, default=str, ensure_ascii=False)
-
-
-def _image(png: bytes, alt: str) -> str:
-    data = base64.b64encode(png).decode()
-    return f'<img alt="{escape(alt)}" src="data:image/png;base64,{data}">'
+def _named(row: pd.Series) -> str:
+    return f"<b>{escape(str(row['name']))}</b> with {number(row['kendall'], 3)}"
 
 
 # -- files -----------------------------------------------------------------------------------------

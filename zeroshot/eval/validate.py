@@ -1,22 +1,33 @@
 """Scores against accuracies: one row of statistics per proxy, ensemble and baseline."""
 
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from zeroshot.errors import ZeroshotError
+from zeroshot.eval.compare import (
+    BASELINES,
+    Resamples,
+    clusters,
+    correlations,
+    mean_ratings,
+    pareto,
+    ratings_by_seed,
+    seconds,
+    seed_agreement,
+    seed_spread,
+)
 from zeroshot.eval.correlate import (
     EXACT,
     STATISTICS,
     partial_spearman,
-    rank_intervals,
-    spearman,
+    percentiles,
     tied_pairs,
 )
 from zeroshot.ranking import ENSEMBLES, Ensemble, proxies_of, ratings
 
-BASELINES = ("params", "flops", "depth")  # what any proxy has to beat
 CONTROLS = ("params", "flops")
 
 
@@ -28,6 +39,7 @@ def validate(
     ensembles: tuple[Ensemble, ...] = ENSEMBLES,
     resamples: int = 1000,
     seed: int = 0,
+    record: Mapping[str, Any] | None = None,
 ) -> pd.DataFrame:
     """How well each column of `scores`, and each ensemble it has the members of, orders `truth`.
 
@@ -44,6 +56,7 @@ def validate(
         ensembles: those that lack a member are left out.
         resamples: of the bootstrap.
         seed: of the bootstrap.
+        record: of the run that made the scores, which tells what each proxy cost.
 
     Returns:
         One row per proxy, ensemble and baseline, in this order of columns:
@@ -61,10 +74,25 @@ def validate(
         - picked: accuracy of the architecture it would pick
         - best: the best accuracy there was to pick
         - interval: "bootstrap", or "linearised bootstrap" for Kendall's τ of n > 2,000
+        - best_delta, best_delta_lo, best_delta_hi, beats_best: Kendall's τ less that of the best
+          proxy or ensemble, paired; see `compare.Resamples.difference`. That one was chosen on the
+          same data, which the interval does not know. NaN for itself
+        - baseline_delta, baseline_delta_lo, baseline_delta_hi, beats_baseline: the same against
+          the best baseline. NaN for itself, and for all without baselines
+        - spearman_params, spearman_flops: ρ with the size, over all scored architectures; NaN where
+          the scores have no such column
+        - cluster: those of the same number order architectures alike; see `compare.clusters`
+        - seeds: how many
+        - seed_agreement, kendall_seed_lo, kendall_seed_hi: see `compare.seed_agreement` and
+          `compare.seed_spread`; NaN for one seed
+        - seconds: per network; see `compare.seconds`. NaN where the record does not tell
+        - pareto: whether none is as cheap and as good by τ, and better in one of the two
 
     Raises:
         ZeroshotError: if the tables are not sound, or fewer than 3 architectures have an accuracy.
     """
+    if resamples < 1:
+        raise ZeroshotError(f"{resamples} resamples; expected at least 1")
     proxies = proxies_of(scores)
     better = better or {}
     if not truth.index.is_unique:
@@ -77,23 +105,24 @@ def validate(
             f"{len(accuracy)} of {len(archs)} scored architectures have a true accuracy; at least "
             f"3 are needed. Scores hold e.g. {_first(archs)}, accuracies {_first(truth.index)}"
         )
-    present = [ensemble for ensemble in ensembles if set(ensemble.members) <= set(proxies)]
-    controls = {
-        control: ratings(scores, control, better).loc[accuracy.index].to_numpy()
-        for control in CONTROLS
-        if control in proxies
-    }
+    if not proxies:
+        raise ZeroshotError("the scores have no proxy column; nothing to validate")
+    entries = (*proxies, *_present(ensembles, proxies))
+    by_seed = ratings_by_seed(scores, entries, better)
+    rated = mean_ratings(by_seed)
+    judged = rated.loc[accuracy.index]
+    drawn = Resamples(judged, accuracy, resamples, seed)
+    controls = [judged[control].to_numpy() for control in CONTROLS if control in proxies]
     rows = []
-    for entry in (*proxies, *present):
+    for entry in entries:
         name = str(entry)
-        x = ratings(scores, entry, better).loc[accuracy.index].to_numpy()
-        known = ~np.isnan(x)
-        x, y = x[known], accuracy.to_numpy()[known]
+        known = drawn.known(name)
+        x, y = judged[name].to_numpy()[known], accuracy.to_numpy()[known]
         values = {key: statistic(x, y) for key, statistic in STATISTICS.items()}
-        interval = rank_intervals(x, y, resamples=resamples, seed=seed)
+        interval = {key: percentiles(found) for key, found in drawn.of(name).items()}
         partial = float("nan")
-        if controls and name not in controls:
-            given = np.stack([control[known] for control in controls.values()], axis=1)
+        if controls and name not in CONTROLS:
+            given = np.stack([control[known] for control in controls], axis=1)
             partial = partial_spearman(x, y, given)
         rows.append(
             {
@@ -117,9 +146,45 @@ def validate(
                 "interval": "bootstrap" if len(x) <= EXACT else "linearised bootstrap",
             }
         )
-    if not rows:
-        raise ZeroshotError("the scores have no proxy column; nothing to validate")
-    return pd.DataFrame(rows)
+    table = pd.DataFrame(rows).set_index("name", drop=False)
+    baseline = table["kind"] == "baseline"
+    among = correlations(rated)
+    found = [
+        table,
+        _against(table[~baseline], drawn, "best"),
+        _against(table[baseline], drawn, "baseline"),
+        *(
+            among.get(size, pd.Series(dtype=np.float64)).rename(f"spearman_{size}")
+            for size in CONTROLS
+        ),
+        clusters(among).rename("cluster"),
+        pd.Series(len(by_seed), index=table.index, name="seeds"),
+        seed_agreement(by_seed).rename("seed_agreement"),
+        seed_spread(by_seed, accuracy),
+    ]
+    cost = seconds(record or {}, entries)
+    front = pareto(cost, table["kendall"])
+    table = pd.concat([*found, cost.rename("seconds"), front.rename("pareto")], axis=1)
+    return table.reset_index(drop=True)
+
+
+def _against(rivals: pd.DataFrame, drawn: Resamples, rival: str) -> pd.DataFrame:
+    """Every column's paired difference to the best of `rivals`."""
+    known = rivals["kendall"].dropna()
+    best = None if known.empty else str(known.idxmax())
+    columns = *(f"{rival}_delta{end}" for end in ("", "_lo", "_hi")), f"beats_{rival}"
+    nothing = (float("nan"),) * len(columns)
+    rows = {
+        name: nothing if best in (None, name) else drawn.difference(str(name), str(best))
+        for name in drawn.rated.columns
+    }
+    return pd.DataFrame.from_dict(rows, orient="index", columns=list(columns))
+
+
+def _present(ensembles: tuple[Ensemble, ...], proxies: tuple[str, ...]) -> tuple[Ensemble, ...]:
+    """Those whose members are there; a column goes before an ensemble of its name."""
+    there = set(proxies)
+    return tuple(e for e in ensembles if set(e.members) <= there and e.name not in there)
 
 
 def rank_correlations(
@@ -136,13 +201,10 @@ def rank_correlations(
     accuracy. NaN for constant columns, also on the diagonal.
     """
     proxies = proxies_of(scores)
-    present = [ensemble for ensemble in ensembles if set(ensemble.members) <= set(proxies)]
-    table = {str(entry): ratings(scores, entry, better) for entry in (*proxies, *present)}
-    accuracy = truth.reindex(next(iter(table.values())).index) if table else truth
-    columns = [*(column.to_numpy() for column in table.values()), accuracy.to_numpy(np.float64)]
-    matrix = np.array([[spearman(a, b) for b in columns] for a in columns])
-    names = [*table, "accuracy"]
-    return pd.DataFrame(matrix, index=names, columns=names)
+    entries = (*proxies, *_present(ensembles, proxies))
+    table = pd.DataFrame({str(entry): ratings(scores, entry, better) for entry in entries})
+    last = "accuracy" if "accuracy" not in table else "true accuracy"
+    return correlations(table.assign(**{last: truth.reindex(table.index).astype(np.float64)}))
 
 
 def _kind(entry: str | Ensemble) -> str:

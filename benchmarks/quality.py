@@ -1,0 +1,171 @@
+"""Every proxy and ensemble against measured accuracies, table by table.
+
+    python benchmarks/quality.py TABLES [--only nasbench201,darts] [--sample 300] [--seeds 1]
+        [--proxies PROXIES] [--full] [--data noise] [--batch-size 64] [--out quality]
+
+TABLES is the folder with the tables of accuracies listed below. Of each, a random sample (the same
+one always; 0 for all rows) is ranked as small networks, or with --full as the benchmark's own, once
+for each seed. Scores are kept in OUT: an interrupted run goes on, a finished one is only read.
+
+Printed for each table: every proxy and ensemble with Kendall's τ and Spearman's ρ, 95 % bootstrap
+intervals over architectures, ρ given size, how many of the best 10 % are found, and the accuracy of
+the architecture picked. With several seeds: mean and standard deviation over them of τ, ρ and the
+picked accuracy, each seed a ranking of its own. A final table has τ of every proxy on every table.
+"""
+
+import argparse
+import json
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+import zeroshot
+from zeroshot.models import find_space
+
+PROXIES = (
+    "params,flops,depth,l2_norm,grad_norm,snip,grasp,fisher,plain,synflow,synflow_bn,logsynflow,"
+    "jacob_cov,epe_nas,naswot,swap,zen,zico,gradsign,meco,meco_opt,wrcor,epsilon,deepmad,dss,"
+    "az_expressivity,az_progressivity,az_trainability,vkdnw,vkdnw_entropy,ntk_cond,ntk_trace,"
+    "ntk_krr,label_alignment,linear_regions"
+)
+SHOWN = ("kendall", "spearman", "picked")
+
+
+@dataclass(frozen=True)
+class Table:
+    """Accuracies that others measured.
+
+    Attributes:
+        name: the word for --only.
+        file: in the folder TABLES.
+        space: whose architectures they are of.
+        spell: a row's architecture as the space reads it.
+        columns: of accuracies, higher is better; the first is the one of the final table.
+    """
+
+    name: str
+    file: str
+    space: str
+    spell: Callable[[pd.Series], str]
+    columns: tuple[str, ...]
+
+    def read(self, folder: Path, sample: int) -> pd.DataFrame:
+        """A sample of the rows, the column `arch` as our space spells it; 0 for all of them."""
+        rows = pd.read_csv(folder / self.file, dtype=str)
+        if 0 < sample < len(rows):
+            rows = rows.iloc[np.random.default_rng(0).permutation(len(rows))[:sample]]
+        space = find_space(self.space)
+        archs = [space.spell(space.parse(self.spell(row))) for _, row in rows.iterrows()]
+        truth = rows[list(self.columns)].astype(float).set_axis(pd.Index(archs, name="arch"))
+        return truth.groupby(level=0, sort=False).mean()  # one cell may have been trained twice
+
+
+TABLES = (
+    Table(
+        "nasbench201",
+        "nasbench201-cifar10.csv.gz",
+        "nasbench201",
+        lambda row: row["arch"],
+        ("cifar10_test_accuracy",),
+    ),
+    Table(
+        "darts",
+        "darts-214.csv.gz",
+        "darts",
+        lambda row: f"{row['normal']}, {row['reduce']}",
+        ("best_test", "test_ep100"),
+    ),
+)
+
+
+def scored(table: Table, truth: pd.DataFrame, seed: int, options: argparse.Namespace) -> Path:
+    """The file of a seed's scores; made if it is not there."""
+    shape = "full" if options.full else "small"
+    path = options.out / f"{table.name}-{shape}-{len(truth)}-{seed}.csv"
+    if not path.exists():
+        start = time.perf_counter()
+        zeroshot.rank(
+            table.space,
+            archs=list(truth.index),
+            proxies=options.proxies,
+            by=options.proxies.split(",")[0],
+            data=options.data,
+            batch_size=options.batch_size,
+            seed=seed,
+            small=not options.full,
+            out=path,
+        )
+        print(f"{path.name}: {time.perf_counter() - start:.0f} s", flush=True)
+    return path
+
+
+def over_seeds(found: list[pd.DataFrame]) -> pd.DataFrame:
+    """Mean and standard deviation over the seeds' own rankings."""
+    together = pd.concat(found).groupby("name", sort=False)[list(SHOWN)]
+    means, spreads = together.mean(), together.std()
+    return pd.concat([means, spreads.add_suffix("_sd"), together.min().add_suffix("_min")], axis=1)
+
+
+def markdown(table: pd.DataFrame) -> str:
+    """A table as the documentation has it."""
+    lines = [
+        "| | Kendall τ | 95 % | Spearman ρ | ρ given size | top 10 % | nDCG | picked | n |",
+        "|---|---|---|---|---|---|---|---|---|",
+    ]
+    for _, row in table.sort_values("kendall", ascending=False).iterrows():
+        partial = "–" if np.isnan(row["partial_spearman"]) else f"{row['partial_spearman']:.2f}"
+        lines.append(
+            f"| {row['name']} | {row['kendall']:.3f} | {row['kendall_lo']:.2f} … "
+            f"{row['kendall_hi']:.2f} | {row['spearman']:.3f} | {partial} | "
+            f"{row['precision_top10']:.0%} | {row['ndcg']:.3f} | {row['picked']:.2f} | {row['n']} |"
+        )
+    return "\n".join(lines).replace("-0.", "−0.")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("tables", type=Path)
+    parser.add_argument("--only", default=",".join(table.name for table in TABLES))
+    parser.add_argument("--sample", type=int, default=300)
+    parser.add_argument("--seeds", type=int, default=1)
+    parser.add_argument("--proxies", default=PROXIES)
+    parser.add_argument("--full", action="store_true")
+    parser.add_argument("--data", default="noise")
+    parser.add_argument("--batch-size", type=int, default=64)
+    parser.add_argument("--out", type=Path, default=Path("quality"))
+    options = parser.parse_args()
+    unknown = set(options.only.split(",")) - {table.name for table in TABLES}
+    if unknown:
+        parser.error(f"--only {min(unknown)}: there are {', '.join(t.name for t in TABLES)}")
+    options.out.mkdir(parents=True, exist_ok=True)
+    across: dict[str, pd.Series] = {}
+    for table in TABLES:
+        if table.name not in options.only.split(","):
+            continue
+        truth = table.read(options.tables, options.sample)
+        files = [scored(table, truth, seed, options) for seed in range(options.seeds)]
+        seconds = json.loads(Path(f"{files[0]}.json").read_text())["seconds per pass"]
+        for column in table.columns:
+            found = [zeroshot.validate(file, truth[column]).table for file in files]
+            print(f"\n## {table.name}, {column}: {len(truth)} architectures, seed 0\n")
+            print(markdown(found[0]))
+            if len(found) > 1:
+                print(f"\nOver {len(found)} seeds:\n")
+                print(over_seeds(found).round(3).to_string())
+            if column == table.columns[0]:
+                across[table.name] = found[0].set_index("name")["kendall"]
+        print(f"\n{sum(seconds.values()):.0f} s of passes on one core for seed 0")
+    print("\n## Kendall τ across tables\n")
+    overview = pd.DataFrame(across)
+    overview = overview.loc[overview.mean(axis=1).sort_values(ascending=False).index]
+    print(overview.round(3).to_string())
+
+
+if __name__ == "__main__":
+    main()

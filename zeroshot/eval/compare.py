@@ -1,0 +1,229 @@
+"""How proxies stand to each other: differences, clusters, size, seeds and cost.
+
+Functions of tables. A table of ratings has one row per architecture and one column per entry, a
+proxy or an ensemble, higher is better; NaN where an entry says nothing about an architecture.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import combinations, combinations_with_replacement
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from scipy.cluster.hierarchy import fcluster, linkage
+from scipy.spatial.distance import squareform
+
+from zeroshot.errors import ZeroshotError
+from zeroshot.eval.correlate import Array, kendall, percentiles, rank_resamples, spearman
+from zeroshot.ranking import Ensemble, proxies_of, ratings
+
+BASELINES = ("params", "flops", "depth")  # what any proxy has to beat
+ALIKE = 0.9  # mean |Spearman's ρ| from which on proxies order alike
+SIZED = 0.8  # |Spearman's ρ| with parameters or multiply-adds from which on a proxy is biased
+STABLE = 0.8  # mean Spearman's ρ between seeds below which a proxy is unstable
+
+
+def ratings_by_seed(
+    scores: pd.DataFrame,
+    entries: Sequence[str | Ensemble],
+    better: Mapping[str, str] | None = None,
+) -> tuple[pd.DataFrame, ...]:
+    """The ratings of each seed alone, in order of the seeds; see `zeroshot.ranking.ratings`.
+
+    Their mean is the rating over all seeds. Rows are the architectures, in the order of the scores,
+    columns the entries.
+
+    Raises:
+        ZeroshotError: if the table is not sound, has no rows, or lacks an ensemble's member.
+    """
+    proxies_of(scores)
+    archs = pd.Index(scores["arch"].unique(), name="arch")
+    if not len(archs):
+        raise ZeroshotError("the scores have no rows; nothing to rank")
+    found = []
+    for _, rows in scores.groupby("seed", sort=True):
+        columns = {str(entry): ratings(rows, entry, better).loc[archs] for entry in entries}
+        found.append(pd.DataFrame(columns, index=archs))
+    return tuple(found)
+
+
+def mean_ratings(by_seed: Sequence[pd.DataFrame]) -> pd.DataFrame:
+    """The mean over the seeds; NaN where one of them has none."""
+    return sum(by_seed[1:], start=by_seed[0]) / len(by_seed)
+
+
+def correlations(rated: pd.DataFrame) -> pd.DataFrame:
+    """Spearman's ρ of every pair of columns, over the architectures that both rate.
+
+    NaN for a constant column, also with itself.
+    """
+    names = list(rated.columns)
+    columns = rated.to_numpy(np.float64).T
+    matrix = np.full((len(names), len(names)), np.nan)
+    for i, j in combinations_with_replacement(range(len(names)), 2):
+        matrix[i, j] = matrix[j, i] = spearman(columns[i], columns[j])
+    return pd.DataFrame(matrix, index=names, columns=names)
+
+
+def clusters(correlations: pd.DataFrame, alike: float = ALIKE) -> pd.Series:
+    """Which columns order architectures alike, or exactly the other way round.
+
+    Hierarchical clustering with average linkage on 1 − |ρ|, cut where the mean |ρ| between two
+    clusters falls below `alike`. An undefined ρ counts as 0: a constant column is on its own.
+
+    Args:
+        correlations: Spearman's ρ, square and symmetric.
+        alike: in (0, 1].
+
+    Returns:
+        Numbers from 1, in the order of each cluster's first column.
+    """
+    names = list(correlations.index)
+    if len(names) < 2:
+        return pd.Series(1, index=names, dtype=np.int64)
+    distance = 1 - np.abs(correlations.fillna(0).to_numpy(np.float64))
+    np.fill_diagonal(distance, 0)
+    tree = linkage(squareform(np.clip(distance, 0, 1)), method="average")
+    labels = fcluster(tree, t=1 - alike + 1e-12, criterion="distance")
+    return pd.Series(pd.factorize(labels)[0] + 1, index=names, dtype=np.int64)
+
+
+# -- differences -----------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, eq=False)
+class Resamples:
+    """Kendall's τ and Spearman's ρ of columns on bootstrap resamples, each computed once.
+
+    Attributes:
+        rated: ratings.
+        accuracy: of the same architectures, in the same order, without NaN.
+        resamples: how many.
+        seed: of the draws.
+    """
+
+    rated: pd.DataFrame
+    accuracy: pd.Series
+    resamples: int = 1000
+    seed: int = 0
+    _found: dict[tuple[str, bytes], dict[str, Array]] = field(default_factory=dict, repr=False)
+
+    def known(self, name: str) -> NDArray[np.bool_]:
+        """Which architectures a column rates."""
+        return self.rated[name].notna().to_numpy()
+
+    def of(self, name: str, shown: NDArray[np.bool_] | None = None) -> dict[str, Array]:
+        """By statistic, on the architectures `shown`; by default on all that the column rates."""
+        shown = self.known(name) if shown is None else shown
+        key = name, shown.tobytes()
+        if key not in self._found:
+            x = self.rated[name].to_numpy(np.float64)[shown]
+            y = self.accuracy.to_numpy(np.float64)[shown]
+            self._found[key] = rank_resamples(x, y, resamples=self.resamples, seed=self.seed)
+        return self._found[key]
+
+    def difference(self, name: str, other: str) -> tuple[float, float, float, float]:
+        """Paired: by how much `name` has the higher Kendall's τ than `other`.
+
+        Both are compared on the architectures that both rate, and on the same resamples of these.
+
+        Returns:
+            τ of `name` less that of `other`, in [−2, 2]; the 95 % percentile interval of that
+            difference; and the share of resamples in which `name` beats `other`, equal ones
+            counting half. NaN where one of them is undefined.
+        """
+        both = self.known(name) & self.known(other)
+        y = self.accuracy.to_numpy(np.float64)[both]
+        first, second = (
+            kendall(self.rated[each].to_numpy(np.float64)[both], y) for each in (name, other)
+        )
+        apart = self.of(name, both)["kendall"] - self.of(other, both)["kendall"]
+        apart = apart[~np.isnan(apart)]
+        # sums in another order leave dust on equal values
+        wins = np.mean((apart > 1e-12) + 0.5 * (np.abs(apart) <= 1e-12)) if len(apart) else np.nan
+        return first - second, *percentiles(apart), float(wins)
+
+
+# -- seeds -----------------------------------------------------------------------------------------
+
+
+def seed_agreement(by_seed: Sequence[pd.DataFrame]) -> pd.Series:
+    """The mean Spearman's ρ between two seeds, by column, in [−1, 1]; 1 does not depend on them.
+
+    Seeds differ in the weights and in a proxy's own draws; the batch is the same for all. NaN for
+    a single seed, and for a column that is constant for some seed.
+    """
+    found = {}
+    for name in by_seed[0].columns:
+        pairs = [spearman(a[name], b[name]) for a, b in combinations(by_seed, 2)]
+        found[name] = float(np.mean(pairs)) if pairs else float("nan")
+    return pd.Series(found, dtype=np.float64)
+
+
+def seed_spread(by_seed: Sequence[pd.DataFrame], accuracy: pd.Series) -> pd.DataFrame:
+    """The lowest and the highest Kendall's τ that a single seed gives, by column.
+
+    Columns kendall_seed_lo and kendall_seed_hi: NaN for a single seed, or if some seed has none.
+    """
+    rows = {}
+    for name in by_seed[0].columns:
+        taus = [kendall(table.loc[accuracy.index, name], accuracy) for table in by_seed]
+        several = len(taus) > 1
+        ends = (np.min(taus), np.max(taus)) if several else (np.nan, np.nan)
+        rows[name] = dict(zip(("kendall_seed_lo", "kendall_seed_hi"), ends, strict=True))
+    return pd.DataFrame.from_dict(rows, orient="index")
+
+
+# -- cost ------------------------------------------------------------------------------------------
+
+
+def seconds(record: Mapping[str, Any], entries: Iterable[str | Ensemble]) -> pd.Series:
+    """What each entry costs: seconds per network, by the record of a run.
+
+    The mean over the networks scored of the time of all passes that the entry needs, on one thread
+    (for CUDA, to enqueue). A pass that proxies share counts in full for each of them, so this is
+    what the entry would cost alone; only once for an ensemble's members. Where the run took a
+    dearer pass in place of another, that is what is counted. The formula's own time, building the
+    network and loading data are not.
+
+    What is counted without a network, such as parameters, costs 0.
+
+    Returns:
+        By name; NaN for what the record does not tell, and everywhere without a record.
+
+    Raises:
+        ZeroshotError: if the record has these facts, but not as a run writes them.
+    """
+    try:
+        passes = {name: frozenset(ran) for name, ran in record.get("passes", {}).items()}
+        spent = {name: float(value) for name, value in record.get("seconds per pass", {}).items()}
+        networks = int(record.get("networks scored", 0))
+    except (TypeError, ValueError, AttributeError) as error:
+        raise ZeroshotError(
+            "the run record does not tell passes and seconds as a run writes them; restore it, or "
+            "delete it to go without costs"
+        ) from error
+    if passes:
+        passes = dict.fromkeys(BASELINES, frozenset[str]()) | passes
+    found = {}
+    for entry in entries:
+        members = entry.members if isinstance(entry, Ensemble) else (entry,)
+        known = all(member in passes for member in members)
+        needed = frozenset[str]().union(*(passes[member] for member in members if known))
+        total = sum(spent.get(name, 0.0) for name in sorted(needed))
+        found[str(entry)] = total / max(networks, 1) if known else float("nan")
+    return pd.Series(found, dtype=np.float64)
+
+
+def pareto(cost: pd.Series, quality: pd.Series) -> pd.Series:
+    """Which entries no other beats: none is as cheap and as good, and better in one of the two.
+
+    False where one of the two numbers is NaN. Equal entries are on the front together.
+    """
+    low, high = cost.to_numpy(np.float64), quality.to_numpy(np.float64)
+    with np.errstate(invalid="ignore"):
+        as_good = (low[:, None] <= low) & (high[:, None] >= high)
+        beaten = (as_good & ((low[:, None] < low) | (high[:, None] > high))).any(axis=0)
+    return pd.Series(~beaten & ~np.isnan(low) & ~np.isnan(high), index=cost.index)

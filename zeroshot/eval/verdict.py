@@ -1,0 +1,217 @@
+"""The figures in words. Every sentence follows from a table by a rule stated here."""
+
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from zeroshot.eval.advise import FINDINGS
+from zeroshot.eval.compare import ALIKE, STABLE
+
+FEW = 10  # architectures below which bootstrap intervals mean nothing
+WHOLE = 0.9  # coverage below which a figure is of a part of the architectures only
+
+
+def verdict(table: pd.DataFrame) -> tuple[str, ...]:
+    """Which proxies to use where these architectures come from, in sentences.
+
+    What is advised: of the proxies and ensembles that beat the best baseline (the 95 % interval of
+    the paired difference is above 0), those not told apart from the best one (its interval reaches
+    0); of these the stable ones; of these the cheapest. Where no one is left a rule is passed over.
+    Without costs, the one with the highest Kendall's τ. If none beats the best baseline: that one.
+
+    The further sentences name the best; those not told apart from it; those that do not beat the
+    best baseline; clusters (see `compare.clusters`); the unstable ones, whose mean Spearman's ρ
+    between seeds is below 0.8; those that rate less than 90 % of the architectures; the misleading
+    ones, whose interval of τ is below 0; those that say nothing; and what could not be told for
+    lack of seeds, costs or baselines. With fewer than 10 architectures only the last two are said.
+
+    Args:
+        table: what `validate` returned.
+    """
+    found = table.sort_values("kendall", ascending=False, kind="stable", na_position="last")
+    known = found[found["kendall"].notna()]
+    rivals = known[known["kind"] != "baseline"]
+    said: list[str] = []
+    if known.empty:
+        said.append("No score orders these architectures: every correlation is undefined.")
+    elif known["n"].max() < FEW:
+        said.append(
+            f"{known['n'].max()} architectures are too few to tell proxies apart; at least {FEW} "
+            "are needed."
+        )
+    elif rivals.empty:
+        said.append("There are only baselines: no proxy to compare with them.")
+    else:
+        said += _comparison(known, rivals)
+    silent = found[found["kendall"].isna()]
+    if len(silent) and len(known):
+        why = (f"{row['name']} ({_silence(row)})" for row in _rows(silent))
+        said.append(f"Nothing is said here by {_listed(why)}.")
+    return (*said, *_untold(table))
+
+
+def advice(table: pd.DataFrame) -> tuple[str, ...]:
+    """Which proxies are worth computing there, in sentences; see `advise` for the rules.
+
+    Args:
+        table: what `advise` returned.
+    """
+    said = []
+    kept = table.loc[table["keep"], "name"]
+    if len(kept):
+        said.append(f"Worth computing: {_listed(kept)}.")
+        said.append(
+            "Of the proxies that are defined, stable and more than size, these are the cheapest of "
+            "each cluster. Whether they are right, only accuracies tell."
+        )
+    else:
+        said.append("No proxy is without findings here.")
+    for finding, meaning in FINDINGS.items():
+        names = [
+            f"{row['name']} ({row['reason']})"
+            if finding == "undefined" and row["reason"]
+            else row["name"]
+            for row in _rows(table)
+            if finding in row["findings"].split(", ")
+        ]
+        if names:
+            said.append(f"{_LABELS[finding]} ({meaning}): {_listed(names)}.")
+    said += _alike(table)
+    dear = _rows(table[table["seconds"] > 0].sort_values("seconds", kind="stable"))
+    if dear:
+        low, high = dear[0], dear[-1]
+        costs = f"{low['name']} takes {duration(low['seconds'])} a network"
+        if len(dear) > 1:
+            costs += f", {high['name']} {duration(high['seconds'])}"
+        said.append(f"Cost: {costs}.")
+    return (*said, *_untold(table))
+
+
+_LABELS = {
+    "undefined": "Undefined",
+    "constant": "Constant",
+    "tied": "Tied",
+    "unstable": "Unstable",
+    "size": "Biased by size",
+}
+
+
+def duration(seconds: float) -> str:
+    """Seconds as people say them: '12 ms', '0.4 s', '3.2 min'; 'no time' for 0."""
+    if np.isnan(seconds):
+        return "–"
+    if seconds == 0:
+        return "no time"
+    if seconds < 0.0995:
+        return f"{1000 * seconds:.2g} ms"
+    return f"{seconds:.2g} s" if seconds < 99.5 else f"{seconds / 60:.1f} min"
+
+
+def _comparison(known: pd.DataFrame, rivals: pd.DataFrame) -> list[str]:
+    best = _rows(rivals)[0]
+    level = rivals[rivals["best_delta_hi"] >= 0]
+    baselines = known[known["kind"] == "baseline"]
+    better = rivals[rivals["baseline_delta_lo"] > 0] if len(baselines) else rivals
+    if better.empty:
+        said = [f"Use {baselines['name'].iloc[0]}: no proxy is shown to beat this baseline."]
+    else:
+        said = [_use(better, best)]
+    low, high = (_digits(best[f"kendall_{end}"]) for end in ("lo", "hi"))
+    said.append(
+        f"The best is {best['name']}: Kendall's τ = {_digits(best['kendall'])}, with 95 % "
+        f"confidence {low} to {high}."
+    )
+    if len(level):
+        said.append(f"Not told apart from it: {_listed(level['name'])}.")
+    elif len(rivals) > 1 and (rivals["best_delta_hi"] < 0).sum() == len(rivals) - 1:
+        said.append("Every other proxy is worse than it, beyond chance.")
+    behind = rivals[~rivals.index.isin(better.index)]
+    if len(behind):
+        top = _tau(_rows(baselines)[0])
+        names = _listed(behind["name"])
+        said.append(f"Not shown to be better than {top}, the best baseline: {names}.")
+    said += _alike(known)
+    unstable = known[known["seed_agreement"] < STABLE]
+    if len(unstable):
+        agreement = (f"{row['name']} ({_digits(row['seed_agreement'])})" for row in _rows(unstable))
+        said.append(
+            f"Unstable over seeds (mean Spearman's ρ below {STABLE}): {_listed(agreement)}."
+        )
+    part = known[known["coverage"] < WHOLE]
+    if len(part):
+        share = (f"{row['name']} ({100 * row['coverage']:.0f} %)" for row in _rows(part))
+        said.append(f"Judged on a part of the architectures only: {_listed(share)}.")
+    wrong = known[known["kendall_hi"] < 0]
+    if len(wrong):
+        said.append(f"Misleading, worse than chance: {_listed(map(_tau, _rows(wrong)))}.")
+    return said
+
+
+def _use(better: pd.DataFrame, best: dict[str, Any]) -> str:
+    """The first sentence, on one of those that beat the baselines."""
+    good = better
+    for kept in (
+        (good["best_delta_hi"] >= 0) | (good["name"] == best["name"]),
+        ~(good["seed_agreement"] < STABLE),
+    ):
+        good = good[kept.loc[good.index]] if kept.loc[good.index].any() else good
+    chosen = _rows(good.sort_values("seconds", kind="stable", na_position="last"))[0]
+    cost = "" if np.isnan(chosen["seconds"]) else f" ({duration(chosen['seconds'])} a network)"
+    if chosen["name"] == best["name"]:
+        return f"Use {chosen['name']}{cost}."
+    if best["name"] not in set(better["name"]):
+        why = "unlike the best, it beats the best baseline"
+    elif chosen["seconds"] < best["seconds"]:
+        why = "not told apart from the best, and cheaper"
+    elif best["seed_agreement"] < STABLE:
+        why = "not told apart from the best, and more stable"
+    else:
+        why = "not told apart from the best, whose cost is not known"
+    return f"Use {chosen['name']}{cost}: {why}."
+
+
+def _alike(table: pd.DataFrame) -> list[str]:
+    groups = [list(rows["name"]) for _, rows in table.groupby("cluster", sort=False)]
+    groups = [_listed(names) for names in groups if len(names) > 1]
+    if not groups:
+        return []
+    return [
+        f"Redundant (mean |Spearman's ρ| of at least {ALIKE}), one of each is enough: "
+        f"{'; '.join(groups)}."
+    ]
+
+
+def _untold(table: pd.DataFrame) -> list[str]:
+    said = []
+    if table["seeds"].max() < 2:
+        said.append("There is one seed: how much the scores depend on it is not told.")
+    if table["seconds"].isna().all():
+        said.append("There is no record of passes and seconds: what the proxies cost is not told.")
+    if not (table["kind"] == "baseline").any():
+        said.append("There are no params, flops or depth: a comparison with size is not told.")
+    return said
+
+
+def _silence(row: dict[str, Any]) -> str:
+    if row["n"] == 0:
+        return "no score"
+    return "the same for all" if row["ties"] == 1 else f"{row['n']} scores"
+
+
+def _tau(row: dict[str, Any]) -> str:
+    return f"{row['name']} (τ = {_digits(row['kendall'])})"
+
+
+def _rows(table: pd.DataFrame) -> list[dict[str, Any]]:
+    return [{str(key): value for key, value in row.items()} for row in table.to_dict("records")]
+
+
+def _digits(value: float) -> str:
+    return f"{value:.2f}".replace("-", "−")
+
+
+def _listed(names: Iterable[str]) -> str:
+    *others, last = names
+    return f"{', '.join(others)} and {last}" if others else last
