@@ -24,7 +24,7 @@ from zeroshot.eval.tables import read_scores, read_truth
 from zeroshot.observe import watching_activations
 from zeroshot.proxies.naswot import naswot
 from zeroshot.spaces import NASBENCH201, Arch
-from zeroshot.spaces.nasbench201 import EDGES, NONE, _Cell, _operation
+from zeroshot.spaces.nasbench201 import EDGES, NONE, Cell, Operations
 
 
 class FullCell(nn.Module):
@@ -34,7 +34,8 @@ class FullCell(nn.Module):
         super().__init__()
         self.genes = genes
         self.operations = nn.ModuleList(
-            nn.Identity() if op == NONE else _operation(op, channels) for op in genes
+            nn.Identity() if op == NONE else Operations(channels, channels).mixed((op,))
+            for op in genes
         )
 
     def forward(self, inputs: Tensor) -> Tensor:
@@ -60,7 +61,7 @@ def full(arch: Arch) -> Net:
     net = NASBENCH201.network(arch)
     body = net.module.body
     for position, module in enumerate(body):
-        if isinstance(module, _Cell):
+        if isinstance(module, Cell):
             width = 16 * 2 ** (position // 6)
             body[position] = FullCell(arch.genes, width)
     return net

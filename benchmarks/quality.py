@@ -15,6 +15,7 @@ picked accuracy, each seed a ranking of its own. A final table has τ of every p
 
 import argparse
 import json
+import re
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -64,6 +65,12 @@ class Table:
         return truth.groupby(level=0, sort=False).mean()  # one cell may have been trained twice
 
 
+def _micro(genes: str) -> str:
+    """The benchmark's string of '(1, 3, 0, 3, 2, 1)'."""
+    a, *rest = re.findall(r"\d", genes)
+    return f"64-41414-{a}_{''.join(rest[:2])}_{''.join(rest[2:])}"
+
+
 TABLES = (
     Table(
         "nasbench201",
@@ -73,11 +80,39 @@ TABLES = (
         ("cifar10_test_accuracy",),
     ),
     Table(
+        "nasbench101",
+        "nasbench101-sample.csv.gz",
+        "nasbench101",
+        lambda row: f"{row['matrix']}-{row['ops']}",
+        ("val108", "val12"),
+    ),
+    Table(
+        "transnasbench101",
+        "transnasbench101-micro-class-scene.csv.gz",
+        "transnasbench101_micro",
+        lambda row: _micro(row["arch"]),
+        ("class_scene_val",),
+    ),
+    Table(
         "darts",
         "darts-214.csv.gz",
         "darts",
         lambda row: f"{row['normal']}, {row['reduce']}",
         ("best_test", "test_ep100"),
+    ),
+    Table(
+        "mnasnet",
+        "mnasnet-imagenet-sample.csv.gz",
+        "mobilenet",
+        lambda row: ",".join(row[["e", "k", "l", "se"]]),
+        ("top1",),
+    ),
+    Table(
+        "autoformer",
+        "vit-autoformer.csv.gz",
+        "autoformer",
+        lambda row: row["arch"],
+        ("c100_base_acc", "imagenet_super_acc"),
     ),
 )
 

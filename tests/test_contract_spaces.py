@@ -14,12 +14,29 @@ from zeroshot import spaces
 from zeroshot.core import Batch, Net
 from zeroshot.errors import ZeroshotError
 from zeroshot.passes import census
+from zeroshot.spaces.mobilenet import MNASNET
 from zeroshot.spaces.space import Arch, Axis, Space, Task
 
-TINIES = {TINY.name: TINY, "darts": spaces.Darts(channels=2, layers=3, stem_multiplier=1)}
+TINIES = {
+    TINY.name: TINY,
+    "nasbench101": spaces.NasBench101(channels=4, stacks=2, modules=1),
+    "natsbench_size": spaces.NatsBenchSize(divisor=8),
+    "transnasbench101_micro": spaces.TransNasBench101Micro(channels=4, cells=1),
+    "transnasbench101_macro": spaces.TransNasBench101Macro(channels=4, cells=1),
+    "darts": spaces.Darts(channels=2, layers=3, stem_multiplier=1),
+    "mobilenet": spaces.MobileNet(stages=MNASNET[:4], width=0.25, resolution=16),
+    "autoformer": spaces.AutoFormer(
+        hidden=(12, 16), depths=(1, 2, 3), head_dim=4, patch=4, resolution=8
+    ),
+    "chain": spaces.Chain(layers=5, widths=(4, 8), dense=(8, 16)),
+}
 SPACES = tuple(TINIES.get(space.name, space) for space in spaces.SPACES)
 SMALL = {"torchvision": ("shufflenet_v2_x0_5", "squeezenet1_1")}  # the rest takes too long to build
-TASKS = {"torchvision": Task(size=64, classes=5)}
+TASKS = {
+    "torchvision": Task(size=64, classes=5),
+    "transnasbench101_micro": Task(channels=2, size=32, classes=5),  # else maps of one pixel
+    "mobilenet": Task(channels=2, size=16, classes=5),
+}
 ids = [space.name for space in SPACES]
 
 
@@ -122,6 +139,16 @@ class TestEverySpace:
             assert all(gene in (a, b) for gene, a, b in pairs)
             assert space.cross(one, one, random) == one
 
+    def test_encode(self, space):
+        sizes = [len(axis.options) for axis in space.axes]
+        for arch in some(space):
+            vector = space.encode(arch)
+            assert vector.shape == (sum(sizes),)
+            assert np.isin(vector, (0, 1)).all()
+            assert vector.sum() == len(sizes)
+            parts = np.split(vector, np.cumsum(sizes)[:-1])
+            assert tuple(part.argmax() for part in parts) == arch.genes
+
     def test_canonical(self, space):
         for arch in some(space):
             once = space.canonical(arch)
@@ -148,7 +175,7 @@ class TestEverySpace:
 
     def test_a_supernet_is_no_network(self, space):
         alone = () if space.mixable else (space.network,)
-        for call in (space.index, space.spell, space.neighbours, *alone):
+        for call in (space.index, space.spell, space.encode, space.neighbours, *alone):
             with pytest.raises(ZeroshotError, match="supernet") as error:
                 call(space.whole)
             assert "\n" not in str(error.value)

@@ -404,7 +404,7 @@ def _relu_conv_bn(inward: int, outward: int, kernel: int, stride: int = 1) -> nn
     )
 
 
-class _FactorizedReduce(nn.Module):
+class FactorizedReduce(nn.Module):
     """Half the size by two 1×1 convolutions with stride 2, the second one pixel further on."""
 
     def __init__(self, inward: int, outward: int) -> None:
@@ -415,6 +415,7 @@ class _FactorizedReduce(nn.Module):
         self.norm = nn.BatchNorm2d(outward)
 
     def forward(self, inputs: Tensor) -> Tensor:
+        """Both convolutions, side by side."""
         active = self.relu(inputs)
         moved = nn.functional.pad(active, (0, 1, 0, 1))[:, :, 1:, 1:]  # zeros only where odd
         # Strided 1×1 convolutions of few channels overwrite foreign memory on CPUs: PyTorch 2.15,
@@ -457,7 +458,7 @@ class _Operations:
             return self.avg_pool
         if name == "skip_connect":
             whole = self.stride == 1
-            return nn.Identity() if whole else _FactorizedReduce(self.channels, self.channels)
+            return nn.Identity() if whole else FactorizedReduce(self.channels, self.channels)
         if name.startswith("sep_conv"):
             first = _separable(self.channels, kernel, self.stride)
             return nn.Sequential(self.relu, *first, nn.ReLU(), *_separable(self.channels, kernel))
@@ -474,7 +475,7 @@ class _Cell(nn.Module):
         super().__init__()
         before, last = widths
         self.before = (
-            _FactorizedReduce(before, channels) if halve else _relu_conv_bn(before, channels, 1)
+            FactorizedReduce(before, channels) if halve else _relu_conv_bn(before, channels, 1)
         )
         self.last = _relu_conv_bn(last, channels, 1)
         self.stride = 2 if reduces else 1

@@ -3,10 +3,11 @@
 import random
 import re
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from itertools import product
-from typing import NoReturn
+from typing import NamedTuple, NoReturn
 
 from torch import Tensor, nn
 
@@ -20,7 +21,7 @@ EDGES = tuple((i, j) for j in range(1, 4) for i in range(j))  # 0→1, 0→2, 1�
 NONE, SKIP, CONV1, CONV3, POOL = range(len(OPS))
 
 # What a node computes: how often each term (operation, what it is applied to) enters its sum.
-_Sum = frozenset[tuple[object, int]]
+Sum = frozenset[tuple[object, int]]
 
 
 @dataclass(frozen=True)
@@ -111,11 +112,11 @@ class NasBench201(Space):
         literature has 6,466 strings, for these neither flatten sums reached through skips in
         different order nor drop the zeros they mark.
         """
-        return self.arch(*_representatives()[_function(arch.genes)])
+        return self.arch(*_representatives()[function(arch.genes)])
 
     def connected(self, arch: Arch) -> bool:
         """Whether some path of operations other than 'none' leads from input to output."""
-        return bool(_function(arch.genes))
+        return bool(function(arch.genes))
 
     def cost(self, arch: Arch, task: Task | None = None) -> Cost:
         """Parameters, multiply-adds of convolutions and classifier, and weight tensors."""
@@ -164,7 +165,7 @@ class NasBench201(Space):
 
     def thin(self, arch: Arch, task: Task) -> nn.Module:
         """TE-NAS' `network_thin`: one cell on one raw channel, BN, ReLU, pooling, classifier."""
-        return nn.Sequential(_Cell(arch.open, 1), _Head(1, task.classes))
+        return nn.Sequential(plain_cell(arch.open, 1), Head(1, task.classes))
 
     def blocks(self, module: nn.Module) -> tuple[str, ...]:
         """The stem, and every cell and reduction."""
@@ -191,23 +192,26 @@ def _positions() -> dict[tuple[int, ...], int]:
 
 
 @lru_cache(maxsize=1)
-def _representatives() -> dict[_Sum, tuple[int, ...]]:
+def _representatives() -> dict[Sum, tuple[int, ...]]:
     """Function -> its lexicographically smallest cell, which has no dead operation."""
-    smallest: dict[_Sum, tuple[int, ...]] = {}
+    smallest: dict[Sum, tuple[int, ...]] = {}
     for genes in product(range(len(OPS)), repeat=len(EDGES)):
-        smallest.setdefault(_function(genes), genes)
+        smallest.setdefault(function(genes), genes)
     return smallest
 
 
-def _function(genes: tuple[int, ...]) -> _Sum:
-    """What the output node computes, as a nested multiset; empty if it is zero."""
-    nodes: list[_Sum] = [frozenset({("input", 1)})]
+def function(genes: tuple[int, ...], *, reducing: bool = False) -> Sum:
+    """What the output node computes, as a nested multiset; empty if it is zero.
+
+    In a `reducing` cell a skip from the input has to change the map, so is an operation like any.
+    """
+    nodes: list[Sum] = [frozenset({("input", 1)})]
     for node in range(1, 4):
         terms: Counter[object] = Counter()
         for (source, target), op in zip(EDGES, genes, strict=True):
             if target != node or op == NONE or not nodes[source]:
                 continue
-            if op == SKIP:
+            if op == SKIP and (source or not reducing):
                 terms.update(dict(nodes[source]))  # type: ignore[arg-type]
             else:
                 terms[op, nodes[source]] += 1
@@ -215,7 +219,34 @@ def _function(genes: tuple[int, ...]) -> _Sum:
     return nodes[-1]
 
 
-class _ReluConvBn(nn.Sequential):
+class Conv(NamedTuple):
+    """A convolution without bias, as it counts."""
+
+    fan_in: int
+    outward: int
+    side: int  # of what it answers
+    norm: bool = True  # whether batch norm follows
+
+    @property
+    def weights(self) -> int:
+        """How many weights it has."""
+        return self.fan_in * self.outward
+
+
+def total(convolutions: Iterable[Conv], width: int, task: Task) -> Cost:
+    """What convolutions, their batch norms and a classifier of `width` channels cost together."""
+    convolutions = tuple(convolutions)
+    return Cost(
+        params=sum(conv.weights + 2 * conv.norm * conv.outward for conv in convolutions)
+        + (width + 1) * task.classes,
+        macs=sum(conv.weights * conv.side**2 for conv in convolutions) + width * task.classes,
+        tensors=len(convolutions) + 1,
+    )
+
+
+class ReluConvBn(nn.Sequential):
+    """ReLU, convolution, batch norm."""
+
     def __init__(
         self,
         inward: int,
@@ -231,44 +262,61 @@ class _ReluConvBn(nn.Sequential):
         )
 
 
-class _Operations:
-    """The operations of one cell; pooling and the first ReLU are one for all."""
+class Operations:
+    """The operations of edges of one cell; pooling and the first ReLU are one for all.
 
-    def __init__(self, channels: int) -> None:
-        self.channels = channels
+    Spaces with cells of the same nodes and edges inherit it where theirs differ.
+    """
+
+    def __init__(self, inward: int, outward: int, stride: int = 1) -> None:
+        self.inward, self.outward, self.stride = inward, outward, stride
         self.relu = nn.ReLU()
         self.pool = nn.AvgPool2d(3, stride=1, padding=1, count_include_pad=False)
 
     def mixed(self, options: tuple[int, ...]) -> Mixed:
         """What lies on an edge with these options open."""
-        return Mixed({OPS[op]: self._operation(op) for op in options})
+        return Mixed({OPS[op]: self.operation(op) for op in options})
 
-    def _operation(self, op: int) -> nn.Module | None:
+    def operation(self, op: int) -> nn.Module | None:
+        """One operation; None for zero."""
         if op == NONE:
             return None
         if op == SKIP:
-            return nn.Identity()
+            return self.skip()
         if op == POOL:
             return self.pool
-        return _ReluConvBn(self.channels, self.channels, 3 if op == CONV3 else 1, relu=self.relu)
+        kernel = 3 if op == CONV3 else 1
+        return ReluConvBn(self.inward, self.outward, kernel, self.stride, self.relu)
+
+    def skip(self) -> nn.Module:
+        """The skip connection."""
+        return nn.Identity()
+
+    def zero(self, inputs: Tensor) -> Tensor:
+        """Zero in the shape of the output, but in the graph: gradients are zero, not missing."""
+        return inputs * 0.0
 
 
-class _Cell(nn.Module):
+class Cell(nn.Module):
     """Nodes are sums over the edges that lead to them; a node without any is zero."""
 
-    def __init__(self, open_: tuple[tuple[int, ...], ...], channels: int) -> None:
+    def __init__(
+        self, open_: tuple[tuple[int, ...], ...], first: Operations, rest: Operations
+    ) -> None:
+        """`first`: the operations of the edges that leave the input; `rest`: of all others."""
         super().__init__()
         chosen = [
             (e, options) for e, options in zip(EDGES, open_, strict=True) if options != (NONE,)
         ]
         self.edges = [edge for edge, _ in chosen]
-        operations = _Operations(channels)
         self.mixtures = nn.ModuleDict(
-            {f"{i}->{j}": operations.mixed(options) for (i, j), options in chosen}
+            {f"{i}->{j}": (rest if i else first).mixed(options) for (i, j), options in chosen}
         )
         self.is_mixed = any(len(options) > 1 for _, options in chosen)
+        self.zero = first.zero
 
     def forward(self, inputs: Tensor) -> Tensor:
+        """The last node."""
         nodes: dict[int, Tensor] = {0: inputs}
         # In a network every operation stands for itself: its activations count one by one.
         shared = [{} if self.is_mixed else None for _ in range(3)]
@@ -276,26 +324,34 @@ class _Cell(nn.Module):
             if i in nodes:
                 term = self.mixtures[f"{i}->{j}"](nodes[i], shared[i])
                 nodes[j] = nodes[j] + term if j in nodes else term
-        # Disconnected: zero, but in the graph, so that gradients are zero rather than missing.
-        return nodes[3] if 3 in nodes else inputs * 0.0
+        return nodes[3] if 3 in nodes else self.zero(inputs)
 
 
-class _Reduction(nn.Module):
+def plain_cell(open_: tuple[tuple[int, ...], ...], channels: int) -> Cell:
+    """A cell that changes neither size nor channels."""
+    operations = Operations(channels, channels)
+    return Cell(open_, operations, operations)
+
+
+class Reduction(nn.Module):
     """The residual block between stages: half the size, twice the channels."""
 
     def __init__(self, inward: int, outward: int) -> None:
         super().__init__()
-        self.conv_a = _ReluConvBn(inward, outward, 3, stride=2)
-        self.conv_b = _ReluConvBn(outward, outward, 3)
+        self.conv_a = ReluConvBn(inward, outward, 3, stride=2)
+        self.conv_b = ReluConvBn(outward, outward, 3)
         self.downsample = nn.Sequential(
             nn.AvgPool2d(2, stride=2), nn.Conv2d(inward, outward, 1, bias=False)
         )
 
     def forward(self, inputs: Tensor) -> Tensor:
+        """The sum of both paths."""
         return self.downsample(inputs) + self.conv_b(self.conv_a(inputs))
 
 
-class _Head(nn.Sequential):
+class Head(nn.Sequential):
+    """BN-ReLU, global average pooling, classifier."""
+
     def __init__(self, channels: int, classes: int) -> None:
         super().__init__(
             nn.BatchNorm2d(channels),
@@ -318,10 +374,10 @@ class _Network(nn.Module):
         for stage in range(3):
             width = channels * 2**stage
             if stage:
-                body.append(_Reduction(width // 2, width))
-            body += [_Cell(open_, width) for _ in range(cells)]
+                body.append(Reduction(width // 2, width))
+            body += [plain_cell(open_, width) for _ in range(cells)]
         self.body = nn.Sequential(*body)
-        self.head = _Head(width, task.classes)
+        self.head = Head(width, task.classes)
 
     def forward(self, inputs: Tensor) -> Tensor:
         return self.head(self.body(self.stem(inputs)))
