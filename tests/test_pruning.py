@@ -11,7 +11,7 @@ from zeroshot import pruning
 from zeroshot.core import Pass
 from zeroshot.errors import ZeroshotError
 from zeroshot.passes import Patterns
-from zeroshot.pruning import BEST, FIDELITIES, Pruning, Supernets
+from zeroshot.pruning import FIDELITIES, Pruning, Supernets
 from zeroshot.spaces import NASBENCH201, TORCHVISION, NasBench201, Task
 
 
@@ -20,6 +20,8 @@ def quick(monkeypatch):
     """Small images and batches, few crops, one repeat: the protocol, in a second."""
     monkeypatch.setattr(NasBench201, "task", Task(size=8))
     monkeypatch.setattr(pruning, "SHOWN", 4)
+    monkeypatch.setattr(pruning, "BEST", 3)
+    monkeypatch.setattr(pruning, "DRAWS", 2)
     for name, how in FIDELITIES.items():
         small = replace(how, batch_size=6, repeats=1, patterns=Patterns(samples=60, together=30))
         monkeypatch.setitem(FIDELITIES, name, small)
@@ -93,10 +95,10 @@ def test_finalists(tmp_path):
     first = found.finalists["rated"].sort_values(ascending=False, kind="stable")
     assert first.to_list() == ranked.to_list()
     again = zeroshot.rank(
-        NASBENCH201.small, archs=list(ranked.index[:BEST]), batch_size=4, seed=1, repeats=5, **how
+        NASBENCH201.small, archs=list(ranked.index[:3]), batch_size=4, seed=1, repeats=2, **how
     ).order
     assert found.finalists["refined"].dropna().to_dict() == again.to_dict()
-    assert list(found.finalists.index) == [*again.index, *ranked.index[BEST:]]
+    assert list(found.finalists.index) == [*again.index, *ranked.index[3:]]
     assert found.name == found.finalists.index[0] == again.index[0]
     gone = found.history[found.history["dropped"]]
     assert set(gone["option"]).isdisjoint(NASBENCH201.axes[0].options[g] for g in found.arch.genes)

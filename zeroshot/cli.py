@@ -36,6 +36,9 @@ Seed = Annotated[int, typer.Option(help="Of weights, batch, sample and every dra
 Init = Annotated[str, typer.Option(help="Initialisation; see `zeroshot list inits`.")]
 Workers = Annotated[int | None, typer.Option(help="Processes; by default one a core.")]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:i.")]
+Trust = Annotated[
+    bool, typer.Option("--trust", help="Run what a benchmark's files ask for; most need nothing.")
+]
 
 WIDE = 140  # columns of a terminal that has room for everything
 
@@ -80,10 +83,10 @@ def list_(what: Annotated[What, typer.Argument(help="Which list.")]) -> None:
     elif what is What.benchmarks:
         from zeroshot.eval.benchmarks import BENCHMARKS
 
-        table = _table("benchmark", "space", "data sets", "source")
+        table = _table("benchmark", "space", "data sets", "needs", "source")
         for benchmark in BENCHMARKS:
-            sets = ", ".join(benchmark.datasets)
-            table.add_row(benchmark.name, benchmark.space, sets, benchmark.source)
+            sets = ", ".join(benchmark.datasets) or "as the file"
+            table.add_row(benchmark.name, benchmark.space, sets, benchmark.file, benchmark.source)
     elif what is What.data:
         from zeroshot.data import DATA
 
@@ -260,6 +263,7 @@ def validate(
     benchmark_path: Annotated[
         Path | None, typer.Option(help="The benchmark's own files, where it needs them.")
     ] = None,
+    trust: Trust = False,
     out: Annotated[Path | None, typer.Option(help="Folder for CSV, plots and report.html.")] = None,
     resamples: Annotated[int, typer.Option(help="Of the bootstrap.")] = 1000,
     seed: Annotated[int, typer.Option(help="Of the bootstrap.")] = 0,
@@ -272,6 +276,7 @@ def validate(
         truth,
         column=column,
         benchmark_path=benchmark_path,
+        trust=trust,
         out=out,
         resamples=resamples,
         seed=seed,
@@ -366,6 +371,10 @@ def prune(
         typer.Option(help="BENCHMARK or BENCHMARK/DATASET, or a table with a column arch."),
     ] = None,
     column: Annotated[str | None, typer.Option(help="Which column of the table.")] = None,
+    benchmark_path: Annotated[
+        Path | None, typer.Option(help="The benchmark's own files, where it needs them.")
+    ] = None,
+    trust: Trust = False,
     finetune: Annotated[
         int, typer.Option(help="Train the result for so many epochs, in --out/finetune.")
     ] = 0,
@@ -394,6 +403,8 @@ def prune(
                 resume=resume,
                 truth=truth,
                 column=column,
+                benchmark_path=benchmark_path,
+                trust=trust,
                 progress=progress,
             )
     console = _console()

@@ -285,6 +285,7 @@ def validate(
     *,
     column: str | None = None,
     benchmark_path: str | Path | None = None,
+    trust: bool = False,
     out: str | Path | None = None,
     resamples: int = 1000,
     seed: int = 0,
@@ -298,6 +299,7 @@ def validate(
             column `arch`; or accuracies indexed by architecture.
         column: of the file, if it has several of numbers.
         benchmark_path: where the benchmark's own files lie, for those that need them.
+        trust: whether code that these files ask for may run. Most need none.
         out: folder for validation.csv, plots and report.html; nothing is written without.
         resamples: of the bootstrap.
         seed: of the bootstrap.
@@ -315,11 +317,11 @@ def validate(
         path = Path(scores)
         scores = read_scores(path)
         record = _read_record(record_path(path))
+    proxies_of(scores)  # says what is wrong, if it is no table of scores
     if not isinstance(truth, pd.Series):
         files = None if benchmark_path is None else Path(benchmark_path)
         record = {"truth": str(truth) + (f", column {column}" if column else "")} | record
-        truth = load_truth(str(truth), column, files)
-    proxies_of(scores)  # says what is wrong, if it is no table of scores
+        truth = load_truth(str(truth), column, files, trust=trust, archs=scores["arch"])
     scores = _with_baselines(scores)
     better = _better(record)
     table = compare(scores, truth, better=better, resamples=resamples, seed=seed, record=record)
@@ -422,6 +424,8 @@ def prune(
     resume: bool = False,
     truth: str | Path | None = None,
     column: str | None = None,
+    benchmark_path: str | Path | None = None,
+    trust: bool = False,
     progress: Progress = lambda done, total: None,
 ) -> Pruned:
     """Prune a supernet to a single-path network without training.
@@ -445,6 +449,8 @@ def prune(
         resume: go on with the unfinished run in `out`.
         truth: accuracies, as for `validate`; the record then says that of the network and its rank.
         column: of the file, if it has several of numbers.
+        benchmark_path: where the benchmark's own files lie, for those that need them.
+        trust: whether code that these files ask for may run. Most need none.
         progress: called with the numbers of options measured and in all.
 
     Returns:
@@ -454,7 +460,8 @@ def prune(
         ZeroshotError: for a space that cannot be pruned, or a folder of another run.
     """
     space = find_space(space) if isinstance(space, str) else space
-    accuracies = None if truth is None else load_truth(str(truth), column)
+    files = None if benchmark_path is None else Path(benchmark_path)
+    accuracies = None if truth is None else load_truth(str(truth), column, files, trust=trust)
     where = find_device(device)
     by = by or refining_ensemble(space)
     pruning = Pruning(space, criterion, method, fidelity, finalists, by, data, seed, where)
