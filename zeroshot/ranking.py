@@ -119,39 +119,6 @@ class Ensemble:
         return self.name
 
 
-ENSEMBLES: tuple[Ensemble, ...] = (
-    # Ours: size, two views of the blocks, one of the inputs and one of the weights, by AZ-NAS' rule
-    # (docs/reproductions.md). Networks have to name their blocks.
-    Ensemble(
-        "default",
-        ("flops", "az_expressivity", "az_trainability", "jacob_cov", "logsynflow"),
-        log_rank_sum,
-        "rule of arXiv:2403.19232",
-    ),
-    Ensemble("te_nas", ("ntk_cond", "linear_regions"), rank_sum, "arXiv:2102.11535"),
-    Ensemble("vote", ("synflow", "jacob_cov", "snip"), majority_vote, "arXiv:2101.08134"),
-    Ensemble(
-        "az_nas",
-        ("az_expressivity", "az_progressivity", "az_trainability", "flops"),
-        log_rank_sum,
-        "arXiv:2403.19232",
-    ),
-    Ensemble(
-        "vkdnw_agg",
-        ("flops", "az_expressivity", "az_progressivity", "vkdnw_entropy", "az_trainability"),
-        log_rank_sum,
-        "arXiv:2502.04975",
-    ),
-    # The same where networks name no blocks
-    Ensemble(
-        "log_rank",
-        ("flops", "naswot", "synflow", "jacob_cov"),
-        log_rank_sum,
-        "rule of arXiv:2403.19232",
-    ),
-)
-
-
 def single(proxy: str) -> Ensemble:
     """One proxy as an ensemble of its own."""
     return Ensemble(proxy, (proxy,), rank_sum, "")
@@ -234,7 +201,46 @@ def expression(text: str) -> Ensemble:
         with np.errstate(divide="ignore", invalid="ignore"):
             return np.asarray(value(ranks / len(ranks)), dtype=np.float64)
 
+    combine.__name__ = " ".join(text.split())
     return Ensemble(text, tuple(members), combine, "")
+
+
+# -- the ensembles there are -----------------------------------------------------------------------
+
+ENSEMBLES: tuple[Ensemble, ...] = (
+    # Ours, by AZ-NAS' rule (docs/reproductions.md): size, which counts once, half of it parameters
+    # and half multiply-adds; two views of the blocks, one of the inputs, one of the weights.
+    # Networks have to name their blocks.
+    replace(
+        expression(
+            "(log(params) + log(flops)) / 2 + log(az_expressivity) + log(az_trainability) + "
+            "log(jacob_cov) + log(logsynflow)"
+        ),
+        name="default",
+        source="rule of arXiv:2403.19232",
+    ),
+    Ensemble("te_nas", ("ntk_cond", "linear_regions"), rank_sum, "arXiv:2102.11535"),
+    Ensemble("vote", ("synflow", "jacob_cov", "snip"), majority_vote, "arXiv:2101.08134"),
+    Ensemble(
+        "az_nas",
+        ("az_expressivity", "az_progressivity", "az_trainability", "flops"),
+        log_rank_sum,
+        "arXiv:2403.19232",
+    ),
+    Ensemble(
+        "vkdnw_agg",
+        ("flops", "az_expressivity", "az_progressivity", "vkdnw_entropy", "az_trainability"),
+        log_rank_sum,
+        "arXiv:2502.04975",
+    ),
+    # The same where networks name no blocks
+    Ensemble(
+        "log_rank",
+        ("flops", "naswot", "synflow", "jacob_cov"),
+        log_rank_sum,
+        "rule of arXiv:2403.19232",
+    ),
+)
 
 
 def proxies_of(scores: pd.DataFrame) -> tuple[str, ...]:
