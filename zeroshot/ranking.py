@@ -208,13 +208,12 @@ def expression(text: str) -> Ensemble:
 # -- the ensembles there are -----------------------------------------------------------------------
 
 ENSEMBLES: tuple[Ensemble, ...] = (
-    # Ours, by AZ-NAS' rule (docs/reproductions.md): size, which counts once, half of it parameters
-    # and half multiply-adds; two views of the blocks, one of the inputs, one of the weights.
-    # Networks have to name their blocks.
+    # Ours (docs/reproductions.md): AZ-NAS with jacob_cov and logsynflow, and with a size that is
+    # half parameters. Networks have to name their blocks.
     replace(
         expression(
-            "(log(params) + log(flops)) / 2 + log(az_expressivity) + log(az_trainability) + "
-            "log(jacob_cov) + log(logsynflow)"
+            "(log(params) + log(flops)) / 2 + log(az_expressivity) + log(az_progressivity) + "
+            "log(az_trainability) + log(jacob_cov) + log(logsynflow)"
         ),
         name="default",
         source="rule of arXiv:2403.19232",
