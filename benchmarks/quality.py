@@ -1,7 +1,7 @@
 """Every proxy and ensemble against measured accuracies, table by table.
 
-    python benchmarks/quality.py TABLES [--only nasbench201,darts] [--sample 300] [--seeds 1]
-        [--proxies PROXIES] [--full] [--data noise] [--batch-size 64] [--out quality]
+    python benchmarks/quality.py TABLES [--only nasbench201,darts] [--sample 150] [--seeds 1]
+        [--proxies quick] [--full] [--data noise] [--batch-size 32] [--out quality]
 
 TABLES is the folder with the tables of accuracies listed below. Of each, a random sample (the same
 one always; 0 for all rows) is ranked as small networks, or with --full as the benchmark's own, once
@@ -27,11 +27,13 @@ import pandas as pd
 import zeroshot
 from zeroshot.models import find_space
 
-PROXIES = (
-    "params,flops,depth,l2_norm,grad_norm,snip,grasp,fisher,plain,synflow,synflow_bn,logsynflow,"
-    "jacob_cov,epe_nas,naswot,swap,zen,zico,gradsign,meco,meco_opt,wrcor,epsilon,deepmad,dss,"
-    "az_expressivity,az_progressivity,az_trainability,vkdnw,vkdnw_entropy,ntk_cond,ntk_trace,"
-    "ntk_krr,label_alignment,linear_regions"
+QUICK = (
+    "flops,params,depth,l2_norm,grad_norm,snip,synflow,logsynflow,jacob_cov,naswot,swap,meco,zico,"
+    "wrcor,az_expressivity,az_progressivity,az_trainability,zen"
+)
+ALL = (
+    QUICK + ",grasp,fisher,plain,synflow_bn,epe_nas,gradsign,meco_opt,epsilon,deepmad,dss,vkdnw,"
+    "vkdnw_entropy,ntk_cond,ntk_trace,ntk_krr,label_alignment,linear_regions"
 )
 SHOWN = ("kendall", "spearman", "picked")
 
@@ -167,17 +169,18 @@ def main() -> None:
     )
     parser.add_argument("tables", type=Path)
     parser.add_argument("--only", default=",".join(table.name for table in TABLES))
-    parser.add_argument("--sample", type=int, default=300)
+    parser.add_argument("--sample", type=int, default=150)
     parser.add_argument("--seeds", type=int, default=1)
-    parser.add_argument("--proxies", default=PROXIES)
+    parser.add_argument("--proxies", default="quick")
     parser.add_argument("--full", action="store_true")
     parser.add_argument("--data", default="noise")
-    parser.add_argument("--batch-size", type=int, default=64)
+    parser.add_argument("--batch-size", type=int, default=32)
     parser.add_argument("--out", type=Path, default=Path("quality"))
     options = parser.parse_args()
     unknown = set(options.only.split(",")) - {table.name for table in TABLES}
     if unknown:
         parser.error(f"--only {min(unknown)}: there are {', '.join(t.name for t in TABLES)}")
+    options.proxies = {"quick": QUICK, "all": ALL}.get(options.proxies, options.proxies)
     options.out.mkdir(parents=True, exist_ok=True)
     across: dict[str, pd.Series] = {}
     for table in TABLES:
@@ -199,7 +202,10 @@ def main() -> None:
     print("\n## Kendall τ across tables\n")
     overview = pd.DataFrame(across)
     overview = overview.loc[overview.mean(axis=1).sort_values(ascending=False).index]
-    print(overview.round(3).to_string())
+    print(f"| | {' | '.join(overview.columns)} |\n|---{'|---' * len(overview.columns)}|")
+    for name, row in overview.iterrows():
+        cells = ("–" if np.isnan(value) else f"{value:.2f}" for value in row)
+        print(f"| {name} | {' | '.join(cells)} |".replace("-0.", "−0."))
 
 
 if __name__ == "__main__":

@@ -4,10 +4,12 @@ import dataclasses
 import itertools
 import math
 import sys
+from importlib.util import find_spec
 
 import numpy as np
 import pytest
 import torch
+from torch import Tensor
 
 from tests.checks import TINY
 from zeroshot import spaces
@@ -29,13 +31,35 @@ TINIES = {
         hidden=(12, 16), depths=(1, 2, 3), head_dim=4, patch=4, resolution=8
     ),
     "chain": spaces.Chain(layers=5, widths=(4, 8), dense=(8, 16)),
+    "nasnet": spaces.NasNet(filters=8, repeats=1, stem_multiplier=1),
+    "randwire": spaces.RandWire(channels=4, nodes=6, ba=(1, 3), ws=(2, 4), seeds=20, resolution=16),
+    "enas_rnn": spaces.EnasRnn(nodes=4, width=6),
+    "nasbench_nlp": spaces.NasBenchNlp(nodes=5, layers=2, hidden=6, embedding=4),
 }
-SPACES = tuple(TINIES.get(space.name, space) for space in spaces.SPACES)
-SMALL = {"torchvision": ("shufflenet_v2_x0_5", "squeezenet1_1")}  # the rest takes too long to build
+SPACES = tuple(
+    TINIES.get(space.name, space)
+    for space in spaces.SPACES
+    if space != spaces.TIMM or find_spec("timm")
+)
+SMALL = {
+    "torchvision": ("shufflenet_v2_x0_5", "squeezenet1_1"),  # the rest takes too long to build
+    "timm": ("test_efficientnet", "test_vit"),
+    "nasnet": ("19357741121724863464698603558533427528287",),  # drawn at random
+    "nasbench_nlp": (  # others have weights for states that stay 0
+        '{"h_new_0": {"op": "linear", "input": ["x", "h_prev_0"]}}',
+        '{"a": {"op": "linear", "input": ["h_prev_0", "h_prev_1", "x"]}, "b": {"op": '
+        '"activation_sigm", "input": ["a"]}, "h_new_0": {"op": "blend", "input": ["b", "a", '
+        '"h_prev_1"]}, "h_new_1": {"op": "activation_tanh", "input": ["a"]}}',
+    ),
+}
 TASKS = {
     "torchvision": Task(size=64, classes=5),
+    "timm": Task(size=32, classes=5),
     "transnasbench101_micro": Task(channels=2, size=32, classes=5),  # else maps of one pixel
     "mobilenet": Task(channels=2, size=16, classes=5),
+    "randwire": Task(channels=2, size=16, classes=5),
+    "enas_rnn": spaces.NextToken(size=4, classes=5),
+    "nasbench_nlp": spaces.NextToken(size=6, classes=5),
 }
 ids = [space.name for space in SPACES]
 
@@ -47,6 +71,10 @@ def is_product(space: Space) -> bool:
 
 def rng(seed=0):
     return np.random.default_rng(seed)
+
+
+def shown(task: Task, count: int) -> Tensor:
+    return task.inputs(count, torch.Generator().manual_seed(0))
 
 
 def some(space: Space, count: int = 40) -> list[Arch]:
@@ -181,7 +209,7 @@ class TestEverySpace:
             assert "\n" not in str(error.value)
 
     @pytest.mark.parametrize(
-        "text", ["", "nonsense", "-1", "1e3", "²", "0.0.0.0.0.0.0.0.0.0", "9" * 30]
+        "text", ["", "nonsense", "-1", "1e3", "²", "0.0.0.0.0.0.0.0.0.0", "9" * 60]
     )
     def test_refuses(self, space, text):
         with pytest.raises(ZeroshotError) as error:
@@ -226,13 +254,13 @@ class TestEveryNetwork:
 
     def test_answers_the_task(self, space, arch, task):
         net = space.network(arch, task)
-        shown = torch.rand(4, task.channels, task.size, task.size)
-        assert net(shown).shape == (4, task.classes)
+        answers = net(shown(task, 4))
+        assert answers.shape[-1] == task.classes
+        assert task.loss(answers, task.targets(4, torch.Generator())).shape == (4,)
 
     def test_backward_reaches_every_weight(self, space, arch, task):
         net = space.network(arch, task)
-        torch.manual_seed(0)
-        net.module(torch.rand(4, task.channels, task.size, task.size)).square().sum().backward()
+        net.module(shown(task, 4)).square().sum().backward()
         assert all(p.grad is not None for p in net.module.parameters())
         if space.connected(arch):
             named = net.module.named_parameters()
@@ -241,7 +269,7 @@ class TestEveryNetwork:
     def test_cost_is_what_a_trace_counts(self, space, arch, task):
         canonical = space.canonical(arch)
         module = space.network(canonical, task).module
-        traced = census(Net(module), torch.rand(1, task.channels, task.size, task.size))
+        traced = census(Net(module), shown(task, 1))
         assert space.cost(canonical, task) == traced
         assert space.network(arch, task).cost() == space.cost(arch, task)
         assert Space.cost(space, canonical, task) == traced
@@ -251,9 +279,8 @@ class TestEveryNetwork:
         assert set(net.blocks) <= {name for name, _ in net.module.named_modules()}
 
     def test_members_of_a_class_are_one_network(self, space, arch, task):
-        shown = torch.rand(2, task.channels, task.size, task.size)
         one, other = (space.network(a, task) for a in (arch, space.canonical(arch)))
-        assert torch.equal(one(shown), other(shown))
+        assert torch.equal(one(shown(task, 2)), other(shown(task, 2)))
 
     def test_thin_network(self, space, arch, task):
         net = space.network(arch, task)

@@ -78,8 +78,15 @@ def list_(what: Annotated[What, typer.Argument(help="Which list.")]) -> None:
 
         table = _table("space", "architectures", "axes", "source")
         for space in SPACES:
-            axes = " × ".join(str(len(axis.options)) for axis in space.axes)
-            table.add_row(space.name, f"{space.size:,}", axes, space.source)
+            try:
+                sizes, size = [len(axis.options) for axis in space.axes], space.size
+            except ZeroshotError as error:  # what it is made of is not installed
+                table.add_row(space.name, "", str(error), space.source)
+                continue
+            listed = " × ".join(map(str, sizes))
+            axes = listed if len(sizes) <= 28 else f"{len(sizes)} of {min(sizes)} to {max(sizes)}"
+            count = f"{size:,}" if size < 10**19 else f"{size:.1e}"
+            table.add_row(space.name, count, axes, space.source)
     elif what is What.benchmarks:
         from zeroshot.eval.benchmarks import BENCHMARKS
 

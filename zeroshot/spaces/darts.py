@@ -424,7 +424,8 @@ class FactorizedReduce(nn.Module):
         return self.norm(torch.cat([self.here(here), self.further(further)], dim=1))
 
 
-def _separable(channels: int, kernel: int, stride: int = 1, dilation: int = 1) -> list[nn.Module]:
+def separable(channels: int, kernel: int, stride: int = 1, dilation: int = 1) -> list[nn.Module]:
+    """A depthwise convolution, a 1×1 convolution, batch norm."""
     padding = dilation * (kernel // 2)
     return [
         nn.Conv2d(
@@ -460,9 +461,9 @@ class _Operations:
             whole = self.stride == 1
             return nn.Identity() if whole else FactorizedReduce(self.channels, self.channels)
         if name.startswith("sep_conv"):
-            first = _separable(self.channels, kernel, self.stride)
-            return nn.Sequential(self.relu, *first, nn.ReLU(), *_separable(self.channels, kernel))
-        return nn.Sequential(self.relu, *_separable(self.channels, kernel, self.stride, dilation=2))
+            first = separable(self.channels, kernel, self.stride)
+            return nn.Sequential(self.relu, *first, nn.ReLU(), *separable(self.channels, kernel))
+        return nn.Sequential(self.relu, *separable(self.channels, kernel, self.stride, dilation=2))
 
 
 class _Cell(nn.Module):
