@@ -4,6 +4,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from enum import Enum
+from itertools import groupby
 from math import log10
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -83,8 +84,9 @@ def list_(what: Annotated[What, typer.Argument(help="Which list.")]) -> None:
             except ZeroshotError as error:  # what it is made of is not installed
                 table.add_row(space.name, "", str(error), space.source)
                 continue
-            listed = " × ".join(map(str, sizes))
-            axes = listed if len(sizes) <= 28 else f"{len(sizes)} of {min(sizes)} to {max(sizes)}"
+            runs = [(size, len(list(run))) for size, run in groupby(sizes)]
+            listed = " × ".join(f"{size}^{n}" if n > 1 else f"{size}" for size, n in runs)
+            axes = listed if len(runs) <= 4 else f"{len(sizes)} of {min(sizes)} to {max(sizes)}"
             count = f"{size:,}" if size < 10**19 else f"{size:.1e}"
             table.add_row(space.name, count, axes, space.source)
     elif what is What.benchmarks:
