@@ -1,5 +1,6 @@
 """The models of timm as a space: one axis, the model's name."""
 
+import importlib
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -11,15 +12,18 @@ from zeroshot.spaces.space import Arch, Task
 from zeroshot.spaces.zoo import Zoo
 
 
-@cache
-def _names() -> tuple[str, ...]:
+def _timm() -> Any:
     try:
-        import timm
+        return importlib.import_module("timm")
     except ModuleNotFoundError as error:
         raise ZeroshotError(
             "the space timm needs the package of that name: pip install 'zeroshot-nas[timm]'"
         ) from error
-    return tuple(timm.list_models())
+
+
+@cache
+def _names() -> tuple[str, ...]:
+    return tuple(_timm().list_models())
 
 
 @dataclass(frozen=True)
@@ -40,10 +44,7 @@ class TimmZoo(Zoo):
 
     def build(self, arch: Arch, task: Task) -> nn.Module:
         """The model, with timm's own initialisation; ZeroshotError for sizes it does not take."""
-        name = self.spell(arch)
-
-        import timm
-
+        name, timm = self.spell(arch), _timm()
         options: dict[str, Any] = {"num_classes": task.classes, "in_chans": task.channels}
         published = timm.get_pretrained_cfg(name)
         if published is not None and published.fixed_input_size:
