@@ -20,7 +20,7 @@ def test_by_hand():
 
 
 def test_a_constant_channel_makes_zero():
-    rows = torch.randn(3, 50)
+    rows = torch.randn(3, 50, generator=torch.Generator().manual_seed(0))
     assert float(least(rows)) > 0
     rows[1] = 0.1
     assert float(least(rows)) == 0
