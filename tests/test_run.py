@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
 import pandas as pd
@@ -210,7 +210,8 @@ def interrupted(tmp_path, how, workers, tries=3):
         if journal.exists() and journal.read_bytes().count(b"\n") > 2:
             break
         time.sleep(0.01)
-    os.killpg(process.pid, how)
+    with suppress(ProcessLookupError):
+        os.killpg(process.pid, how)
     out, err = process.communicate(timeout=60)
     if process.returncode == 0 and tries > 1:
         for name in ("a.csv", "a.csv.json"):
