@@ -28,6 +28,12 @@ app = typer.Typer(
     help="Score, rank and validate untrained neural networks.",
 )
 
+SpaceName = Annotated[
+    str, typer.Argument(help="See `zeroshot list spaces`; yours is package.module:SPACE.")
+]
+Small = Annotated[
+    bool, typer.Option("--small", help="Smaller networks, which rank almost as well.")
+]
 Data = Annotated[
     str,
     typer.Option(help="noise, digits, cifar10, cifar100, folder:PATH or npz:PATH."),
@@ -151,9 +157,7 @@ def score(
 
 @app.command()
 def rank(
-    space: Annotated[
-        str, typer.Argument(help="See `zeroshot list spaces`; yours is package.module:SPACE.")
-    ],
+    space: SpaceName,
     sample: Annotated[int, typer.Option(help="How many architectures, at random.")] = 100,
     all_: Annotated[bool, typer.Option("--all", help="All architectures instead.")] = False,
     archs: Annotated[
@@ -175,9 +179,7 @@ def rank(
     init: Init = "default",
     max_params: Annotated[float | None, typer.Option(help="At most so many parameters.")] = None,
     max_flops: Annotated[float | None, typer.Option(help="At most so many multiply-adds.")] = None,
-    small: Annotated[
-        bool, typer.Option("--small", help="Smaller networks, which rank almost as well.")
-    ] = False,
+    small: Small = False,
     channels: Annotated[int | None, typer.Option(help="Width of the networks.")] = None,
     cells: Annotated[int | None, typer.Option(help="Cells per stage.")] = None,
     refine: Annotated[
@@ -300,9 +302,7 @@ def validate(
 
 @app.command()
 def advise(
-    space: Annotated[
-        str, typer.Argument(help="See `zeroshot list spaces`; yours is package.module:SPACE.")
-    ],
+    space: SpaceName,
     sample: Annotated[int, typer.Option(help="How many architectures, at random.")] = 50,
     proxies: Annotated[str, typer.Option(help="Names with commas, all, or module:PROXY.")] = "all",
     data: Data = "noise",
@@ -310,9 +310,7 @@ def advise(
     seed: Seed = 0,
     repeats: Annotated[int, typer.Option(help="Initialisations, to tell who is stable.")] = 3,
     init: Init = "default",
-    small: Annotated[
-        bool, typer.Option("--small", help="Smaller networks, which rank almost as well.")
-    ] = False,
+    small: Small = False,
     workers: Workers = None,
     device: Device = "auto",
     out: Annotated[
@@ -353,9 +351,7 @@ def advise(
 
 @app.command()
 def prune(
-    space: Annotated[
-        str, typer.Argument(help="See `zeroshot list spaces`; yours is package.module:SPACE.")
-    ],
+    space: SpaceName,
     criterion: Annotated[
         str, typer.Option(help="te_nas (NTK and linear regions), a proxy, an ensemble, a formula.")
     ] = "te_nas",

@@ -232,7 +232,7 @@ ENSEMBLES: tuple[Ensemble, ...] = (
         log_rank_sum,
         "arXiv:2502.04975",
     ),
-    # The same where networks name no blocks
+    # What ranks where networks name no blocks.
     Ensemble(
         "log_rank",
         ("flops", "naswot", "synflow", "jacob_cov"),

@@ -107,7 +107,7 @@ class FeatureMaps(Pass[tuple[Map, ...]]):
 class ResponseCorrelations(Pass[Float64[Tensor, "depths n n"]]):
     """How samples correlate, in absolute value, summed over activations at each depth.
 
-    Each activation adds two matrices: of its inputs, and of the gradients of the mean cross-entropy
+    Each activation adds two matrices: of its inputs, and of the gradients of the mean loss
     for these. The depth counts the blocks that ran before; the last is that behind all blocks.
     """
 

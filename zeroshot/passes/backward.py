@@ -79,7 +79,7 @@ class LossBackward(Pass[LossTrace]):
 
 @dataclass(frozen=True)
 class LossGrads(Pass[Grads]):
-    """Gradient of the mean cross-entropy for every convolution and linear weight."""
+    """Gradient of the mean loss for every convolution and linear weight."""
 
     needs = (LossBackward(),)
 
@@ -90,7 +90,7 @@ class LossGrads(Pass[Grads]):
 
 @dataclass(frozen=True)
 class LayerSaliency(Pass[tuple[Saliency, ...]]):
-    """Σ activation · gradient of the mean cross-entropy, per layer run, sample and channel."""
+    """Σ activation · gradient of the mean loss, per layer run, sample and channel."""
 
     needs = (LossBackward(),)
 

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Bool, Float, Int, UInt8
+from jaxtyping import Bool, Float, UInt8
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
@@ -36,7 +36,6 @@ class Trace(NamedTuple):
     """A forward run whose graph is still alive."""
 
     inputs: Tensor  # a fresh leaf, if it is real
-    targets: Int[Tensor, " n"]
     leaves: dict[str, Tensor]  # every parameter, as a fresh leaf
     weights: dict[str, Tensor]  # those of them that are convolution or linear weights
     logits: Float[Tensor, "n ..."]
@@ -92,7 +91,7 @@ class Forward(Pass[Trace]):
             raise Undefined(f"logits of shape {tuple(logits.shape)} for {len(batch)} samples")
         weights = {name: leaves[name] for name in net.weights()}
         seen = tuple(codes), tuple(layers), tuple(blocks)
-        trace = Trace(inputs, batch.targets, leaves, weights, logits, *seen)
+        trace = Trace(inputs, leaves, weights, logits, *seen)
         return trace, any(output._version != version for output, version in versions)
 
 

@@ -38,7 +38,7 @@ class SplitGrads(Pass[tuple[Float[Tensor, "parts ..."], ...]]):
 
 @dataclass(frozen=True)
 class SignSums(Pass[tuple[Float[Tensor, "..."], ...]]):
-    """Σ sign ∂L/∂w over samples for every weight, L being one sample's cross-entropy.
+    """Σ sign ∂L/∂w over samples for every weight, L being one sample's loss.
 
     Attributes:
         fidelity: 'paper': L of a sample of the batch, normalised with the batch's statistics.

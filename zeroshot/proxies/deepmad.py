@@ -22,7 +22,7 @@ def deepmad(trace: Trace, last: float = 8.0) -> float:
         count as if in a row, shortcuts too; the authors' code, for its own blocks, leaves these out
         and takes half of each logarithm. Projections held by an attention itself are not counted.
     """
-    samples, information = len(trace.targets), 0.0
+    samples, information = len(trace.logits), 0.0
     scales: dict[int, float] = {}
     for layer in trace.layers:
         channels = layer.output.shape[layer.channels]

@@ -29,13 +29,7 @@ class Constrained(Space):
 
     def neighbours(self, arch: Arch) -> list[Arch]:
         """All architectures that differ on exactly one axis."""
-        genes = arch.genes
-        changed = (
-            (*genes[:position], option, *genes[position + 1 :])
-            for position, axis in enumerate(self.axes)
-            for option in range(len(axis.options))
-            if option != genes[position]
-        )
+        changed = self._one_changed(arch)
         return [self.arch(*other) for other in changed if self.flaw(other) is None]
 
     def mutate(self, arch: Arch, rng: np.random.Generator) -> Arch:

@@ -244,13 +244,7 @@ class Space(ABC):
 
     def neighbours(self, arch: Arch) -> list[Arch]:
         """All architectures that differ on exactly one axis."""
-        genes = arch.genes
-        return [
-            self.arch(*genes[:position], option, *genes[position + 1 :])
-            for position, axis in enumerate(self.axes)
-            for option in range(len(axis.options))
-            if option != genes[position]
-        ]
+        return [self.arch(*genes) for genes in self._one_changed(arch)]
 
     def mutate(self, arch: Arch, rng: np.random.Generator) -> Arch:
         """A neighbour at random: an axis, then another option of it."""
@@ -350,6 +344,16 @@ class Space(ABC):
             seed=seed,
             cost=(lambda: self.cost(arch, task)) if arch.is_network else None,
             thin=thin,
+        )
+
+    def _one_changed(self, arch: Arch) -> Iterator[tuple[int, ...]]:
+        """Genes that differ from an architecture's on exactly one axis."""
+        genes = arch.genes
+        return (
+            (*genes[:position], option, *genes[position + 1 :])
+            for position, axis in enumerate(self.axes)
+            for option in range(len(axis.options))
+            if option != genes[position]
         )
 
     def _check_index(self, index: int) -> None:
