@@ -47,7 +47,8 @@ class Table:
         file: in the folder TABLES.
         space: whose architectures they are of.
         spell: a row's architecture as the space reads it.
-        columns: of accuracies, higher is better; the first is the one of the final table.
+        columns: of accuracies, higher is better; the first is the one of the final table. One
+            named with a minus is of losses, which are negated.
     """
 
     name: str
@@ -59,11 +60,16 @@ class Table:
     def read(self, folder: Path, sample: int) -> pd.DataFrame:
         """A sample of the rows, the column `arch` as our space spells it; 0 for all of them."""
         rows = pd.read_csv(folder / self.file, dtype=str)
+        rows = rows[rows[self.columns[0].removeprefix("-")].notna()]  # some trainings fail
         if 0 < sample < len(rows):
             rows = rows.iloc[np.random.default_rng(0).permutation(len(rows))[:sample]]
         space = find_space(self.space)
         archs = [space.spell(space.parse(self.spell(row))) for _, row in rows.iterrows()]
-        truth = rows[list(self.columns)].astype(float).set_axis(pd.Index(archs, name="arch"))
+        measured = {
+            column: rows[column.removeprefix("-")].astype(float) * (-1 if column[0] == "-" else 1)
+            for column in self.columns
+        }
+        truth = pd.DataFrame(measured).set_axis(pd.Index(archs, name="arch"))
         return truth.groupby(level=0, sort=False).mean()  # one cell may have been trained twice
 
 
@@ -115,6 +121,13 @@ TABLES = (
         "autoformer",
         lambda row: row["arch"],
         ("c100_base_acc", "imagenet_super_acc"),
+    ),
+    Table(
+        "nasbench_nlp",
+        "nasbench-nlp-sample.csv.gz",
+        "nasbench_nlp",
+        lambda row: row["recepie"],
+        ("-test_at_valmin",),
     ),
 )
 

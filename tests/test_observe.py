@@ -2,11 +2,13 @@ import pytest
 import torch
 import torch.nn.functional as F
 from torch import nn
+from torch.overrides import TorchFunctionMode
 
 from zeroshot.errors import Undefined
 from zeroshot.observe import (
     by_sample,
     bypassing_batch_norm,
+    convolving_by_matrix,
     hooked,
     tapping_activations,
     watching_activations,
@@ -151,6 +153,44 @@ class TestBatchNorm:
         with bypassing_batch_norm():
             for norm in (nn.GroupNorm(2, 4), nn.InstanceNorm2d(4), nn.LayerNorm(4)):
                 assert not torch.equal(norm(images), images)
+
+
+class TestConvolutions:
+    @pytest.mark.parametrize(
+        "layer",
+        [
+            nn.Conv2d(4, 6, 3, padding=1),
+            nn.Conv2d(4, 6, 1, stride=2, bias=False),
+            nn.Conv2d(4, 4, 3, padding=2, dilation=2, groups=4),
+            nn.Conv2d(4, 4, 3, padding="same", groups=2),
+            nn.Conv2d(4, 2, 3, padding=1, padding_mode="circular"),
+        ],
+        ids=str,
+    )
+    def test_of_tiny_maps_are_the_same_by_matrix(self, layer):
+        convolved = []
+
+        class Watching(TorchFunctionMode):
+            def __torch_function__(self, func, types, args=(), kwargs=None):
+                if func is F.conv2d:
+                    convolved.append(args[0])
+                return func(*args, **(kwargs or {}))
+
+        images = torch.randn(5, 4, 3, 3)
+        expected = layer(images)
+        with Watching(), convolving_by_matrix(limit=4 * 5 * 5):  # circular padding comes first
+            found = layer(images)
+        (each,) = convolved
+        assert torch.equal(each.flatten(1), torch.eye(len(each)))
+        assert found.shape == expected.shape
+        torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-5)
+
+    def test_of_larger_maps_and_of_single_images_are_left_alone(self):
+        layer = nn.Conv2d(4, 6, 3)
+        for images in (torch.randn(5, 4, 8, 8), torch.randn(4, 3, 3)):
+            expected = layer(images)
+            with convolving_by_matrix():
+                assert torch.equal(layer(images), expected)
 
 
 class TestHooks:

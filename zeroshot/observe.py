@@ -95,6 +95,36 @@ class bypassing_batch_norm(TorchFunctionMode):  # noqa: N801
         return func(*args, **kwargs)
 
 
+class convolving_by_matrix(TorchFunctionMode):  # noqa: N801
+    """Run convolutions of tiny maps as products with one matrix: the same but for rounding.
+
+    For maps of a few pixels and many samples; for these, convolution kernels take several times as
+    long.
+
+    Attributes:
+        limit: numbers that a sample's map may have at most.
+    """
+
+    def __init__(self, limit: int = 64) -> None:
+        super().__init__()
+        self.limit = limit
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = dict(kwargs or {})
+        if func is not F.conv2d or len(args) < 2 or not self._tiny(args[0]):
+            return func(*args, **kwargs)
+        inputs, weight, *rest = args
+        bias = rest.pop(0) if rest else kwargs.pop("bias", None)
+        maps = inputs.shape[1:]
+        each = torch.eye(maps.numel(), dtype=inputs.dtype, device=inputs.device)
+        answers = func(each.unflatten(1, maps), weight, None, *rest, **kwargs)
+        output = (inputs.flatten(1) @ answers.flatten(1)).unflatten(1, answers.shape[1:])
+        return output if bias is None else output + bias[:, None, None]
+
+    def _tiny(self, maps: Tensor) -> bool:
+        return maps.ndim == 4 and maps.shape[1:].numel() <= self.limit
+
+
 class freezing_batch_norm(TorchFunctionMode):  # noqa: N801
     """Let batch normalisation take the batch's statistics as if they were constants.
 

@@ -12,7 +12,13 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from zeroshot.core import LAYERS, Batch, Net, Pass
 from zeroshot.errors import Undefined
-from zeroshot.observe import bypassing_batch_norm, hooked, watching_activations, watching_pools
+from zeroshot.observe import (
+    bypassing_batch_norm,
+    convolving_by_matrix,
+    hooked,
+    watching_activations,
+    watching_pools,
+)
 from zeroshot.passes.backward import Grads, gradients
 from zeroshot.passes.forward import packed, seen_codes
 from zeroshot.passes.structure import needing_statistics, some
@@ -147,7 +153,8 @@ class Patterns(Pass[UInt8[Tensor, "n _"]]):
             return packed(self._codes(net, batch.inputs))
         crops = self._crops(net, batch.inputs)
         reduced = Net(thin, seed=net.seed)
-        return torch.cat([packed(self._codes(reduced, c)) for c in crops.split(self.together)])
+        with convolving_by_matrix():
+            return torch.cat([packed(self._codes(reduced, c)) for c in crops.split(self.together)])
 
     @staticmethod
     def _codes(net: Net, inputs: Tensor) -> tuple[Tensor, ...]:
