@@ -3,7 +3,7 @@ import pytest
 import torch
 
 from zeroshot.errors import Undefined
-from zeroshot.linalg import agreements, correlations
+from zeroshot.linalg import BLOCK, agreements, correlations, crossed
 
 
 def rows(n=6, d=40, dtype=torch.float64):
@@ -53,3 +53,29 @@ class TestAgreements:
         codes = torch.ones(2, 2**24 + 3, dtype=torch.bool)
         codes[1, :2] = False
         assert agreements(codes).tolist() == [[2**24 + 3, 2**24 + 1], [2**24 + 1, 2**24 + 3]]
+
+    def test_codes_that_do_not_lie_in_order(self):
+        codes = (rows(40, 6) > 0).T
+        expected = [[int((a == b).sum()) for b in codes] for a in codes]
+        assert agreements(codes).tolist() == expected
+
+
+class TestCrossed:
+    @pytest.mark.parametrize("m", [1, BLOCK - 1, BLOCK, 3 * BLOCK + 5])
+    def test_is_the_product(self, m):
+        one, other = rows(m, 4), rows(m, 3) + 1
+        found = crossed(one, other)
+        torch.testing.assert_close(found, one.T @ other, rtol=1e-12, atol=1e-9)
+        single = crossed(one.float(), other.float())
+        assert single.dtype == torch.float64
+        assert float((single - found).abs().max()) < 1e-6 * float((one.abs().T @ other.abs()).max())
+
+    @pytest.mark.parametrize("scale", [1e-30, 1e-22, 1e25, 1e38])
+    def test_beyond_the_range_of_float32(self, scale):
+        one = (rows(2000, 3) * scale / 10).float()
+        expected = one.double().T @ one.double()
+        torch.testing.assert_close(crossed(one, one), expected, rtol=1e-6, atol=0)
+
+    def test_zero_and_not_finite(self):
+        assert not crossed(torch.zeros(9, 2), torch.ones(9, 2)).any()
+        assert crossed(torch.full((9, 2), torch.nan), torch.ones(9, 2)).isnan().all()

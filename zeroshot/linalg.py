@@ -25,9 +25,29 @@ def correlations(rows: Float[Tensor, "n d"]) -> Float64[Tensor, "n n"]:
 
 def agreements(codes: Bool[Tensor, "n d"]) -> Float64[Tensor, "n n"]:
     """On how many of the d units two samples have the same code; exact."""
-    n = len(codes)
-    same = torch.zeros(n, n, dtype=torch.float64, device=codes.device)
+    n, d = codes.shape
+    both = torch.zeros(n, n, dtype=torch.float64, device=codes.device)  # are active
     for part in codes.split(2**18, dim=1):  # float32 counts exactly up to 2²⁴
-        signs = part.float().mul_(2).sub_(1)
-        same += ((signs @ signs.T) + part.shape[1]) / 2
-    return same
+        bits = part.view(torch.uint8).float()  # several times faster than from bool
+        both += bits @ bits.T
+    active = both.diagonal()
+    return 2 * both + (d - active - active[:, None])
+
+
+BLOCK = 1024  # rows
+
+
+def crossed(one: Float[Tensor, "m c"], other: Float[Tensor, "m d"]) -> Float64[Tensor, "c d"]:
+    """oneᵀ · other, for many more rows than columns.
+
+    Rows are multiplied in their own precision, a block at a time, and the blocks added up in
+    float64: for float32 that takes a fifth of the time of a product in float64, and is off by some
+    1e-7 of the largest entry.
+    """
+    whole = len(one) // BLOCK * BLOCK
+    blocks = (part[:whole].unflatten(0, (-1, BLOCK)) for part in (one, other))
+    found = torch.bmm(next(blocks).transpose(1, 2), next(blocks)).sum(0, dtype=torch.float64)
+    found += one[whole:].T @ other[whole:]
+    if 2**-60 < float(found.abs().max()) < 2**120:
+        return found
+    return one.double().T @ other.double()  # where float32 underflows or overflows

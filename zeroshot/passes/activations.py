@@ -13,7 +13,7 @@ from torch.autograd import grad
 
 from zeroshot.core import Batch, Net, Pass
 from zeroshot.errors import Undefined
-from zeroshot.linalg import correlations
+from zeroshot.linalg import correlations, crossed
 from zeroshot.observe import by_sample, hooked, tapping_activations
 from zeroshot.passes.backward import gradients
 from zeroshot.passes.forward import Block, Forward, Trace
@@ -59,12 +59,13 @@ class BlockHandover(Pass[Handover]):
         norms, unchanged = [], []
         for before, block in reversed(tuple(pairwise(blocks))):
             coins = torch.empty(block.output.shape, dtype=torch.int8)
-            drawn = 2 * coins.random_(0, 2, generator=generator).to(block.output) - 1
+            coins.random_(0, 2, generator=generator).mul_(2).sub_(1)
+            # In the output's layout: backward runs through mixed ones take twice as long.
+            drawn = torch.empty_like(block.output).copy_(coins)
             back = _carried(block.output, before.output, drawn)
             norms.append(_norm(before._replace(output=back), block._replace(output=drawn)))
-            same = back == drawn if back.shape == drawn.shape else torch.zeros_like(norms[-1])
-            unchanged.append(same.all())
-        return Handover(torch.stack(norms), torch.stack(unchanged))
+            unchanged.append(torch.equal(back, drawn))
+        return Handover(torch.stack(norms), torch.tensor(unchanged, device=norms[0].device))
 
 
 class Map(NamedTuple):
@@ -221,11 +222,13 @@ def _channels_last(block: Block) -> Tensor:
 
 
 def _spectrum(rows: Float[Tensor, "m c"]) -> Float64[Tensor, " c"]:
-    exact = rows.double()
-    centred = exact - exact.mean(0)
-    found = torch.linalg.eigvalsh(centred.T @ centred / len(rows)).clamp(min=0)
-    rounding = 8 * torch.finfo(rows.dtype).eps * exact.norm()
-    return torch.where(centred.norm() > rounding, found, 0.0)
+    mean = rows.mean(0, dtype=torch.float64)
+    centred = rows - mean.to(rows.dtype)
+    covariance = crossed(centred, centred) / len(rows)
+    found = torch.linalg.eigvalsh(covariance).clamp(min=0)
+    spread = covariance.trace()
+    rounding = (8 * torch.finfo(rows.dtype).eps) ** 2 * (spread + mean.square().sum())
+    return torch.where(spread > rounding, found, 0.0)
 
 
 def _carried(output: Tensor, before: Tensor, drawn: Tensor) -> Tensor:
@@ -247,8 +250,8 @@ def _norm(back: Block, drawn: Block) -> Float64[Tensor, ""]:
         raise Undefined(
             f"block {drawn.name} answers {len(other)} positions for {len(one)} of {back.name}"
         )
-    one, other = (_gathered(part, sizes).flatten(0, -2).double() for part in (one, other))
-    return torch.linalg.matrix_norm(one.T @ other / len(one), 2)
+    one, other = (_gathered(part, sizes).flatten(0, -2) for part in (one, other))
+    return torch.linalg.matrix_norm(crossed(one, other) / len(one), 2)
 
 
 def _gathered(features: Tensor, sizes: list[int]) -> Tensor:
@@ -259,6 +262,7 @@ def _gathered(features: Tensor, sizes: list[int]) -> Tensor:
     for axis, size in enumerate(sizes[1:], 1):
         step = round(features.shape[axis] / size)
         missing = step * size - features.shape[axis]
-        features = F.pad(features, (0, 0) * (features.ndim - 1 - axis) + (0, missing))
+        if missing:  # a padding of nothing would copy
+            features = F.pad(features, (0, 0) * (features.ndim - 1 - axis) + (0, missing))
         features = features.unflatten(axis, (size, step)).movedim(axis + 1, -2).flatten(-2)
     return features

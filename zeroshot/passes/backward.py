@@ -49,7 +49,11 @@ class LossBackward(Pass[LossTrace]):
     """
 
     twice: bool = False
-    needs = (Forward(),)
+
+    @property
+    def needs(self) -> tuple[Forward]:
+        """A forward run made for it."""
+        return (Forward(self.twice),)
 
     @property
     def instead(self) -> "LossBackward | None":
@@ -109,7 +113,7 @@ ONCE_ONLY = ("not implemented", "once_differentiable", "ouble backwards is not s
 class CurvatureGrads(Pass[Grads]):
     """H·g for every convolution and linear weight: g is the loss gradient, H its Hessian."""
 
-    needs = (Forward(), LossBackward(twice=True))
+    needs = (Forward(twice=True), LossBackward(twice=True))
 
     def run(self, net: Net, batch: Batch, trace: Trace, first: LossTrace) -> Grads:
         """Differentiate ½‖g‖²; Undefined if an operation cannot be differentiated twice."""

@@ -1,6 +1,7 @@
 """One forward run, and what can be read off it. Its graph serves the backward runs."""
 
 import math
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -14,6 +15,7 @@ from zeroshot.core import LAYERS, Batch, Net, Pass
 from zeroshot.errors import Undefined
 from zeroshot.observe import by_sample, hooked, watching_activations
 from zeroshot.passes.structure import leaves_of
+from zeroshot.passes.twice import cheap_to_differentiate_twice
 
 
 class Layer(NamedTuple):
@@ -46,7 +48,18 @@ class Trace(NamedTuple):
 
 @dataclass(frozen=True)
 class Forward(Pass[Trace]):
-    """One forward run of the batch, with the batch's own normalisation statistics."""
+    """One forward run of the batch, with the batch's own normalisation statistics.
+
+    Attributes:
+        twice: whether its graph is made to be differentiated twice; the same, at less cost then.
+    """
+
+    twice: bool = False
+
+    @property
+    def instead(self) -> "Forward | None":
+        """The same run, made for second derivatives."""
+        return None if self.twice else Forward(twice=True)
 
     def run(self, net: Net, batch: Batch) -> Trace:
         """Run it; a second time, on copies, if the network overwrote what is kept, in place."""
@@ -84,8 +97,9 @@ class Forward(Pass[Trace]):
             hooked(net.module, tuple(map(type, names)), keep_block),
             watching_activations(codes),
         )
+        made = cheap_to_differentiate_twice() if self.twice else nullcontext()
         # Of the attention kernels, the plain one can be differentiated twice.
-        with observers[0], observers[1], observers[2], sdpa_kernel(SDPBackend.MATH):
+        with made, observers[0], observers[1], observers[2], sdpa_kernel(SDPBackend.MATH):
             logits = net(inputs, leaves)
         if logits.shape[:1] != (len(batch),):
             raise Undefined(f"logits of shape {tuple(logits.shape)} for {len(batch)} samples")
@@ -125,11 +139,20 @@ def _channels(output: Tensor, layers: list[Layer]) -> int:
 def seen_codes(
     codes: tuple[Bool[Tensor, "..."], ...], samples: int
 ) -> tuple[Bool[Tensor, "samples _"], ...]:
-    """Codes as rows, but for activations that all samples share (a table of positions, say)."""
+    """Codes as rows, but for activations that all samples share (a table of positions, say).
+
+    Units are in the order in which they lie in memory, the same for every sample.
+    """
     own = tuple(code for code in codes if samples in code.shape[:2] or code.shape[:1] != (1,))
     if not own:
         raise Undefined("no ReLU-like activation was seen")
-    return tuple(by_sample(code, samples).reshape(samples, -1) for code in own)
+    return tuple(_as_they_lie(by_sample(code, samples)).flatten(1) for code in own)
+
+
+def _as_they_lie(values: Tensor) -> Tensor:
+    """The same with its axes but the first in the order of their strides, largest first."""
+    axes = sorted(range(1, values.ndim), key=values.stride, reverse=True)
+    return values.permute(0, *axes)
 
 
 def packed(codes: tuple[Bool[Tensor, "n _"], ...]) -> UInt8[Tensor, "n _"]:

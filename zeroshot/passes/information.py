@@ -39,7 +39,7 @@ class FisherInformation(Pass[Information]):
 
     most: int = 128
     fidelity: Literal["paper", "official"] = "paper"
-    needs = (Forward(),)
+    needs = (Forward(twice=True),)
 
     def run(self, net: Net, batch: Batch, trace: Trace) -> Information:
         """Differentiate the logits; Undefined if no weight reaches them, or no second time."""

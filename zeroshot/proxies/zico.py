@@ -27,7 +27,8 @@ def zico(parts: tuple[Float[Tensor, "parts ..."], ...]) -> Float[Tensor, ""]:
 
 
 def _certainty(grads: Float[Tensor, "parts ..."]) -> Float[Tensor, ""]:
-    spread = grads.std(0, correction=0)
+    away = grads - grads[0]  # exactly 0 where the parts agree
+    spread = (away - away.mean(0)).square().mean(0).sqrt()  # many times faster than torch.std
     return torch.where(spread == 0, 0.0, grads.abs().mean(0) / spread).sum()
 
 

@@ -1,0 +1,183 @@
+"""ReLU and batch normalisation whose second derivatives are cheap, which PyTorch's own are not."""
+
+from inspect import signature
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torch.autograd import Function
+from torch.autograd.function import once_differentiable
+from torch.overrides import TorchFunctionMode
+
+
+class cheap_to_differentiate_twice(TorchFunctionMode):  # noqa: N801 - reads as `with cheap…`
+    """Run ReLU and batch normalisation so that gradients of gradients cost little.
+
+    On the CPU, where PyTorch puts the second derivative of batch normalisation together from some
+    twenty runs over the map. Answers and gradients are PyTorch's to the last bit, for they come
+    from its kernels; second derivatives are the same but for rounding.
+    """
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        if func is F.relu:
+            call = signature(F.relu).bind(*args, **kwargs).arguments
+            if _is_differentiated(call["input"]) and not call.get("inplace"):
+                return _Relu.apply(call["input"])
+        elif func is F.batch_norm:
+            call = signature(F.batch_norm).bind(*args, **kwargs)
+            call.apply_defaults()
+            inputs, mean, variance, weight, bias, training, momentum, epsilon = call.args
+            few = inputs.ndim < 2 or inputs.numel() <= inputs.shape[1]  # which is an error
+            zero = weight is not None and not bool(weight.all())  # by which is divided below
+            if training and not few and not zero and _is_differentiated(inputs):
+                return _BatchNorm.apply(inputs, weight, bias, mean, variance, momentum, epsilon)
+        return func(*args, **kwargs)
+
+
+def _is_differentiated(inputs: Tensor) -> bool:
+    return inputs.device.type == "cpu" and inputs.requires_grad and torch.is_grad_enabled()
+
+
+class _Relu(Function):
+    @staticmethod
+    def forward(ctx: Any, inputs: Tensor) -> Tensor:
+        output = inputs.relu()
+        ctx.save_for_backward(output)
+        return output
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:
+        (output,) = ctx.saved_tensors
+        return _Masked.apply(gradient, output.detach())
+
+
+class _Masked(Function):
+    """Linear in the gradient, and without a derivative for what masks it."""
+
+    @staticmethod
+    def forward(ctx: Any, gradient: Tensor, output: Tensor) -> Tensor:
+        ctx.save_for_backward(output)
+        return torch.ops.aten.threshold_backward(gradient, output, 0)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
+        return _Masked.apply(gradient, *ctx.saved_tensors), None
+
+
+class _BatchNorm(Function):
+    """x̂ · γ + β with x̂ = (x − mean x) s and s = 1 / √(var x + ε), per channel."""
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        inputs: Tensor,
+        weight: Tensor | None,
+        bias: Tensor | None,
+        running_mean: Tensor | None,
+        running_var: Tensor | None,
+        momentum: float,
+        epsilon: float,
+    ) -> Tensor:
+        output, mean, scale = torch.native_batch_norm(
+            inputs, weight, bias, running_mean, running_var, True, momentum, epsilon
+        )
+        ctx.save_for_backward(inputs, weight, mean, scale)
+        ctx.epsilon = epsilon
+        return output
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
+        inputs, weight, mean, scale = ctx.saved_tensors
+        found = _BatchNormBackward.apply(gradient, inputs, weight, mean, scale, ctx.epsilon)
+        wanted = ctx.needs_input_grad[:3]
+        return *(g if want else None for g, want in zip(found, wanted, strict=True)), *[None] * 4
+
+
+class _BatchNormBackward(Function):
+    """From a gradient u of the output: γ s P u for the inputs, Σ u x̂ for γ and Σ u for β.
+
+    P u = u − mean u − x̂ · mean(u x̂), with sums and means over all but the channels.
+    """
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        gradient: Tensor,
+        inputs: Tensor,
+        weight: Tensor | None,
+        mean: Tensor,
+        scale: Tensor,
+        epsilon: float,
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        back, of_weight, of_bias = _backward(gradient, inputs, weight, mean, scale, epsilon)
+        ctx.save_for_backward(inputs, weight, mean, scale, back, of_weight)
+        ctx.epsilon = epsilon
+        ctx.set_materialize_grads(False)
+        return back, of_weight, of_bias
+
+    @staticmethod
+    @once_differentiable
+    def backward(
+        ctx: Any, second: Tensor | None, a: Tensor | None, b: Tensor | None
+    ) -> tuple[Tensor | None, ...]:
+        """From v for the first result, and a and b per channel for the others.
+
+        For u: γ s P v + a x̂ + b. For γ: φ = Σ v · s P u. For the inputs, n values per channel:
+        −(γ s / n) (x̂ φ + (Σ v x̂) · s P u + (Σ u x̂) · s P v) + a s P u.
+        """
+        inputs, weight, mean, scale, back, of_weight = ctx.saved_tensors
+        over = -scale * inputs.shape[1] / inputs.numel()
+        none = torch.zeros_like(scale)
+        for_weight, of_second, dot = None, none, none
+        carried = None
+        if second is not None:
+            carried, of_second, _ = _backward(second, inputs, weight, mean, scale, ctx.epsilon)
+            dot = _sums(second, back)
+            if weight is not None:
+                for_weight = dot / weight
+        slope = dot * over * scale  # of x in x̂
+        for_inputs = torch.addcmul(
+            _spread(-slope * mean, inputs), inputs, _spread(slope, inputs)
+        ).addcmul_(back, _spread(of_second * over, inputs))
+        if carried is not None:
+            for_inputs.addcmul_(carried, _spread(of_weight * over, inputs))
+        for_gradient = carried
+        if a is not None:
+            share = a if weight is None else a / weight
+            for_inputs.addcmul_(back, _spread(share, inputs))
+            slope = a * scale
+            line = torch.addcmul(_spread(-slope * mean, inputs), inputs, _spread(slope, inputs))
+            for_gradient = line if for_gradient is None else for_gradient + line
+        if b is not None:
+            line = _spread(b, inputs)
+            for_gradient = line.expand_as(inputs) if for_gradient is None else for_gradient + line
+        return for_gradient, for_inputs, for_weight, None, None, None
+
+
+def _backward(
+    gradient: Tensor,
+    inputs: Tensor,
+    weight: Tensor | None,
+    mean: Tensor,
+    scale: Tensor,
+    epsilon: float,
+) -> tuple[Tensor, Tensor, Tensor]:
+    return torch.ops.aten.native_batch_norm_backward(
+        gradient, inputs, weight, None, None, mean, scale, True, epsilon, [True, True, True]
+    )
+
+
+def _sums(one: Tensor, other: Tensor) -> Tensor:
+    """Σ one · other per channel, in one run over both: what the gradient of a scale comes to."""
+    zero = one.new_zeros(one.shape[1])
+    _, found, _ = torch.ops.aten.native_batch_norm_backward(
+        one, other, None, None, None, zero, zero + 1, True, 0.0, [False, True, False]
+    )
+    return found
+
+
+def _spread(numbers: Tensor, like: Tensor) -> Tensor:
+    """A number per channel as one sample of a map, in its layout: products with it are faster."""
+    return torch.empty_like(like[:1]).copy_(numbers.view(1, -1, *[1] * (like.ndim - 2)))
