@@ -1,8 +1,12 @@
 """The command line as users meet it: words, defaults, exit codes."""
 
 import inspect
+import io
 import json
+import os
+import sqlite3
 import sys
+from contextlib import closing
 from dataclasses import fields, replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -73,7 +77,9 @@ def ranked(run):
 def test_flags_are_the_librarys_with_its_defaults(name):
     library = inspect.signature(getattr(commands, name)).parameters
     flags = inspect.signature(getattr(cli, name)).parameters
-    own = {"rank": {"top", "all_"}, "prune": {"finetune"}}.get(name, set())  # of the command line
+    # of the command line
+    own = {"rank": {"top", "all_", "no_store"}, "advise": {"no_store"}}
+    own = own.get(name) or ({"finetune", "no_store"} if name == "prune" else set())
     assert set(flags) - own == set(library) - {"progress"}
     for flag in set(flags) - own:
         assert flags[flag].default == library[flag].default, flag
@@ -111,7 +117,7 @@ def test_prune_and_finetune(run, tmp_path, monkeypatch):
 def test_help_names_every_command(run):
     found = run("--help")
     assert found.code == 0
-    for name in ("list", "score", "rank", "validate", "advise", "prune", "finetune"):
+    for name in ("list", "score", "rank", "validate", "advise", "prune", "finetune", "store"):
         assert name in found.out
         assert run(name, "-h").code == 0
 
@@ -257,19 +263,83 @@ def test_all_of_a_space(run, monkeypatch):
     assert (asked["sample"], asked["max_flops"]) == (None, 1e9)
 
 
-def test_interruption_without_a_file(run, monkeypatch):
+def test_interruption_says_what_is_kept(run, monkeypatch):
     def interrupt(*_, **__):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(commands, "rank", interrupt)
-    found = run("rank", "nasbench201")
+    for name in ("rank", "advise", "score"):
+        monkeypatch.setattr(commands, name, interrupt)
+    found = run("rank", "nasbench201", "--no-store")
     assert (found.code, found.out) == (130, "")
-    assert found.err == "interrupted: nothing is kept without --out\n"
-    monkeypatch.setattr(commands, "advise", interrupt)
-    kept = run("advise", "nasbench201", "--out", "told").err
-    assert kept.startswith("interrupted: what is done is kept in told/scores.csv.partial")
-    monkeypatch.setattr(commands, "score", interrupt)
+    assert found.err == "interrupted: nothing is kept\n"
+    goes_on = "; the same command goes on\n"
+    for command, kept in (
+        (("rank", "nasbench201"), os.environ["ZEROSHOT_STORE"]),
+        (("rank", "nasbench201", "--out", "a.csv", "--store", "b.sqlite"), "b.sqlite"),
+        (("rank", "nasbench201", "--out", "a.csv", "--no-store"), "a.csv.partial"),
+        (("advise", "nasbench201", "--out", "told", "--no-store"), "told/scores.csv.partial"),
+        (("advise", "nasbench201", "--out", "told"), os.environ["ZEROSHOT_STORE"]),
+    ):
+        assert run(*command).err == f"interrupted: what is done is kept in {kept}{goes_on}"
     assert run("score", "nasbench201:3").code == 130
+
+
+# -- the store -------------------------------------------------------------------------------------
+
+
+def test_rank_says_what_was_in_the_store(ranked, run):
+    path = os.environ["ZEROSHOT_STORE"]
+    assert "in the store" not in ranked.out
+    flags = ("--archs", "archs.txt", *SMALL)
+    again = run("rank", "nasbench201", *flags, "--proxies", "naswot,l2_norm")
+    assert f"0 of 14 networks (14 scores) were in the store {path}" in again.out
+    again = run("rank", "nasbench201", *flags, "--proxies", "naswot,l2_norm")
+    assert f"14 of 14 networks (28 scores) were in the store {path}" in again.out
+    for none in (("--no-store",), ("--store", "other.sqlite")):
+        assert "in the store" not in run("rank", "nasbench201", *flags, *none).out
+    assert Path("other.sqlite").exists()
+
+
+def test_the_store_from_list_to_check(ranked, run):
+    path = os.environ["ZEROSHOT_STORE"]
+    listed = run("store", "list")
+    assert (listed.code, listed.err) == (0, "")
+    for words in (path, repr(SPACE), "4 of noise (", "default", "cpu"):
+        assert words in listed.out
+    shown = run("store", "show", 1)
+    assert "naswot" in shown.out
+    assert "Codes()" in shown.out
+    out = run("store", "export", 1, "--out", "kept.csv", "--proxies", "naswot", "--seed", 0)
+    assert "14 rows in kept.csv, the record in kept.csv.json" in out.out
+    kept = pd.read_csv("kept.csv")
+    arch, score = kept["arch"][3], kept["naswot"][3]
+    assert repr(float(score)) in run("store", "show", 1, "--arch", arch).out
+    pd.DataFrame({"arch": kept["arch"], "accuracy": range(14)}).to_csv("t.csv", index=False)
+    assert run("validate", "kept.csv", "--truth", "t.csv", "--resamples", "5").code == 0
+    checked = run("store", "check", "--sample", 2)
+    assert (checked.code, checked.err) == (0, "")
+    assert f"{path} is sound; 2 of 2 scores came out the same again" in checked.out
+
+
+def test_check_reports_what_differs(ranked, run):
+    with closing(sqlite3.connect(os.environ["ZEROSHOT_STORE"])) as db, db:
+        db.execute("UPDATE scores SET score = 0.5")
+    found = run("store", "check", "--sample", 1)
+    assert found.code == 1
+    assert "setting 1: stored 0.5, now " in found.out
+    assert "is sound; 0 of 1 scores came out the same again" in found.out
+
+
+def test_the_store_is_pruned_after_asking(ranked, run, monkeypatch):
+    path = os.environ["ZEROSHOT_STORE"]
+    assert f"deleted 0 of 14 scores in {path}" in run("store", "prune", "--outdated").out
+    monkeypatch.setattr(sys, "stdin", io.StringIO("n\n"))
+    refused = run("store", "prune", "--space", "nasbench201")
+    assert refused.code == 1
+    assert f"Delete 14 of 14 scores in {path}, of 14 networks? [y/N]" in refused.out
+    assert "naswot" in run("store", "show", 1).out
+    assert "deleted 14" in run("store", "prune", "--space", "nasbench201", "--yes").out
+    assert run("store", "show", 1).code == 2
 
 
 # -- mistakes --------------------------------------------------------------------------------------
@@ -301,6 +371,12 @@ MISTAKES = {
     "too many": ("rank nasbench201 --sample 99 --max-params 5", "0 architectures with at most 5"),
     "few": ("advise nasbench201 --sample 2", "a sample of 2; expected at least 3"),
     "no resamples": ("validate good.csv --truth truth.csv --resamples 0", "0 resamples"),
+    "two stores": (f"{RANK} --store a.sqlite --no-store", "--store a.sqlite and --no-store: exp"),
+    "a store in no folder": (f"{RANK} --store none/a.sqlite", "the folder none does not exist"),
+    "foreign store": (f"{RANK} --store truth.csv", "truth.csv is no store of scores; move it away"),
+    "no store": ("store list --store none.sqlite", "there is no store none.sqlite"),
+    "nothing selected": ("store prune --store none.sqlite", "nothing is selected; expected"),
+    "no date": ("store prune --before soon", "--before soon: expected a date"),
     "memory": (
         "score nasbench201:3 --batch-size 1000000000000",
         "no memory for a batch of 1,000,000,000,000 images; lower the batch size",

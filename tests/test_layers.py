@@ -14,7 +14,8 @@ FILES = {
 # Of zeroshot, a module may import these (or modules inside them). What is not here is free.
 MAY = {
     "zeroshot.errors": (),
-    "zeroshot.core": ("errors",),
+    "zeroshot.edition": (),
+    "zeroshot.core": ("edition", "errors"),
     "zeroshot.observe": ("errors",),
     "zeroshot.linalg": ("errors",),
     "zeroshot.initial": ("core",),

@@ -1,5 +1,6 @@
 """The command line. Each command calls the library function of its name."""
 
+import json
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -28,6 +29,9 @@ app = typer.Typer(
     help="Score, rank and validate untrained neural networks.",
 )
 
+stored = typer.Typer(no_args_is_help=True, help="Scores that are kept of earlier runs.")
+app.add_typer(stored, name="store")
+
 SpaceName = Annotated[
     str, typer.Argument(help="See `zeroshot list spaces`; yours is package.module:SPACE.")
 ]
@@ -42,7 +46,19 @@ BatchSize = Annotated[int, typer.Option(help="Samples that each network is shown
 Seed = Annotated[int, typer.Option(help="Of weights, batch, sample and every draw.")]
 Init = Annotated[str, typer.Option(help="Initialisation; see `zeroshot list inits`.")]
 Workers = Annotated[int | None, typer.Option(help="Processes; by default one a core.")]
+Scheduler = Annotated[
+    str | None, typer.Option(help="tcp://HOST:8786 of a dask cluster that does the work instead.")
+]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:i.")]
+StoreFile = Annotated[
+    Path | None,
+    typer.Option(help="Scores kept of earlier runs; by default $ZEROSHOT_STORE, or in the cache."),
+]
+StorePath = Annotated[
+    Path | None, typer.Option("--store", help="By default $ZEROSHOT_STORE, or in the cache.")
+]
+Number = Annotated[int, typer.Argument(help="Of a setting; see `zeroshot store list`.")]
+NoStore = Annotated[bool, typer.Option("--no-store", help="Neither look up nor keep scores.")]
 Trust = Annotated[
     bool, typer.Option("--trust", help="Run what a benchmark's files ask for; most need nothing.")
 ]
@@ -186,7 +202,10 @@ def rank(
         int, typer.Option(help="Rank so many of the best once more, by az_nas, with more draws.")
     ] = 0,
     workers: Workers = None,
+    scheduler: Scheduler = None,
     device: Device = "auto",
+    store: StoreFile = None,
+    no_store: NoStore = False,
     out: Annotated[Path | None, typer.Option(help="A .csv or .parquet file.")] = None,
     top: Annotated[int, typer.Option(min=0, help="How many of the best to show.")] = 10,
 ) -> None:
@@ -196,7 +215,8 @@ def rank(
     """
     if all_ and archs:
         raise ZeroshotError(f"--all and --archs {archs}: expected one of them")
-    with _stoppable(out and f"what is done is kept in {out}.partial; the same command goes on"):
+    path = _used(store, no_store)
+    with _stoppable(_kept(path, out)):
         from zeroshot import commands
 
         with _progress("networks") as progress:
@@ -218,7 +238,9 @@ def rank(
                 cells=cells,
                 refine=refine,
                 workers=workers,
+                scheduler=scheduler,
                 device=device,
+                store=path,
                 out=out,
                 progress=progress,
             )
@@ -229,9 +251,30 @@ def rank(
         title += f", refined by {shown.order.name}"
     _say_order(console, shown, top, title)
     for part in (found, found.refined) if found.refined else (found,):
+        _say_reuse(console, part.record)
         _say_gaps(console, part.record)
     if out:
         _say(console, f"{len(found.scores):,} rows in {out}, the run record in {out}.json")
+
+
+def _store(given: Path | None) -> Path:
+    """The store asked for, or the user's."""
+    from zeroshot.store import default_path
+
+    return given or default_path()
+
+
+def _used(given: Path | None, none: bool) -> Path | None:
+    """The store to use, if any."""
+    if given and none:
+        raise ZeroshotError(f"--store {given} and --no-store: expected one of them")
+    return None if none else _store(given)
+
+
+def _kept(store: Path | None, out: Path | None) -> str | None:
+    """What an interrupted run leaves behind."""
+    place = store or (out and f"{out}.partial")
+    return place and f"what is done is kept in {place}; the same command goes on"
 
 
 def _say_order(console: "Console", found: "Ranking", top: int, title: str) -> None:
@@ -252,6 +295,15 @@ def _say_order(console: "Console", found: "Ranking", top: int, title: str) -> No
         for place, arch in enumerate(shown.index, start=1):
             _say(console, f"{place:>2}  {arch}")
         console.print()
+
+
+def _say_reuse(console: "Console", record: dict[str, Any]) -> None:
+    """How much was there already."""
+    reused = record.get("from the store", {})
+    if reused.get("scores"):
+        networks = f"{reused['networks']:,} of {record['networks scored']:,} networks"
+        scores = f"{reused['scores']:,} scores"
+        _say(console, f"{networks} ({scores}) were in the store {record['store']}")
 
 
 def _say_gaps(console: "Console", record: dict[str, Any]) -> None:
@@ -313,6 +365,8 @@ def advise(
     small: Small = False,
     workers: Workers = None,
     device: Device = "auto",
+    store: StoreFile = None,
+    no_store: NoStore = False,
     out: Annotated[
         Path | None, typer.Option(help="Folder for advice.csv, advice.html and scores.csv.")
     ] = None,
@@ -321,8 +375,8 @@ def advise(
 
     With --out, the same command goes on where it was interrupted.
     """
-    kept = out and f"what is done is kept in {out}/scores.csv.partial; the same command goes on"
-    with _stoppable(kept):
+    path = _used(store, no_store)
+    with _stoppable(_kept(path, out and out / "scores.csv")):
         from zeroshot import commands
 
         with _progress("networks") as progress:
@@ -338,6 +392,7 @@ def advise(
                 small=small,
                 workers=workers,
                 device=device,
+                store=path,
                 out=out,
                 progress=progress,
             )
@@ -366,7 +421,10 @@ def prune(
     data: Data = "noise",
     seed: Seed = 0,
     workers: Workers = None,
+    scheduler: Scheduler = None,
     device: Device = "auto",
+    store: StoreFile = None,
+    no_store: NoStore = False,
     out: Annotated[
         Path | None, typer.Option(help="Folder for architecture, history, plot and checkpoint.")
     ] = None,
@@ -389,6 +447,7 @@ def prune(
         raise ZeroshotError(
             f"--finetune {finetune}: expected an --out to write to, and --data that can be learned"
         )
+    path = _used(store, no_store)
     with _stoppable(out and f"finished rounds are kept in {out}; --resume goes on"):
         from zeroshot import commands
 
@@ -403,7 +462,9 @@ def prune(
                 data=data,
                 seed=seed,
                 workers=workers,
+                scheduler=scheduler,
                 device=device,
+                store=path,
                 out=out,
                 resume=resume,
                 truth=truth,
@@ -524,6 +585,134 @@ def export(
     _say(_console(), f"{out}: logits agree to {apart:.1e}")
 
 
+@stored.command("list")
+def list_settings(store: StorePath = None) -> None:
+    """Show what there is: space, data, initialisation, and of how many networks."""
+    from zeroshot.store import Store
+
+    path = _store(store)
+    with Store(path, create=False) as kept:
+        found = kept.settings()
+    console = _console()
+    facts = ("space", "data", "init", "device", "torch")
+    counts = ("architectures", "seeds", "proxies")
+    table = _table("", *facts, *counts, "last written", title=str(path))
+    for row in found.to_dict("records"):
+        row["data"] = f"{row['samples']} of {row['data']} ({row['batch']})"
+        told = (str(row[name]) for name in facts)
+        table.add_row(
+            str(row["number"]), *told, *(f"{row[name]:,}" for name in counts), row["written"]
+        )
+    console.print(table)
+
+
+@stored.command("show")
+def show_setting(
+    number: Number,
+    arch: Annotated[str | None, typer.Option(help="The scores of this architecture.")] = None,
+    store: StorePath = None,
+) -> None:
+    """Show the proxies of a setting, or all scores of one of its architectures."""
+    from zeroshot.store import Store
+
+    with Store(_store(store), create=False) as kept:
+        setting = kept.setting(number)
+        found = kept.formulas(number) if arch is None else kept.of(number, arch)
+    console = _console()
+    if arch is None:
+        _say(console, f"{setting.space}, {setting.task}, {setting.samples} of {setting.data}")
+        table = _table("", "proxy", "edition", "needs", "networks", "NaN", "reasons")
+        for row in found.to_dict("records"):
+            told = (row["name"], row["edition"], ", ".join(json.loads(row["needs"])))
+            counts = (f"{row['networks']:,}", f"{row['undefined']:,}")
+            table.add_row(str(row["number"]), *told, *counts, row["reasons"])
+    else:
+        table = _table("seed", "proxy", "edition", "score", "reason")
+        for row in found.to_dict("records"):
+            told = (row["proxy"], row["edition"], repr(row["score"]), row["reason"] or "")
+            table.add_row(str(row["seed"]), *told)
+    console.print(table)
+
+
+@stored.command("export")
+def export_setting(
+    number: Number,
+    out: Annotated[Path, typer.Option(help="A .csv or .parquet file that is not there yet.")],
+    proxies: Annotated[
+        str | None, typer.Option(help="Names or numbers with commas; by default all.")
+    ] = None,
+    seeds: Annotated[
+        list[int] | None, typer.Option("--seed", help="One or several; by default all.")
+    ] = None,
+    store: StorePath = None,
+) -> None:
+    """Write scores as a table, for `zeroshot validate` and other programs."""
+    from zeroshot import commands
+
+    names = tuple(proxies.split(",")) if proxies else ()
+    found = commands.export_store(
+        _store(store), number, out, proxies=names, seeds=tuple(seeds or ())
+    )
+    console = _console()
+    _say(console, f"{len(found.scores):,} rows in {out}, the record in {out}.json")
+    left_out = found.record["networks left out"]
+    if left_out:
+        _say(console, f"{left_out:,} networks are left out, for their architectures lack scores")
+
+
+@stored.command("prune")
+def prune_scores(
+    outdated: Annotated[
+        bool, typer.Option("--outdated", help="Of formulas that this version computes otherwise.")
+    ] = False,
+    space: Annotated[str | None, typer.Option(help="Of this space.")] = None,
+    before: Annotated[str | None, typer.Option(help="Not added to since a date.")] = None,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    store: StorePath = None,
+) -> None:
+    """Delete scores: those of which all that is asked for holds."""
+    from zeroshot import commands
+    from zeroshot.store import Store
+
+    selection = commands.selected(space=space, before=before, outdated=outdated)
+    path = _store(store)
+    console = _console()
+    with Store(path, create=False) as kept:
+        found = kept.count(selection)
+        words = f"{found['scores']:,} of {found['all scores']:,} scores in {path}"
+        if found["scores"] and not yes:
+            typer.confirm(f"Delete {words}, of {found['networks']:,} networks?", abort=True)
+        if found["scores"]:
+            kept.delete(selection)
+    _say(console, f"deleted {words}")
+
+
+@stored.command("check")
+def check_scores(
+    sample: Annotated[int, typer.Option(min=0, help="How many networks to score again.")] = 3,
+    seed: Annotated[int, typer.Option(help="Of the sample.")] = 0,
+    store: StorePath = None,
+) -> None:
+    """Check the file, and score some networks again; exit code 1 if something is wrong."""
+    from zeroshot import commands
+
+    path = _store(store)
+    found = commands.check_store(path, sample=sample, seed=seed)
+    console = _console()
+    for words in found.damage:
+        _say(console, f"{path}: {words}")
+    for number, words in found.skipped.items():
+        _say(console, f"setting {number} is not scored again: {words}")
+    for row in found.scores[~found.scores["same"].astype(bool)].to_dict("records"):
+        place = f"{row['proxy']} of {row['arch']}, seed {row['seed']}, setting {row['setting']}"
+        _say(console, f"{place}: stored {row['stored']!r}, now {row['now']!r}")
+    same, told = int(found.scores["same"].sum()), len(found.scores)
+    file = f"damaged in {len(found.damage)} places" if found.damage else "sound"
+    _say(console, f"{path} is {file}; {same} of {told} scores came out the same again")
+    if not found.sound:
+        raise typer.Exit(1)
+
+
 def main() -> None:
     """Run the command line: a user's mistake is one line on stderr and exit code 2."""
     try:
@@ -639,7 +828,7 @@ def _stoppable(kept: str | Path | None) -> Iterator[None]:
     try:
         yield
     except KeyboardInterrupt:
-        typer.echo(f"interrupted: {kept or 'nothing is kept without --out'}", err=True)
+        typer.echo(f"interrupted: {kept or 'nothing is kept'}", err=True)
         raise typer.Exit(130) from None
 
 

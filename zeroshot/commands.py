@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -37,10 +37,21 @@ from zeroshot.models import (
 from zeroshot.proxies import PROXIES
 from zeroshot.pruning import DRAWS, Pruned, Pruning
 from zeroshot.ranking import Ensemble, proxies_of
-from zeroshot.run import Outcome, Progress, Run, execute, record_path, writing
+from zeroshot.run import (
+    Outcome,
+    Progress,
+    Run,
+    check_out,
+    execute,
+    formula_of,
+    record_path,
+    write,
+    writing,
+)
 from zeroshot.scoring import Scores, evaluate
 from zeroshot.search.candidates import Limits, choose, list_archs, read_archs
 from zeroshot.spaces import SPACES, Arch, Space, Task
+from zeroshot.store import Selection, Setting, Store
 
 BETTER = {proxy.name: proxy.better for proxy in PROXIES}
 
@@ -82,6 +93,27 @@ class Validation:
     table: pd.DataFrame
     verdict: tuple[str, ...]
     report: Path | None
+
+
+@dataclass(frozen=True, eq=False)
+class Check:
+    """What `check_store` found.
+
+    Attributes:
+        damage: what SQLite finds wrong with the file.
+        scores: one row per score that was computed again: `setting`, `arch`, `seed`, `proxy`,
+            `stored`, `now` and whether they are the `same`, to the last digit.
+        skipped: why networks of a setting cannot be scored again, by its number.
+    """
+
+    damage: list[str]
+    scores: pd.DataFrame
+    skipped: dict[int, str]
+
+    @property
+    def sound(self) -> bool:
+        """Whether nothing is wrong."""
+        return not self.damage and bool(self.scores["same"].all())
 
 
 @dataclass(frozen=True, eq=False)
@@ -170,7 +202,9 @@ def rank(
     cells: int | None = None,
     refine: int = 0,
     workers: int | None = None,
+    scheduler: Any = None,
     device: str = "auto",
+    store: str | Path | None = None,
     out: str | Path | None = None,
     progress: Progress = lambda done, total: None,
 ) -> Ranking:
@@ -199,7 +233,10 @@ def rank(
             initialisations, by the ensemble `az_nas` (or `by`, if that is given): what looks best
             is lucky as well as good.
         workers: processes; by default one per core, and one for a CUDA device.
+        scheduler: of a dask cluster that is to do the work instead of processes here: its address,
+            as 'tcp://host:8786', or a `distributed.Client`.
         device: auto, cpu, cuda or cuda:i.
+        store: a file of scores: what is there is not computed again, what is computed is added.
         out: a .csv or .parquet file. The same call goes on where it was interrupted. The best are
             kept beside it, in a file with 'refined' in its name.
         progress: called with the numbers of networks done and in all.
@@ -253,11 +290,15 @@ def rank(
         data=data if isinstance(data, str) else "given",
         init=init,
         device=where,
+        data_seed=seed if isinstance(data, str) else None,
     )
     if not run.archs:
         raise ZeroshotError(f"no architecture of {archs} has at most {limits}; raise the limits")
     path = None if out is None else Path(out)
-    outcome: Outcome = execute(run, path, workers=workers, progress=progress)
+    kept = None if store is None else Path(store)
+    outcome: Outcome = execute(
+        run, path, store=kept, workers=workers, scheduler=scheduler, progress=progress
+    )
     better = {proxy.name: proxy.better for proxy in wanted}
     order = ranking.rank(outcome.scores, by, better)
     refined = None
@@ -272,7 +313,9 @@ def rank(
             repeats=DRAWS,
             init=init,
             workers=workers,
+            scheduler=scheduler,
             device=device,
+            store=store,
             out=path and path.with_name(f"{path.stem}.refined{path.suffix}"),
             progress=progress,
         )
@@ -344,6 +387,7 @@ def advise(
     small: bool = False,
     workers: int | None = None,
     device: str = "auto",
+    store: str | Path | None = None,
     out: str | Path | None = None,
     progress: Progress = lambda done, total: None,
 ) -> Advice:
@@ -365,6 +409,7 @@ def advise(
             told of these.
         workers: processes; by default one per core, and one for a CUDA device.
         device: auto, cpu, cuda or cuda:i.
+        store: a file of scores: what is there is not computed again, what is computed is added.
         out: folder for advice.csv, advice.html, scores.csv and its record; the same call goes on
             where it was interrupted. Nothing is written without.
         progress: called with the numbers of networks done and in all.
@@ -397,6 +442,7 @@ def advise(
         small=small,
         workers=workers,
         device=device,
+        store=store,
         out=None if folder is None else folder / "scores.csv",
         progress=progress,
     )
@@ -419,7 +465,9 @@ def prune(
     data: str = "noise",
     seed: int = 0,
     workers: int | None = None,
+    scheduler: Any = None,
     device: str = "auto",
+    store: str | Path | None = None,
     out: str | Path | None = None,
     resume: bool = False,
     truth: str | Path | None = None,
@@ -443,7 +491,10 @@ def prune(
         data: what the supernets are shown; see `load_batch`.
         seed: of weights, batches and crops.
         workers: processes; by default one per core, and one for a CUDA device.
+        scheduler: of a dask cluster that is to do the work instead of processes here: its address,
+            as 'tcp://host:8786', or a `distributed.Client`.
         device: auto, cpu, cuda or cuda:i.
+        store: a file of scores, for those of the finalists, as for `rank`.
         out: folder for architecture.json, history.csv, pruning.png and record.json, and for a
             checkpoint after every round.
         resume: go on with the unfinished run in `out`.
@@ -467,7 +518,10 @@ def prune(
     pruning = Pruning(space, criterion, method, fidelity, finalists, by, data, seed, where)
     path = None if out is None else Path(out)
     workers = _workers(workers, where)
-    found = pruning.run(path, resume=resume, workers=workers, progress=progress)
+    kept = None if store is None else Path(store)
+    found = pruning.run(
+        path, resume=resume, store=kept, workers=workers, scheduler=scheduler, progress=progress
+    )
     if accuracies is not None:
         own = float(accuracies.get(found.name, float("nan")))
         better = int((accuracies > own).sum())
@@ -477,6 +531,117 @@ def prune(
     if path is not None:
         found.write(path, space, seed)
     return found
+
+
+def export_store(
+    store: str | Path,
+    number: int,
+    out: str | Path,
+    *,
+    proxies: tuple[str, ...] = (),
+    seeds: tuple[int, ...] = (),
+) -> Outcome:
+    """Write scores of a store as a table, with the record that `validate` reads.
+
+    Args:
+        store: the file.
+        number: of the setting; see `Store.settings`.
+        out: a .csv or .parquet file, which must not be there.
+        proxies: names, or numbers as `Store.formulas` tells them; by default all.
+        seeds: by default all. Architectures that lack a score of one are left out.
+
+    Raises:
+        ZeroshotError: for what is not there, or a file that is.
+    """
+    out = Path(out)
+    check_out(out)
+    for path in (out, record_path(out)):
+        if path.exists():
+            raise ZeroshotError(f"{path} is there already; choose another --out")
+    with Store(Path(store), create=False) as kept:
+        outcome = Outcome(*kept.export(number, proxies, seeds))
+    write(outcome, out)
+    return outcome
+
+
+def selected(
+    *, space: str | None = None, before: str | None = None, outdated: bool = False
+) -> Selection:
+    """A selection of scores to delete; see `zeroshot.store.Selection`.
+
+    Args:
+        space: its name, or with its shape.
+        before: a date.
+        outdated: only those of other editions or settings than the package's proxies have now.
+    """
+    current = tuple(map(formula_of, PROXIES)) if outdated else None
+    return Selection(space, before, current)
+
+
+def check_store(store: str | Path, *, sample: int = 3, seed: int = 0) -> Check:
+    """Check a store: the file, and a sample of its networks, which are scored again.
+
+    These are networks of the package's spaces, shown noise or digits, scored by the package's
+    proxies with this version of torch.
+
+    Args:
+        store: the file.
+        sample: how many networks at most.
+        seed: of the sample.
+
+    Raises:
+        ZeroshotError: if the file is no store or cannot be read at all.
+    """
+    rows: list[dict[str, Any]] = []
+    skipped: dict[int, str] = {}
+    known = {formula_of(proxy): proxy for proxy in PROXIES}
+    with Store(Path(store), create=False) as kept:
+        damage = kept.damage()
+        runs: dict[int, Run] = {}
+        for number in [] if damage else kept.settings()["number"].tolist():
+            try:
+                runs[number] = _repeated(kept.setting(number))
+            except ZeroshotError as error:
+                skipped[number] = str(error)
+        there = [(number, *key) for number in runs for key in kept.networks(number)]
+        order = np.random.default_rng(seed).permutation(len(there))[: max(sample, 0)]
+        for number, arch, seed_ in (there[position] for position in order):
+            run, key = runs[number], (arch, seed_)
+            found = kept.load(run.setting, tuple(known), [key])
+            if not found:  # of other editions, all of them
+                continue
+            stored = found[key].scores
+            proxies = tuple(proxy for proxy in PROXIES if proxy.name in stored)
+            archs = (run.space.parse(arch),)
+            again = replace(run, archs=archs, seeds=(seed_,), proxies=proxies)
+            now = execute(again).scores.iloc[0]
+            for name, value in stored.items():
+                row = {"setting": number, "arch": arch, "seed": seed_, "proxy": name}
+                same = value == now[name] or (value != value and now[name] != now[name])
+                rows.append({**row, "stored": value, "now": now[name], "same": bool(same)})
+    columns = ["setting", "arch", "seed", "proxy", "stored", "now", "same"]
+    return Check(damage, pd.DataFrame(rows, columns=columns), skipped)
+
+
+def _repeated(setting: Setting) -> Run:
+    """A run of the same setting, without architectures; ZeroshotError if it cannot be had here."""
+    if setting.name not in {space.name for space in SPACES}:
+        raise ZeroshotError(f"{setting.name} is no space of this package")
+    if setting.data not in ("noise", "digits") or setting.data_seed is None:
+        raise ZeroshotError(f"the batch is of {setting.data}, which is not drawn again")
+    try:
+        space = replace(find_space(setting.name), **json.loads(setting.shape))
+    except (ValueError, TypeError) as error:
+        raise ZeroshotError(f"{setting.space} cannot be made again: {error}") from error
+    size, seed = setting.samples, setting.data_seed
+    batch, task = load_batch(setting.data, size=size, task=space.task, seed=seed)
+    device = find_device(setting.device)
+    given = {"data": setting.data, "init": setting.init, "device": device, "data_seed": seed}
+    run = Run(space, (), batch, (), (), task, **given)
+    for field, there, here in zip(fields(Setting), setting.key, run.setting.key, strict=False):
+        if there != here:
+            raise ZeroshotError(f"{field.name} is {there} in the store, and {here} here")
+    return run
 
 
 def _workers(asked: int | None, device: str) -> int:

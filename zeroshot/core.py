@@ -3,7 +3,7 @@
 import hashlib
 import zlib
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, ClassVar, Generic, Literal, NamedTuple, TypeVar
@@ -11,8 +11,8 @@ from typing import Any, ClassVar, Generic, Literal, NamedTuple, TypeVar
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.func import functional_call
 
+from zeroshot.edition import edition
 from zeroshot.errors import Undefined, ZeroshotError
 
 R = TypeVar("R")
@@ -160,15 +160,19 @@ class Net:
         statistics: Literal["batch", "stored"] = "batch",
     ) -> Tensor:
         """Logits in the precision of `inputs`; `weights` stand in for the parameters they name."""
-        own = {name: p.detach() for name, p in self.module.named_parameters()}
+        own = [(p, p.detach(), name) for name, p in self.module.named_parameters()]
         # Buffers are copied: batch normalisation writes its running statistics.
-        own |= {name: b.detach().clone() for name, b in self.module.named_buffers()}
-        if inputs.is_floating_point():
-            own = {n: t.to(inputs.dtype) if t.is_floating_point() else t for n, t in own.items()}
-        with self._quiet(batch_norm=statistics == "batch"):
+        own += [(b, b.detach().clone(), name) for name, b in self.module.named_buffers()]
+        given, real = weights or {}, inputs.is_floating_point()
+        stand_ins = {
+            id(tensor): given[name]
+            if name in given
+            else (free.to(inputs.dtype) if real and free.is_floating_point() else free)
+            for tensor, free, name in own
+        }
+        with self._quiet(batch_norm=statistics == "batch"), standing_in(self.module, stand_ins):
             # Inputs are copied too: the network may overwrite them.
-            stand_ins = {**own, **(weights or {})}
-            return logits_of(functional_call(self.module, stand_ins, (inputs.clone(),)))
+            return logits_of(self.module(inputs.clone()))
 
     @property
     def device(self) -> torch.device:
@@ -209,9 +213,33 @@ class Net:
         """Set the modes described above; afterwards modes and global random state are as before."""
         with keeping_modes(self.module), seeded(self._seed("forward"), self.device):
             for module in self.module.modules():
-                norm = isinstance(module, nn.modules.batchnorm._NormBase)
-                module.training = batch_norm and norm
+                training = batch_norm and isinstance(module, nn.modules.batchnorm._NormBase)
+                if module.training != training:  # modules take long to set an attribute
+                    module.training = training
             yield
+
+
+@contextmanager
+def standing_in(module: nn.Module, stand_ins: Mapping[int, Tensor]) -> Iterator[None]:
+    """Tensors, by the `id` of the parameter or buffer that they stand in for; then its own again.
+
+    What `torch.func.functional_call` does, which looks for each by its name: that takes longer than
+    the arithmetic of a small network.
+    """
+    places = [
+        (held, name, tensor)
+        for part in module.modules()
+        for held in (part._parameters, part._buffers)
+        for name, tensor in held.items()
+        if tensor is not None
+    ]
+    try:
+        for held, name, tensor in places:
+            held[name] = stand_ins[id(tensor)]  # type: ignore[assignment]
+        yield
+    finally:
+        for held, name, tensor in places:
+            held[name] = tensor  # type: ignore[assignment]
 
 
 @contextmanager
@@ -222,7 +250,8 @@ def keeping_modes(module: nn.Module) -> Iterator[None]:
         yield
     finally:
         for part, training in modes:
-            part.training = training
+            if part.training != training:
+                part.training = training
 
 
 @contextmanager
@@ -277,6 +306,8 @@ class Proxy:
         better: direction of the number; applied once, when ranking.
         source: where the formula was published.
         log: whether its values span so many orders of magnitude that tables show powers of ten.
+        version: raised whenever the number changes for the same network, be it through the formula
+            or a pass.
     """
 
     name: str
@@ -285,6 +316,20 @@ class Proxy:
     better: Literal["higher", "lower"]
     source: str
     log: bool = False
+    version: int = 1
+
+    @property
+    def edition(self) -> str:
+        """What tells stored scores of this formula from those of another; see `edition`."""
+        return edition(self.version, self.formula, *map(type, closure(self.needs)))
+
+
+def closure(passes: Iterable[Pass[Any]]) -> dict[Pass[Any], None]:
+    """Passes, those that they need, and so on; each once, needs first."""
+    found: dict[Pass[Any], None] = {}
+    for wanted in passes:
+        found |= closure(wanted.needs) | {wanted: None}
+    return found
 
 
 def logits_of(output: Any) -> Tensor:

@@ -11,7 +11,7 @@ import time
 import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields, replace
-from functools import lru_cache, partial
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +30,15 @@ from zeroshot.models import find_device, find_members, find_space
 from zeroshot.passes import FixedTangentKernel, Patterns, TangentKernel
 from zeroshot.proxies.linear_regions import linear_regions
 from zeroshot.proxies.ntk_cond import ntk_cond
-from zeroshot.run import Progress, Run, check_identity, execute, replace_file, spread, writing
+from zeroshot.run import (
+    Progress,
+    Run,
+    check_identity,
+    execute,
+    replace_file,
+    spelled,
+    writing,
+)
 from zeroshot.scoring import evaluate
 from zeroshot.search.prune import (
     Candidate,
@@ -47,6 +55,7 @@ from zeroshot.search.prune import (
     without,
 )
 from zeroshot.spaces.space import Arch, Space, Task
+from zeroshot.spread import spread
 
 SHOWN = 32  # samples that finalists are shown
 BEST, DRAWS = 50, 5  # so many finalists are ranked once more, as so many initialisations each
@@ -138,7 +147,7 @@ class Pruned:
         from zeroshot.eval.plots import pruning
 
         shape = {field.name: getattr(space, field.name) for field in fields(space)}
-        found = {"space": _spelled(space), "shape": shape, "arch": self.name, "seed": seed}
+        found = {"space": spelled(space), "shape": shape, "arch": self.name, "seed": seed}
         axes = [(axis.name, axis.options) for axis in space.axes]
         figure = pruning(self.history, axes, [name for (name,) in space.names(self.arch)])
         with writing(out):
@@ -168,13 +177,6 @@ def load(folder: str | Path, *, device: str = "cpu") -> Net:
             f"{path} is not there or damaged; expected a folder that `zeroshot prune` wrote"
         ) from error
     return space.network(space.parse(arch), seed=int(seed), device=find_device(device))
-
-
-def _spelled(space: Space) -> str:
-    """How `find_space` finds it again."""
-    own = type(space)
-    known = own.__module__.startswith("zeroshot.spaces.")
-    return space.name if known else f"{own.__module__}:{own.__qualname__}"
 
 
 @dataclass(frozen=True)
@@ -358,7 +360,9 @@ class Pruning:
         out: Path | None = None,
         *,
         resume: bool = False,
+        store: Path | None = None,
         workers: int = 1,
+        scheduler: Any = None,
         progress: Progress = lambda done, total: None,
     ) -> Pruned:
         """Prune, keeping a checkpoint in the folder `out` after every round.
@@ -366,7 +370,9 @@ class Pruning:
         Args:
             out: the folder; nothing is written without.
             resume: go on with the unfinished run that it holds.
+            store: a file of scores, for those of the finalists; see `zeroshot.run.execute`.
             workers: processes; never changes the result.
+            scheduler: of a dask cluster that is to do the work instead.
             progress: called with the numbers of options and finalists measured and in all.
 
         Raises:
@@ -393,9 +399,14 @@ class Pruning:
             arch: Arch, options: Sequence[tuple[int, int]], number: int
         ) -> Iterator[list[Without]]:
             done = total - to_measure(self.space, arch, self.order, self.finalists)
-            tasks = [partial(supernets.repeats, arch, *option, number) for option in options]
+            items = [(arch, *option, number) for option in options]
             progress(done, total)
-            found = spread(tasks, workers, "the batch", in_order=True)
+            found = spread(
+                Supernets.repeats,
+                *(supernets, items, workers, "the batch"),
+                scheduler=scheduler,
+                in_order=True,
+            )
             for position, repeats in enumerate(found, start=1):
                 progress(done + position, total)
                 yield repeats
@@ -414,7 +425,9 @@ class Pruning:
         finally:
             _supernet.cache_clear()
             _whole.cache_clear()
-        finalists = self._ranked(arch, out, workers, progress)
+        finalists = self._ranked(
+            arch, out, store=store, workers=workers, scheduler=scheduler, progress=progress
+        )
         found = self.space.parse(str(finalists.index[0]))
         table = pd.DataFrame(rows_of(seen))
         record = {
@@ -432,9 +445,7 @@ class Pruning:
         }
         return Pruned(found, self.space.spell(found), table, finalists, record)
 
-    def _ranked(
-        self, arch: Arch, out: Path | None, workers: int, progress: Progress
-    ) -> pd.DataFrame:
+    def _ranked(self, arch: Arch, out: Path | None, **how: Any) -> pd.DataFrame:
         """The networks that are left, ranked in the small shape.
 
         All are drawn once. How good a network looks is luck in part, and most so for what looks
@@ -453,9 +464,10 @@ class Pruning:
                 task=task,
                 data=self.data,
                 device=self.device,
+                data_seed=first,
             )
             path = None if out is None else out / f"{name}.csv"
-            scores = execute(run, path, workers=workers, progress=progress).scores
+            scores = execute(run, path, **how).scores
             return ranking.rank(scores, ensemble, {proxy.name: proxy.better for proxy in proxies})
 
         left = tuple(networks(self.space, arch))

@@ -4,28 +4,24 @@ import json
 import math
 import platform
 import shlex
-import signal
 import sys
-import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
-from functools import partial
+from dataclasses import dataclass, fields
 from hashlib import sha256
 from pathlib import Path
-from typing import Any, Protocol, TypeVar, cast, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import pandas as pd
 import torch
 from filelock import FileLock, Timeout
-from joblib import Parallel, delayed
-from joblib.externals.loky.process_executor import BrokenProcessPool
 
 import zeroshot
-from zeroshot.core import Batch, Pass, Proxy
+from zeroshot.core import Batch, Pass, Proxy, closure
+from zeroshot.edition import edition
 from zeroshot.errors import OutOfMemoryError, ZeroshotError, in_a_line
 from zeroshot.eval.tables import read_scores
 from zeroshot.initial import INITS
@@ -33,8 +29,9 @@ from zeroshot.passes import Census
 from zeroshot.ranking import KEYS
 from zeroshot.scoring import evaluate
 from zeroshot.spaces.space import Arch, Space, Task
+from zeroshot.spread import spread
+from zeroshot.store import Formula, Kept, Key, Setting, Store, remove
 
-T = TypeVar("T")
 Progress = Callable[[int, int], None]  # networks done, networks in all
 
 
@@ -62,6 +59,7 @@ class Run:
     data: str = "noise"
     init: str = "default"
     device: str = "cpu"
+    data_seed: int | None = None  # if the batch was drawn
 
     def __post_init__(self) -> None:
         names = [proxy.name for proxy in self.proxies]
@@ -85,7 +83,9 @@ class Run:
             "space": repr(self.space),
             "seeds": list(self.seeds),
             "proxies": {proxy.name: [repr(need) for need in proxy.needs] for proxy in self.proxies},
+            "formulas": {proxy.name: proxy.edition for proxy in self.proxies},
             "better": {proxy.name: proxy.better for proxy in self.proxies},
+            "code": self.setting.code,
             "data": self.data,
             "batch": f"{len(self.batch)} ({self.batch.hash})",
             "task": repr(self.task),
@@ -93,6 +93,26 @@ class Run:
             "device": self.device.split(":")[0],
             "architectures": f"{len(self.archs)} ({sha256(spelled.encode()).hexdigest()[:12]})",
         }
+
+    @property
+    def setting(self) -> Setting:
+        """What the scores of all its networks depend on; the key of them in a store."""
+        shape = {field.name: getattr(self.space, field.name) for field in fields(self.space)}
+        plain = {name: x for name, x in shape.items() if isinstance(x, (bool, int, float, str))}
+        return Setting(
+            space=repr(self.space),
+            code=edition(self.space.version, type(self.space), type(self.task), self.batch.loss),
+            task=repr(self.task),
+            batch=self.batch.hash,
+            init=self.init,
+            device=self.device.split(":")[0],
+            torch=torch.__version__,
+            name=spelled(self.space),
+            shape=json.dumps(plain),
+            data=self.data,
+            data_seed=self.data_seed,
+            samples=len(self.batch),
+        )
 
     @property
     def structural(self) -> tuple[Proxy, ...]:
@@ -110,7 +130,7 @@ class Run:
 
         A proxy that mixes the cost with what the network does tells them apart: each is built then.
         """
-        mixed = any(Census() in _needed(proxy.needs) for proxy in self.measured)
+        mixed = any(Census() in closure(proxy.needs) for proxy in self.measured)
         return {arch: arch if mixed else self.space.canonical(arch) for arch in self.archs}
 
     @property
@@ -120,6 +140,23 @@ class Run:
             return []
         unique = dict.fromkeys(self.stand_ins.values())
         return [(arch, seed) for arch in unique for seed in self.seeds]
+
+
+def spelled(space: Space) -> str:
+    """How `find_space` finds a space again."""
+    own = type(space)
+    known = own.__module__.startswith("zeroshot.spaces.")
+    return space.name if known else f"{own.__module__}:{own.__qualname__}"
+
+
+def formula_of(proxy: Proxy) -> Formula:
+    """A proxy as a store knows it."""
+    needs, passes = (
+        [repr(wanted) for wanted in held] for held in (proxy.needs, closure(proxy.needs))
+    )
+    return Formula(
+        proxy.name, json.dumps(needs), proxy.edition, proxy.better, json.dumps(sorted(passes))
+    )
 
 
 @dataclass(frozen=True, eq=False)
@@ -134,30 +171,38 @@ def execute(
     run: Run,
     out: Path | None = None,
     *,
+    store: Path | None = None,
     workers: int = 1,
+    scheduler: Any = None,
     progress: Progress = lambda done, total: None,
 ) -> Outcome:
     """Score every network of a run that has not been scored yet.
 
-    Each network runs on one thread, so that the number of workers cannot change a digit. With
-    `out`, finished networks are kept in `<out>.partial` as they come: the same call after any kind
-    of interruption goes on from there. Table and record (`<out>.json`) appear together at the end.
+    Each network runs on one thread, so that the number of workers cannot change a digit. Finished
+    networks are kept as they come, in `store`, or else, with `out`, in `<out>.partial`: the same
+    call after any kind of interruption goes on from there. Table and record (`<out>.json`) appear
+    together at the end.
 
     Args:
         run: what to score.
         out: a .csv or .parquet file; its folder must exist.
+        store: a file of scores, which is looked up and added to; made if it is not there. It is not
+            opened if `out` is finished.
         workers: processes; for CUDA 1 is best.
+        scheduler: of a dask cluster that is to do the work instead: its address, or a client.
         progress: called after every network.
 
     Returns:
         The table (`arch`, `seed`, then one column per proxy) and the record.
 
     Raises:
-        ZeroshotError: if `out` belongs to another run or cannot be written, or memory runs out.
+        ZeroshotError: if `out` belongs to another run or cannot be written, if the store is damaged
+            or none, or if memory runs out.
     """
     if out is None:
-        return _outcome(run, None, workers, progress)
-    _check_out(out)
+        with _keeping(run, None, store) as kept:
+            return _told(run, kept, store is not None, workers, scheduler, progress)
+    check_out(out)
     if out.exists():
         return _finished(run, out)
     with locked(out):
@@ -165,20 +210,43 @@ def execute(
             return _finished(run, out)
         if record_path(out).exists():
             check_identity(_read_identity(out), run, record_path(out))
-        with _Journal(run, out) as journal:
-            try:
-                outcome = _outcome(run, journal, workers, progress)
-            except OutOfMemoryError as error:
-                kept = f"; {journal.kept} networks are kept in {journal.path}"
-                raise OutOfMemoryError(f"{error}{kept if journal.kept else ''}") from error
-            with writing(out, journal.kept):
-                record = json.dumps(outcome.record, indent=2) + "\n"
-                replace_file(
-                    record_path(out), lambda part: part.write_text(record, encoding="utf-8")
-                )
-                replace_file(out, lambda part: _write_table(outcome.scores, part))
-        journal.path.unlink(missing_ok=True)
+        with _keeping(run, out, store) as kept:
+            outcome = _told(run, kept, store is not None, workers, scheduler, progress)
+            write(outcome, out, _where(kept))
     return outcome
+
+
+@contextmanager
+def _keeping(run: Run, out: Path | None, store: Path | None) -> Iterator[Store | None]:
+    """The store given, or one of the run's own beside `out`, which goes when all is done."""
+    if store is not None:
+        with Store(store) as kept:
+            yield kept
+    elif out is None:
+        yield None
+    else:
+        path = out.with_name(out.name + ".partial")
+        with Store(path) as kept:
+            if kept.owner is None:
+                kept.claim(run.identity)
+            check_identity(kept.owner, run, path)
+            yield kept
+        remove(path)
+
+
+def _told(
+    run: Run, store: Store | None, shared: bool, workers: int, scheduler: Any, progress: Progress
+) -> Outcome:
+    """The outcome; if memory runs out, with words on what is kept."""
+    try:
+        return _outcome(run, store, shared, workers, scheduler, progress)
+    except OutOfMemoryError as error:
+        raise OutOfMemoryError(f"{error}{_where(store)}") from error
+
+
+def _where(store: Store | None) -> str:
+    """What is kept so far, as the end of an error's line."""
+    return f"; {store.kept} networks are kept in {store.path}" if store and store.kept else ""
 
 
 def record_path(out: Path) -> Path:
@@ -188,38 +256,54 @@ def record_path(out: Path) -> Path:
 
 # -- scoring ---------------------------------------------------------------------------------------
 
-_Key = tuple[str, int]  # spelled architecture, seed
-_Row = dict[str, Any]  # scores, reasons, seconds, and an error if the network could not be scored
 
-
-def _outcome(run: Run, journal: "_Journal | None", workers: int, progress: Progress) -> Outcome:
+def _outcome(
+    run: Run, store: Store | None, shared: bool, workers: int, scheduler: Any, progress: Progress
+) -> Outcome:
     started = time.time()
-    done = journal.done if journal else {}
-    units = run.units
-    todo = [unit for unit in units if (run.space.spell(unit[0]), unit[1]) not in done]
+    units = {(run.space.spell(arch), seed): (arch, seed) for arch, seed in run.units}
+    setting, formulas = run.setting, tuple(map(formula_of, run.measured))
+    held = store.load(setting, formulas, units) if store and units else {}
+    names = {formula.name for formula in formulas}
+    done = {key: held[key] for key in units if key in held and held[key].scores.keys() == names}
+    todo = [
+        (arch, seed, tuple(sorted(names - (held[key].scores.keys() if key in held else set()))))
+        for key, (arch, seed) in units.items()
+        if key not in done
+    ]
+    reused = {"networks": len(done), "scores": sum(len(kept.scores) for kept in held.values())}
+    failed: dict[Key, str] = {}
     if units:
         progress(len(done), len(units))
-    for arch, seed, row in _scored(run, todo, workers):
-        done[run.space.spell(arch), seed] = row
-        if journal and "error" not in row:  # what failed is tried again by the next call
-            journal.add(run.space.spell(arch), seed, row)
+    for arch, seed, found, error in _scored(run, todo, workers, scheduler):
+        key = run.space.spell(arch), seed
+        if error is None:
+            if store:
+                store.add(setting, formulas, *key, found)
+            done[key] = held.get(key, Kept()) | found
+        else:  # it is not kept: the next call tries it again
+            failed[key] = error
+            done[key] = Kept(dict.fromkeys(names, math.nan), dict.fromkeys(names, error))
         progress(len(done), len(units))
-    if units and all("error" in row for row in done.values()):
-        first = next(iter(done.values()))["error"]
+    if units and len(failed) == len(units):
+        first = next(iter(failed.values()))
         raise ZeroshotError(f"none of {len(units)} networks could be scored: {first}")
     rows: list[dict[str, Any]] = []
-    reasons: dict[str, Counter[str]] = {}
+    reasons: dict[str, Counter[str]] = {proxy.name: Counter() for proxy in run.proxies}
     for arch, stand_in in run.stand_ins.items():
         own, silent = _structure(run, arch)
         for name, reason in silent.items():
-            reasons.setdefault(name, Counter())[reason] += 1
+            reasons[name][reason] += 1
         for seed in run.seeds:
-            found = own | (done[run.space.spell(stand_in), seed]["scores"] if units else {})
+            found = own | (done[run.space.spell(stand_in), seed].scores if units else {})
             rows.append(
                 {"arch": run.space.spell(arch), "seed": seed}
                 | {proxy.name: found[proxy.name] for proxy in run.proxies}
             )
-    record = _record(run, done, reasons, len(rows), time.time() - started, workers)
+    networks = [done[key] for key in units]
+    record = _record(run, networks, reasons, len(rows), time.time() - started, workers)
+    if store and shared:
+        record |= {"store": str(store.path), "from the store": reused}
     return Outcome(pd.DataFrame(rows), record)
 
 
@@ -235,67 +319,27 @@ def _structure(run: Run, arch: Arch) -> tuple[dict[str, float], dict[str, str]]:
         return dict.fromkeys(names, math.nan), dict.fromkeys(names, in_a_line(error))
 
 
+_Unit = tuple[Arch, int, tuple[str, ...]]  # what is built, its seed, and the proxies it lacks
+
+
 def _scored(
-    run: Run, units: Sequence[tuple[Arch, int]], workers: int
-) -> Iterator[tuple[Arch, int, _Row]]:
+    run: Run, units: Sequence[_Unit], workers: int, scheduler: Any
+) -> Iterator[tuple[Arch, int, Kept, str | None]]:
     light = Run(
         run.space, (), run.batch, run.measured, (), run.task, init=run.init, device=run.device
     )  # without the list of all architectures, which would travel with every task
-    tasks = [partial(_score_one, light, arch, seed) for arch, seed in units]
-    return spread(tasks, workers, f"the batch size ({len(run.batch)})")
+    lower = f"the batch size ({len(run.batch)})"
+    return spread(_score_one, light, units, workers, lower, scheduler=scheduler)
 
 
-def spread(
-    tasks: Sequence[Callable[[], T]], workers: int, lower: str, *, in_order: bool = False
-) -> Iterator[T]:
-    """Results of tasks, each computed on one thread; `lower` is what else would save memory.
-
-    With one worker they run here, one after the other, with more in so many processes.
-    """
-    workers = min(workers, len(tasks))
-    if workers < 2:
-        yield from map(_on_one_thread, tasks)
-        return
-    kind = "generator" if in_order else "generator_unordered"
-    parallel = Parallel(n_jobs=workers, return_as=kind, pre_dispatch="2*n_jobs")
-    try:
-        with _workers_deaf_to_ctrl_c():
-            found = cast(Iterator[T], parallel(delayed(_on_one_thread)(task) for task in tasks))
-        yield from found
-    except BrokenProcessPool as error:
-        raise OutOfMemoryError(
-            f"one of {workers} worker processes has died, most likely for lack of memory: "
-            f"lower the workers or {lower}"
-        ) from error
-
-
-def _on_one_thread(task: Callable[[], T]) -> T:
-    """Sums of floating-point numbers depend on how many threads share them."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        return task()
-    finally:
-        torch.set_num_threads(threads)
-
-
-@contextmanager
-def _workers_deaf_to_ctrl_c() -> Iterator[None]:
-    """Processes started here do not hear it: this one does, and ends them without their noise."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, before)
-
-
-def _score_one(run: Run, arch: Arch, seed: int) -> tuple[Arch, int, _Row]:
+def _score_one(
+    run: Run, arch: Arch, seed: int, lacking: tuple[str, ...]
+) -> tuple[Arch, int, Kept, str | None]:
+    """The scores that a network lacks; or, if it cannot be scored, why."""
+    proxies = tuple(proxy for proxy in run.proxies if proxy.name in lacking)
     try:
         net = run.space.network(arch, run.task, init=run.init, seed=seed, device=run.device)
-        scores = evaluate(net, run.batch, run.proxies)
+        scores = evaluate(net, run.batch, proxies)
     except OutOfMemoryError:
         raise
     except Exception as error:  # this network alone cannot be scored; the others can
@@ -305,25 +349,18 @@ def _score_one(run: Run, arch: Arch, seed: int) -> tuple[Arch, int, _Row]:
                 f"out of memory while {run.space.spell(arch)} was built: lower the workers, or "
                 "take a smaller network"
             ) from error
-        names = [proxy.name for proxy in run.proxies]
-        silent = dict.fromkeys(names, math.nan), dict.fromkeys(names, words)
-        return (
-            arch,
-            seed,
-            {"scores": silent[0], "reasons": silent[1], "seconds": {}, "error": words},
-        )
-    row = {"scores": scores.found, "reasons": scores.reasons, "seconds": scores.seconds}
-    return arch, seed, row
-
-
-def _needed(passes: Sequence[Pass[Any]]) -> set[Pass[Any]]:
-    """Passes, those that they need, and so on."""
-    return set(passes).union(*(_needed(wanted.needs) for wanted in passes))
+        return arch, seed, Kept(), words
+    seconds: dict[str, float] = {}
+    for wanted in closure(need for proxy in proxies for need in proxy.needs):
+        ran = wanted if repr(wanted) in scores.seconds else wanted.instead
+        if repr(ran) in scores.seconds:  # nothing is run behind what is undefined
+            seconds[repr(wanted)] = scores.seconds[repr(ran)]
+    return arch, seed, Kept(scores.found, scores.reasons, seconds), None
 
 
 def _passes(run: Run) -> dict[str, list[str]]:
     """All that ran for each proxy, passes that it shares with others among them."""
-    planned = _needed([need for proxy in run.measured for need in proxy.needs])
+    planned = closure(need for proxy in run.measured for need in proxy.needs)
 
     def ran(wanted: Pass[Any]) -> set[str]:
         wanted = wanted.instead if wanted.instead in planned else wanted
@@ -335,24 +372,26 @@ def _passes(run: Run) -> dict[str, list[str]]:
 
 def _record(
     run: Run,
-    done: dict[_Key, _Row],
+    networks: Sequence[Kept],
     reasons: dict[str, Counter[str]],
     rows: int,
     elapsed: float,
     workers: int,
 ) -> dict[str, Any]:
+    passes = _passes(run)
+    ran = set[str]().union(*passes.values())
     seconds: Counter[str] = Counter()
-    for row in done.values():
-        seconds.update(row["seconds"])
-        for name, reason in row["reasons"].items():
-            reasons.setdefault(name, Counter())[reason] += 1
+    for kept in networks:
+        seconds.update({name: took for name, took in kept.seconds.items() if name in ran})
+        for name, reason in kept.reasons.items():
+            reasons[name][reason] += 1
     return {
         "command": shlex.join(sys.argv),
         "run": run.identity,
         "rows": rows,
-        "networks scored": len(done),
-        "not a number": {name: dict(found) for name, found in reasons.items()},
-        "passes": _passes(run),
+        "networks scored": len(networks),
+        "not a number": {name: dict(found) for name, found in reasons.items() if found},
+        "passes": passes,
         "seconds per pass": {name: round(value, 3) for name, value in seconds.most_common()},
         "seconds in this session": round(elapsed, 3),
         "workers": workers,
@@ -377,75 +416,6 @@ def device_name(device: str) -> str:
 
 
 # -- files -----------------------------------------------------------------------------------------
-
-
-class _Journal:
-    """Finished networks, one JSON line each, behind a first line that says of which run.
-
-    Every line is handed to the system at once: what is in the file outlives the process.
-    """
-
-    def __init__(self, run: Run, out: Path) -> None:
-        self.out = out
-        self.path = out.with_name(out.name + ".partial")
-        self.done: dict[_Key, _Row] = {}
-        self.names = {proxy.name for proxy in run.measured}
-        whole = 0
-        try:
-            lines = self.path.read_bytes().split(b"\n")
-        except FileNotFoundError:
-            lines = []
-        except OSError as error:
-            raise ZeroshotError(f"{self.path} cannot be read: {error.strerror}") from error
-        complete = lines[:-1]  # what follows the last newline was cut off in the middle
-        if complete:
-            self._check_same(complete[0], run)
-            for number, line in enumerate(complete[1:], start=2):
-                self._take(line, number)
-            whole = sum(len(line) + 1 for line in complete)
-        self.kept = len(self.done)  # lines in the file
-        with writing(out, self.kept):
-            self.file = self.path.open("ab", buffering=0)
-            self.file.truncate(whole)
-            if not whole:
-                self._write(run.identity)
-
-    def __enter__(self) -> "_Journal":
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.file.close()
-
-    def add(self, arch: str, seed: int, row: _Row) -> None:
-        with writing(self.out, self.kept):
-            self._write({"arch": arch, "seed": seed, **row})
-        self.kept += 1
-
-    def _write(self, value: dict[str, Any]) -> None:
-        rest = json.dumps(value).encode() + b"\n"
-        while rest:  # a disk that is nearly full takes a part
-            rest = rest[self.file.write(rest) :]
-
-    def _take(self, line: bytes, number: int) -> None:
-        try:
-            row = json.loads(line)
-            key = str(row.pop("arch")), int(row.pop("seed"))
-            whole = set(row["scores"]) == self.names and row["reasons"].keys() <= self.names
-            if not whole or not all(isinstance(x, float) for x in row["scores"].values()):
-                raise ValueError("not the scores of this run")
-            Counter(row["seconds"])
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise ZeroshotError(
-                f"{self.path}, line {number} is damaged; delete that line to score it again"
-            ) from error
-        self.done[key] = row
-
-    def _check_same(self, head: bytes, run: Run) -> None:
-        try:
-            identity = json.loads(head)
-        except ValueError as error:
-            raise ZeroshotError(f"{self.path} is no unfinished run; move it away") from error
-        check_identity(identity, run, self.path)
 
 
 @runtime_checkable
@@ -476,7 +446,16 @@ def _short(value: Any, other: Any) -> str:
     return text if len(text) < 60 else text[:57] + "..."
 
 
-def _check_out(out: Path) -> None:
+def write(outcome: Outcome, out: Path, kept: str = "") -> None:
+    """Write table and record, each whole or not at all; `kept` is what an error's line adds."""
+    with writing(out, kept):
+        record = json.dumps(outcome.record, indent=2) + "\n"
+        replace_file(record_path(out), lambda part: part.write_text(record, encoding="utf-8"))
+        replace_file(out, lambda part: _write_table(outcome.scores, part))
+
+
+def check_out(out: Path) -> None:
+    """Refuse a name that is no table's, or in no folder."""
     if out.suffix not in (".csv", ".parquet"):
         raise ZeroshotError(f"--out {out}: expected a name that ends in .csv or .parquet")
     if not out.parent.is_dir():
@@ -528,14 +507,13 @@ def locked(out: Path) -> Iterator[None]:
 
 
 @contextmanager
-def writing(out: Path, kept: int = 0) -> Iterator[None]:
-    """Turn an error of the file system into one line that says what is kept."""
+def writing(out: Path, kept: str = "") -> Iterator[None]:
+    """Turn an error of the file system into one line; `kept` says what is kept so far."""
     try:
         yield
     except OSError as error:
-        kept_words = f"; {kept} networks are kept in {out}.partial" if kept else ""
         raise ZeroshotError(
-            f"{out} cannot be written: {error.strerror or error}{kept_words}; "
+            f"{out} cannot be written: {error.strerror or error}{kept}; "
             "make room or choose another --out, then repeat the command"
         ) from error
 

@@ -108,6 +108,7 @@ class Space(ABC):
     groups: ClassVar[tuple[tuple[int, ...], ...]] = ()  # axes of which, when pruned, only so many
     inputs: ClassVar[int] = 2  # keep an option other than the first
     shown: ClassVar[int] = 72  # samples, at most, that supernets are shown when pruned
+    version: ClassVar[int] = 1  # raised whenever an architecture becomes another network
 
     # -- what a space must or may say of itself ------------------------------------------------
 

@@ -1,0 +1,214 @@
+"""Tasks over the cores of this machine, or over the machines of a dask cluster."""
+
+import signal
+import threading
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
+from typing import Any, TypeVar, cast
+
+import torch
+from joblib import Parallel, delayed, parallel_config
+from joblib.externals.loky.process_executor import BrokenProcessPool
+
+import zeroshot
+from zeroshot.errors import OutOfMemoryError, ZeroshotError, in_a_line
+
+T = TypeVar("T")
+
+PATIENCE = 10.0  # seconds until a scheduler has to answer, and a worker to be there
+
+
+def spread(
+    task: Callable[..., T],
+    shared: object,
+    items: Sequence[tuple[Any, ...]],
+    workers: int,
+    lower: str,
+    *,
+    scheduler: Any = None,
+    in_order: bool = False,
+) -> Iterator[T]:
+    """Results of `task(shared, *item)` for every item, each computed on one thread.
+
+    With one worker they are computed here, one after the other, with more in so many processes,
+    and with a scheduler by the workers of its cluster. There, `shared` travels once to each.
+
+    Args:
+        task: a function of a module.
+        shared: what every call needs.
+        items: what calls differ in.
+        workers: processes; the cluster has its own.
+        lower: what else would save memory.
+        scheduler: address of a dask scheduler, or a `distributed.Client`.
+        in_order: whether results come in the order of the items, or as they are ready.
+
+    Raises:
+        OutOfMemoryError: if worker processes die.
+        ZeroshotError: if there is no scheduler at the address, it has no workers, or these have
+            other versions, or several threads.
+    """
+    if scheduler is not None:
+        if items:
+            yield from _on_a_cluster(task, shared, items, scheduler, in_order, lower)
+        return
+    workers = min(workers, len(items))
+    if workers < 2:
+        for item in items:
+            yield _on_one_thread(task, shared, *item)
+        return
+    parallel = Parallel(n_jobs=workers, return_as=_kind(in_order), pre_dispatch="2*n_jobs")
+    calls = (delayed(_on_one_thread)(task, shared, *item) for item in items)
+    try:
+        with _workers_deaf_to_ctrl_c():
+            found = cast(Iterator[T], parallel(calls))
+        yield from found
+    except BrokenProcessPool as error:
+        raise OutOfMemoryError(
+            f"one of {workers} worker processes has died, most likely for lack of memory: "
+            f"lower the workers or {lower}"
+        ) from error
+
+
+def _kind(in_order: bool) -> str:
+    return "generator" if in_order else "generator_unordered"
+
+
+def _on_one_thread(task: Callable[..., T], *args: Any) -> T:
+    """Sums of floating-point numbers depend on how many threads share them."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        return task(*args)
+    finally:
+        torch.set_num_threads(threads)
+
+
+@contextmanager
+def _workers_deaf_to_ctrl_c() -> Iterator[None]:
+    """Processes started here do not hear it: this one does, and ends them without their noise."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+# -- dask ------------------------------------------------------------------------------------------
+
+
+def _on_a_cluster(
+    task: Callable[..., T],
+    shared: object,
+    items: Sequence[tuple[Any, ...]],
+    scheduler: Any,
+    in_order: bool,
+    lower: str,
+) -> Iterator[T]:
+    with connected(scheduler) as client:
+        from distributed.scheduler import KilledWorker
+
+        _check_workers(client)
+        with warnings.catch_warnings():
+            # It is large: that is why it is sent only once.
+            warnings.filterwarnings("ignore", "Sending large graph", UserWarning)
+            # As a task of its own, and not scattered, it is made again where a worker has died.
+            sent = client.submit(_same, shared, pure=False)
+        with parallel_config(backend="dask", client=client):
+            parallel = Parallel(n_jobs=-1, return_as=_kind(in_order), pre_dispatch="10*n_jobs")
+        call = delayed(partial(_on_the_same_versions, versions()))
+        try:
+            yield from cast(Iterator[T], parallel(call(task, sent, *item) for item in items))
+        except KilledWorker as error:
+            raise OutOfMemoryError(
+                f"several workers of the cluster have died over the same network, most likely for "
+                f"lack of memory: give them more, or lower {lower}"
+            ) from error
+        finally:
+            sent.release()
+
+
+def _same(shared: T) -> T:
+    return shared
+
+
+@contextmanager
+def connected(scheduler: Any) -> Iterator[Any]:
+    """A client of a dask scheduler, by its address; a client given stays open.
+
+    Raises:
+        ZeroshotError: if dask is not installed, or nothing answers at the address.
+    """
+    try:
+        from distributed import Client
+    except ModuleNotFoundError as error:
+        raise ZeroshotError(
+            "a scheduler needs dask, which is not installed: pip install 'zeroshot-nas[dask]'"
+        ) from error
+    if isinstance(scheduler, Client):
+        yield scheduler
+        return
+    try:
+        client = Client(str(scheduler), timeout=PATIENCE, set_as_default=False)
+    except (OSError, ValueError, TypeError) as error:
+        raise ZeroshotError(
+            f"no dask scheduler answers at {scheduler} within {PATIENCE:g} s "
+            f"({in_a_line(error)}); start one with `dask scheduler`, and give the address that it "
+            "prints, as tcp://HOST:8786"
+        ) from error
+    with client:
+        yield client
+
+
+def versions() -> dict[str, str]:
+    """What has to be the same everywhere, for digits depend on it."""
+    return {"zeroshot": zeroshot.__version__, "torch": torch.__version__}
+
+
+def _check_workers(client: Any) -> None:
+    """Refuse a cluster without workers, or with workers that would compute something else."""
+    from distributed import TimeoutError as NoneInTime
+
+    try:
+        client.wait_for_workers(1, timeout=PATIENCE)
+    except NoneInTime as error:
+        raise ZeroshotError(
+            f"no worker has joined {client.scheduler.address} within {PATIENCE:g} s; start some: "
+            f"dask worker {client.scheduler.address} --nworkers -1 --nthreads 1"
+        ) from error
+    for address, threads in client.nthreads().items():
+        if threads != 1:
+            raise ZeroshotError(
+                f"the worker {address} has {threads} threads; start workers with --nthreads 1, and "
+                "as many as there are cores: a process scores one network at a time"
+            )
+    try:
+        found = client.run(versions)
+    except Exception as error:  # a worker may lack anything
+        raise ZeroshotError(
+            f"a worker of {client.scheduler.address} cannot run zeroshot ({in_a_line(error)}); "
+            "install the same environment everywhere"
+        ) from error
+    for address, there in found.items():
+        _check_versions(there, versions(), address)
+
+
+def _check_versions(there: dict[str, str], here: dict[str, str], address: str) -> None:
+    for name, version in here.items():
+        if there[name] != version:
+            raise ZeroshotError(
+                f"the worker {address} has {name} {there[name]}, this process {version}: scores "
+                "would differ; install the same environment everywhere"
+            )
+
+
+def _on_the_same_versions(wanted: dict[str, str], task: Callable[..., T], *args: Any) -> T:
+    """A task for a worker that may have joined after the others were looked at."""
+    from distributed import get_worker
+
+    _check_versions(versions(), wanted, get_worker().address)
+    return _on_one_thread(task, *args)
