@@ -55,6 +55,51 @@ def fast(space=SPACE, **options):
     return rank(space, **given)
 
 
+# -- latency ---------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    """Networks take as many milliseconds as the architecture has operations other than none."""
+
+    def took(net, shown):
+        assert shown.shape == (1, 3, 32, 32)
+        return sum(p.ndim == 4 for p in net.module.parameters()) / 1000
+
+    monkeypatch.setattr(zeroshot.measure, "latency", took)
+
+
+def test_limit_on_latency_keeps_the_order(clock):
+    everything = fast(archs=ARCHS)
+    found = fast(archs=ARCHS, max_latency=15.0)
+    assert found.order.equals(everything.order)
+    assert everything.latency is None
+    assert everything.admitted.equals(everything.order)
+    assert list(found.latency.index) == list(found.order.dropna().index[: len(found.latency)])
+    admitted = [arch for arch in found.latency.index if found.latency[arch] <= 15]
+    assert list(found.admitted.index) == admitted
+    assert 0 < len(admitted) < len(found.latency)
+    assert found.best == admitted[0] != everything.best
+
+
+def test_timing_stops_where_enough_are_fast(clock):
+    assert len(fast(archs=ARCHS, max_latency=1e6).latency) == zeroshot.commands.TIMED
+    found = fast(archs=ARCHS, max_latency=1e6, refine=3)
+    assert len(found.latency) == 3
+    assert set(found.refined.order.index) == set(found.latency.index)
+
+
+def test_limit_on_latency_that_none_is_within(clock):
+    with pytest.raises(ZeroshotError, match=r"0\.5 ms: of 5 architectures the fastest takes"):
+        fast(max_latency=0.5)
+
+
+def test_latency_is_of_the_network_that_is_not_small(clock):
+    found = fast(NasBench201(), archs=ARCHS[-2:], small=True, max_latency=1e6)
+    built = NasBench201().network(SPACE.parse(found.latency.index[0])).module
+    assert found.latency.iloc[0] == sum(p.ndim == 4 for p in built.parameters())
+
+
 # -- score -----------------------------------------------------------------------------------------
 
 

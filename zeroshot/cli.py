@@ -195,6 +195,9 @@ def rank(
     init: Init = "default",
     max_params: Annotated[float | None, typer.Option(help="At most so many parameters.")] = None,
     max_flops: Annotated[float | None, typer.Option(help="At most so many multiply-adds.")] = None,
+    max_latency: Annotated[
+        float | None, typer.Option(help="At most so many milliseconds a sample, timed here.")
+    ] = None,
     small: Small = False,
     channels: Annotated[int | None, typer.Option(help="Width of the networks.")] = None,
     cells: Annotated[int | None, typer.Option(help="Cells per stage.")] = None,
@@ -233,6 +236,7 @@ def rank(
                 init=init,
                 max_params=max_params,
                 max_flops=max_flops,
+                max_latency=max_latency,
                 small=small,
                 channels=channels,
                 cells=cells,
@@ -246,10 +250,14 @@ def rank(
             )
     console = _console()
     shown = found.refined or found
-    title = f"Best {min(top, len(shown.order)):,} of {len(found.order):,} by {found.order.name}"
+    title = f"Best {min(top, len(shown.admitted)):,} of {len(found.order):,} by {found.order.name}"
     if found.refined:
         title += f", refined by {shown.order.name}"
-    _say_order(console, shown, top, title)
+    _say_order(console, shown, top, title, found.latency)
+    if found.latency is not None:
+        slow = int((found.latency > max_latency).sum())
+        words = f"Of {len(found.latency)} timed here, {slow} take longer than {max_latency:g} ms."
+        _say(console, words)
     for part in (found, found.refined) if found.refined else (found,):
         _say_reuse(console, part.record)
         _say_gaps(console, part.record)
@@ -277,18 +285,23 @@ def _kept(store: Path | None, out: Path | None) -> str | None:
     return place and f"what is done is kept in {place}; the same command goes on"
 
 
-def _say_order(console: "Console", found: "Ranking", top: int, title: str) -> None:
+def _say_order(
+    console: "Console", found: "Ranking", top: int, title: str, latency: "pd.Series | None" = None
+) -> None:
     """The best architectures, with the scores that decided."""
     wide = console.width >= WIDE
     names = list(dict.fromkeys((*found.members, *found.scores.columns[2:])))[: 6 if wide else 4]
     means = found.scores.groupby("arch", sort=False)[names].mean()
-    shown = found.order.head(top)
+    shown = found.admitted.head(top)
     beside = wide or max((len(str(arch)) for arch in shown.index), default=0) <= 24
-    table = _table("", *(("architecture",) if beside else ()), *names, title=title, right=True)
+    timed = ("ms",) if latency is not None else ()
+    columns = (*(("architecture",) if beside else ()), *names, *timed)
+    table = _table("", *columns, title=title, right=True)
     if beside:
         table.columns[1].justify, table.columns[1].overflow = "left", "fold"
     for place, arch in enumerate(shown.index, start=1):
         values = [_shown(name, float(means.loc[str(arch), name])) for name in names]  # pyright: ignore
+        values += [f"{latency[arch]:.3g}"] if latency is not None else []
         table.add_row(str(place), *((str(arch),) if beside else ()), *values)
     console.print(table)
     if not beside:  # too long for a column: one a line, to be copied

@@ -8,10 +8,11 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import torch
 from joblib import cpu_count
 from torch import nn
 
-from zeroshot import ranking
+from zeroshot import measure, ranking
 from zeroshot.core import Batch, Net, Proxy
 from zeroshot.data import load_batch
 from zeroshot.errors import ZeroshotError
@@ -53,6 +54,7 @@ from zeroshot.search.candidates import Limits, choose, list_archs, read_archs
 from zeroshot.spaces import SPACES, Arch, Space, Task
 from zeroshot.store import Selection, Setting, Store
 
+TIMED = 10  # of the best that are fast enough, before timing stops
 BETTER = {proxy.name: proxy.better for proxy in PROXIES}
 
 
@@ -66,6 +68,8 @@ class Ranking:
         scores: columns `arch`, `seed`, then one per proxy, raw values.
         record: how they came about.
         refined: the ranking of the best alone, if they were ranked once more.
+        latency: milliseconds of those that were timed, in their order; None without a limit.
+        max_latency: the limit.
     """
 
     order: pd.Series
@@ -73,11 +77,20 @@ class Ranking:
     scores: pd.DataFrame
     record: dict[str, Any]
     refined: "Ranking | None" = None
+    latency: pd.Series | None = None
+    max_latency: float | None = None
 
     @property
     def best(self) -> str:
         """The architecture to take."""
-        return str((self.refined or self).order.index[0])
+        return str((self.refined or self).admitted.index[0])
+
+    @property
+    def admitted(self) -> pd.Series:
+        """The order of those within the limit on latency; all, if there is none."""
+        if self.latency is None or self.max_latency is None:
+            return self.order
+        return self.order[self.latency.index[self.latency <= self.max_latency]]
 
 
 @dataclass(frozen=True, eq=False)
@@ -197,6 +210,7 @@ def rank(
     init: str = "default",
     max_params: float | None = None,
     max_flops: float | None = None,
+    max_latency: float | None = None,
     small: bool = False,
     channels: int | None = None,
     cells: int | None = None,
@@ -226,6 +240,9 @@ def rank(
         init: initialisation, a name of `zeroshot.initial.INITS`.
         max_params: only architectures with at most so many parameters.
         max_flops: only architectures with at most so many multiply-adds.
+        max_latency: milliseconds that an inference of one sample may take on `device`. Timed after
+            the ranking, on networks that are not `small`, from the best down until `TIMED` (or
+            `refine`) are fast enough; see `zeroshot.measure.latency`.
         small: smaller networks, which rank almost as well; for spaces that have such a shape.
         channels: width of the networks, for spaces that have it.
         cells: cells per stage, for spaces that have it.
@@ -248,9 +265,10 @@ def rank(
         ZeroshotError: for anything that is not there, malformed or not to be written.
     """
     if isinstance(space, str):
+        timed = find_space(space, channels=channels, cells=cells)
         space = find_space(space, small=small, channels=channels, cells=cells)
-    elif small:
-        space = space.small
+    else:
+        timed, space = space, space.small if small else space
     where = find_device(device)
     if repeats < 1:
         raise ZeroshotError(f"{repeats} repeats; expected at least 1")
@@ -301,11 +319,17 @@ def rank(
     )
     better = {proxy.name: proxy.better for proxy in wanted}
     order = ranking.rank(outcome.scores, by, better)
-    refined = None
+    latency = None
+    if max_latency is not None:
+        rated = order.dropna().index
+        latency = _timed(timed, rated, task, where, max_latency, refine or TIMED)
+    found = Ranking(
+        order, ensemble.members, outcome.scores, outcome.record, None, latency, max_latency
+    )
     if refine:
         refined = rank(
             space,
-            archs=[str(arch) for arch in order.index[:refine]],
+            archs=[str(arch) for arch in found.admitted.index[:refine]],
             **again,
             data=data,
             batch_size=batch_size,
@@ -319,7 +343,8 @@ def rank(
             out=path and path.with_name(f"{path.stem}.refined{path.suffix}"),
             progress=progress,
         )
-    return Ranking(order, ensemble.members, outcome.scores, outcome.record, refined)
+        found = replace(found, refined=refined)
+    return found
 
 
 def validate(
@@ -642,6 +667,28 @@ def _repeated(setting: Setting) -> Run:
         if there != here:
             raise ZeroshotError(f"{field.name} is {there} in the store, and {here} here")
     return run
+
+
+def _timed(
+    space: Space, order: pd.Index, task: Task, device: str, limit: float, enough: int
+) -> pd.Series:
+    """Milliseconds of architectures, from the best down until `enough` are within the limit."""
+    sample = task.inputs(1, torch.Generator().manual_seed(0))
+    found: dict[str, float] = {}
+    for arch in map(str, order):
+        net = space.network(space.parse(arch), task, device=device)
+        found[arch] = 1000 * measure.latency(net, sample)
+        enough -= found[arch] <= limit
+        if not enough:
+            break
+    if not found:
+        raise ZeroshotError("no architecture has a rating, so none was timed")
+    if min(found.values()) > limit:
+        raise ZeroshotError(
+            f"a latency of {limit:g} ms: of {len(found):,} architectures the fastest takes "
+            f"{min(found.values()):.3g} ms here; raise the limit"
+        )
+    return pd.Series(found, name="latency").rename_axis("arch")
 
 
 def _workers(asked: int | None, device: str) -> int:

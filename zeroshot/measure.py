@@ -15,15 +15,18 @@ from zeroshot.core import Batch, Net, keeping_modes
 from zeroshot.errors import ZeroshotError
 
 
-def latency(net: Net | nn.Module, batch: Batch, *, repeats: int = 20, warmup: int = 5) -> float:
-    """Seconds of one inference of the batch, in eval mode: the median of some runs.
+def latency(
+    net: Net | nn.Module, shown: Batch | Tensor, *, repeats: int = 20, warmup: int = 5
+) -> float:
+    """Seconds of one inference, in eval mode: the median of some runs.
 
     On CUDA, until all that was enqueued is done. On a CPU it depends on how many threads PyTorch
     has; the caller sets them.
 
     Args:
         net: a network; afterwards in the modes that it was in.
-        batch: moved to the network's device and precision, which is not timed.
+        shown: a batch, or inputs of one sample or more; moved to the network's device and
+            precision, which is not timed.
         repeats: runs that are timed.
         warmup: runs before them, in which kernels are chosen and caches filled.
 
@@ -33,7 +36,8 @@ def latency(net: Net | nn.Module, batch: Batch, *, repeats: int = 20, warmup: in
     if repeats < 1 or warmup < 0:
         raise ZeroshotError(f"{repeats} runs after {warmup} to warm up: expected at least 1 and 0")
     net = net if isinstance(net, Net) else Net(net)
-    inputs = batch.to(net.device, net.dtype).inputs
+    inputs = (shown.inputs if isinstance(shown, Batch) else shown).to(net.device)
+    inputs = inputs.to(net.dtype) if inputs.is_floating_point() else inputs
     with keeping_modes(net.module), torch.inference_mode():
         net.module.eval()
         seconds = [_run(net.module, inputs.clone()) for _ in range(warmup + repeats)]
