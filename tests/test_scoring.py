@@ -126,6 +126,12 @@ class TestRefusals:
     def test_networks_without_values(self):
         assert "'meta'" in refusal(networks.Plain().to("meta"))
 
+    @pytest.mark.filterwarnings("ignore:.*torch.jit")
+    def test_torchscript_of_which_layers_cannot_be_seen(self):
+        inner = torch.jit.trace(nn.Conv2d(3, 4, 3), torch.zeros(1, 3, 8, 8))
+        assert "the network is TorchScript" in refusal(inner)
+        assert "0 is TorchScript" in refusal(nn.Sequential(inner, nn.Flatten()))
+
     def test_targets_beyond_the_classes(self):
         line = refusal(networks.network("Plain", classes=4))
         assert "targets up to 9" in line

@@ -53,11 +53,11 @@ def evaluate(net: Net | nn.Module, batch: Batch, proxies: Iterable[Proxy] = PROX
         One number per proxy; NaN where it says nothing about this network, with the reason.
 
     Raises:
-        ZeroshotError: if the network's weights are not finite, if it fails on the batch, or if
-            memory runs out; nothing is ever computed on less than the batch instead.
+        ZeroshotError: if the network is TorchScript or its weights are not finite, if it fails on
+            the batch, or if memory runs out; nothing is ever computed on less than the batch.
     """
     net = net if isinstance(net, Net) else Net(net)
-    _check_weights(net.module)
+    _check(net.module)
     proxies = tuple(proxies)
     planned = frozenset(_planned(need for proxy in proxies for need in proxy.needs))
     run = _Run(net, batch.to(net.device, net.dtype), planned)
@@ -135,7 +135,13 @@ def _as_usual(device: torch.device) -> Iterator[None]:
         yield
 
 
-def _check_weights(module: nn.Module) -> None:
+def _check(module: nn.Module) -> None:
+    for name, part in module.named_modules():
+        if isinstance(part, torch.jit.ScriptModule):
+            raise ZeroshotError(
+                f"{name or 'the network'} is TorchScript, which hides its layers and activations; "
+                "give the network that it was made from"
+            )
     for name, p in module.named_parameters():
         if isinstance(p, nn.parameter.UninitializedParameter):
             raise ZeroshotError(f"parameter {name} has no shape yet: run the lazy network once")
