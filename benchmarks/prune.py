@@ -22,7 +22,6 @@ import platform
 import statistics
 import time
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 
 import torch
@@ -34,8 +33,8 @@ from zeroshot.eval.tables import read_truth
 from zeroshot.models import find_space
 from zeroshot.passes import Forward, Patterns, TangentKernel
 from zeroshot.proxies.ntk_cond import ntk_cond
-from zeroshot.pruning import Pruning
-from zeroshot.run import spread
+from zeroshot.pruning import Pruning, Supernets
+from zeroshot.spread import spread
 
 OPTIONS = 54  # of a search; each is measured before and after dropping it, three times
 
@@ -152,12 +151,11 @@ def some_options(fidelity: str, count: int, workers: int) -> None:
     """Measure the first options of the first round, as `zeroshot prune` does."""
     pruning = Pruning(find_space("nasbench201"), fidelity=fidelity)
     arch = pruning.space.prunable
-    tasks = [
-        partial(pruning.supernets.repeats, arch, axis, option, 1)
-        for axis, options in enumerate(arch.open)
-        for option in options
+    items = [
+        (arch, axis, option, 1) for axis, options in enumerate(arch.open) for option in options
     ]
-    list(spread(tasks[:count], workers, "the batch", in_order=True))
+    measure = Supernets.repeats
+    list(spread(measure, pruning.supernets, items[:count], workers, "the batch", in_order=True))
 
 
 def seeds(options: argparse.Namespace) -> None:

@@ -321,6 +321,13 @@ def test_the_store_from_list_to_check(ranked, run):
     assert f"{path} is sound; 2 of 2 scores came out the same again" in checked.out
 
 
+def test_stores_are_merged(ranked, run):
+    path = os.environ["ZEROSHOT_STORE"]
+    merged = run("store", "merge", path, "--store", "new.sqlite")
+    assert f"14 scores of {path} came into new.sqlite" in merged.out
+    assert "0 scores" in run("store", "merge", path, "--store", "new.sqlite").out
+
+
 def test_check_reports_what_differs(ranked, run):
     with closing(sqlite3.connect(os.environ["ZEROSHOT_STORE"])) as db, db:
         db.execute("UPDATE scores SET score = 0.5")

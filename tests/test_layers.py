@@ -24,7 +24,8 @@ MAY = {
     "zeroshot.spaces": ("core", "errors", "initial", "passes", "spaces"),
     "zeroshot.scoring": ("core", "errors", "proxies"),
 }
-TABLES = ("zeroshot.ranking", "zeroshot.eval", "zeroshot.search")  # tensors stop before these
+# Tensors stop before these.
+TABLES = ("zeroshot.ranking", "zeroshot.eval", "zeroshot.search", "zeroshot.store")
 
 
 def imported(path: Path) -> set[str]:

@@ -702,6 +702,37 @@ def test_deleting(copied):
         Selection(before="soon")
 
 
+def test_merging(filled, path):
+    newer = replace(X, edition="2")
+    first = Kept({"x": 1.0}, {}, {"A()": 1.0})
+    with Store(path) as store:
+        store.add(SETTING, (X,), "a", 0, first)
+        assert store.merge(filled) == 24
+        assert store.merge(filled) == 0
+        assert store.settings()["networks"].tolist() == [1, 12, 2]
+        assert store.damage() == []
+    with Store(filled) as store:
+        whole, _ = store.export(1, ("naswot", "dss"))
+    with Store(path) as store:
+        pd.testing.assert_frame_equal(store.export(2, ("naswot", "dss"))[0], whole)
+    other = path.with_name("other.sqlite")
+    with Store(other) as store:  # of the same network, other formulas, one of them known
+        store.add(SETTING, (Y,), "b", 0, Kept({"y": math.nan}, {"y": "why"}))
+        both = Kept({"x": 5.0, "y": 2.0}, {}, {"A()": 9.0, "B()": 2.0})
+        store.add(SETTING, (X, Y), "a", 0, both)
+        store.add(SETTING, (newer,), "a", 0, Kept({"x": 7.0}))
+    before = other.read_bytes()
+    with Store(path) as store:
+        assert store.merge(other) == 3
+        found = store.load(SETTING, (X, Y), [("a", 0), ("b", 0)])
+        assert found["a", 0] == Kept({"x": 1.0, "y": 2.0}, {}, {"A()": 1.0, "B()": 2.0})
+        assert found["b", 0].reasons == {"y": "why"}
+        assert store.load(SETTING, (newer,), [("a", 0)])["a", 0].scores == {"x": 7.0}
+        with pytest.raises(ZeroshotError, match="there is no store"):
+            store.merge(path.with_name("none.sqlite"))
+    assert other.read_bytes() == before
+
+
 def test_check_scores_again(copied):
     found = check_store(copied, sample=100)
     assert found.sound

@@ -700,6 +700,20 @@ def prune_scores(
     _say(console, f"deleted {words}")
 
 
+@stored.command("merge")
+def merge_stores(
+    other: Annotated[Path, typer.Argument(help="Another store; it stays as it is.")],
+    store: StorePath = None,
+) -> None:
+    """Add the scores of another store."""
+    from zeroshot.store import Store
+
+    path = _store(store)
+    with Store(path) as kept:
+        came = kept.merge(other)
+    _say(_console(), f"{came:,} scores of {other} came into {path}")
+
+
 @stored.command("check")
 def check_scores(
     sample: Annotated[int, typer.Option(min=0, help="How many networks to score again.")] = 3,

@@ -7,8 +7,8 @@ import shlex
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, fields
 from hashlib import sha256
 from pathlib import Path
@@ -275,16 +275,17 @@ def _outcome(
     failed: dict[Key, str] = {}
     if units:
         progress(len(done), len(units))
-    for arch, seed, found, error in _scored(run, todo, workers, scheduler):
-        key = run.space.spell(arch), seed
-        if error is None:
-            if store:
-                store.add(setting, formulas, *key, found)
-            done[key] = held.get(key, Kept()) | found
-        else:  # it is not kept: the next call tries it again
-            failed[key] = error
-            done[key] = Kept(dict.fromkeys(names, math.nan), dict.fromkeys(names, error))
-        progress(len(done), len(units))
+    with closing(_scored(run, todo, workers, scheduler)) as results:  # at once, when interrupted
+        for arch, seed, found, error in results:
+            key = run.space.spell(arch), seed
+            if error is None:
+                if store:
+                    store.add(setting, formulas, *key, found)
+                done[key] = held.get(key, Kept()) | found
+            else:  # it is not kept: the next call tries it again
+                failed[key] = error
+                done[key] = Kept(dict.fromkeys(names, math.nan), dict.fromkeys(names, error))
+            progress(len(done), len(units))
     if units and len(failed) == len(units):
         first = next(iter(failed.values()))
         raise ZeroshotError(f"none of {len(units)} networks could be scored: {first}")
@@ -301,7 +302,9 @@ def _outcome(
                 | {proxy.name: found[proxy.name] for proxy in run.proxies}
             )
     networks = [done[key] for key in units]
-    record = _record(run, networks, reasons, len(rows), time.time() - started, workers)
+    elapsed = time.time() - started
+    by = workers if scheduler is None else "those of a dask cluster"
+    record = _record(run, networks, reasons, len(rows), elapsed, by)
     if store and shared:
         record |= {"store": str(store.path), "from the store": reused}
     return Outcome(pd.DataFrame(rows), record)
@@ -324,7 +327,7 @@ _Unit = tuple[Arch, int, tuple[str, ...]]  # what is built, its seed, and the pr
 
 def _scored(
     run: Run, units: Sequence[_Unit], workers: int, scheduler: Any
-) -> Iterator[tuple[Arch, int, Kept, str | None]]:
+) -> Generator[tuple[Arch, int, Kept, str | None], None, None]:
     light = Run(
         run.space, (), run.batch, run.measured, (), run.task, init=run.init, device=run.device
     )  # without the list of all architectures, which would travel with every task
@@ -376,7 +379,7 @@ def _record(
     reasons: dict[str, Counter[str]],
     rows: int,
     elapsed: float,
-    workers: int,
+    workers: int | str,
 ) -> dict[str, Any]:
     passes = _passes(run)
     ran = set[str]().union(*passes.values())

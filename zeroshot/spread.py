@@ -3,13 +3,13 @@
 import signal
 import threading
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
-from typing import Any, TypeVar, cast
+from typing import Any, TypeVar
 
 import torch
-from joblib import Parallel, delayed, parallel_config
+from joblib import Parallel, delayed
 from joblib.externals.loky.process_executor import BrokenProcessPool
 
 import zeroshot
@@ -18,6 +18,7 @@ from zeroshot.errors import OutOfMemoryError, ZeroshotError, in_a_line
 T = TypeVar("T")
 
 PATIENCE = 10.0  # seconds until a scheduler has to answer, and a worker to be there
+AHEAD = 1000  # tasks that a scheduler holds, at least
 
 
 def spread(
@@ -29,7 +30,7 @@ def spread(
     *,
     scheduler: Any = None,
     in_order: bool = False,
-) -> Iterator[T]:
+) -> Generator[T, None, None]:
     """Results of `task(shared, *item)` for every item, each computed on one thread.
 
     With one worker they are computed here, one after the other, with more in so many processes,
@@ -62,13 +63,24 @@ def spread(
     calls = (delayed(_on_one_thread)(task, shared, *item) for item in items)
     try:
         with _workers_deaf_to_ctrl_c():
-            found = cast(Iterator[T], parallel(calls))
-        yield from found
+            found = parallel(calls)
+        yield from _results(found)
     except BrokenProcessPool as error:
         raise OutOfMemoryError(
             f"one of {workers} worker processes has died, most likely for lack of memory: "
             f"lower the workers or {lower}"
         ) from error
+
+
+def _results(found: Any) -> Generator[Any, None, None]:
+    """What joblib yields. Whoever stops early knows that the rest goes to waste."""
+    try:
+        for result in found:  # noqa: UP028 - closed below, and not before
+            yield result
+    finally:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", r"\d+ tasks ", UserWarning)
+            found.close()
 
 
 def _kind(in_order: bool) -> str:
@@ -108,32 +120,64 @@ def _on_a_cluster(
     scheduler: Any,
     in_order: bool,
     lower: str,
-) -> Iterator[T]:
+) -> Generator[T, None, None]:
     with connected(scheduler) as client:
+        from distributed import CancelledError
         from distributed.scheduler import KilledWorker
 
         _check_workers(client)
+        address = client.scheduler.address
         with warnings.catch_warnings():
             # It is large: that is why it is sent only once.
             warnings.filterwarnings("ignore", "Sending large graph", UserWarning)
             # As a task of its own, and not scattered, it is made again where a worker has died.
             sent = client.submit(_same, shared, pure=False)
-        with parallel_config(backend="dask", client=client):
-            parallel = Parallel(n_jobs=-1, return_as=_kind(in_order), pre_dispatch="10*n_jobs")
+        try:
+            # joblib would wait for ever for what a scheduler cannot read.
+            client.submit(_arrived, task, sent, *items[0], pure=False).result()
+        except Exception as error:
+            raise ZeroshotError(
+                f"the cluster of {address} cannot take the work ({in_a_line(error)}): modules of "
+                "your own must be importable by its scheduler and its workers"
+            ) from error
+        backend = _backend(client)
+        ahead = max(AHEAD, 10 * len(client.nthreads()))  # for workers that join later, too
+        parallel = Parallel(
+            n_jobs=-1, backend=backend, return_as=_kind(in_order), pre_dispatch=str(ahead)
+        )
         call = delayed(partial(_on_the_same_versions, versions()))
         try:
-            yield from cast(Iterator[T], parallel(call(task, sent, *item) for item in items))
+            yield from _results(parallel(call(task, sent, *item) for item in items))
         except KilledWorker as error:
             raise OutOfMemoryError(
-                f"several workers of the cluster have died over the same network, most likely for "
+                "several workers of the cluster have died over the same network, most likely for "
                 f"lack of memory: give them more, or lower {lower}"
+            ) from error
+        except (CancelledError, OSError) as error:
+            raise ZeroshotError(
+                f"the scheduler {address} is gone; start it again, then repeat the command"
             ) from error
         finally:
             sent.release()
 
 
+def _backend(client: Any) -> Any:
+    """The backend for dask; as joblib has it, it leaves one worker's work to this process."""
+    from joblib._dask import DaskDistributedBackend
+
+    class Backend(DaskDistributedBackend):
+        def effective_n_jobs(self, n_jobs: int) -> int:
+            return max(2, super().effective_n_jobs(n_jobs))
+
+    return Backend(client=client)
+
+
 def _same(shared: T) -> T:
     return shared
+
+
+def _arrived(*_: Any) -> None:
+    """A task that needs what all others need."""
 
 
 @contextmanager

@@ -514,6 +514,54 @@ class Store:
             self._db.execute("VACUUM")
         return gone
 
+    def merge(self, other: Path) -> int:
+        """Add what another store has and this one has not; returns how many scores came.
+
+        Raises:
+            ZeroshotError: if the other one is damaged or none.
+        """
+        with Store(other, create=False):  # says what is wrong with it
+            pass
+        settings, proxies = ([field.name for field in fields(kind)] for kind in (Setting, Formula))
+        same_setting = " AND ".join(f"m.{name} = o.{name}" for name in settings[:7])
+        both = (
+            f"other.networks n JOIN other.settings o ON o.id = n.setting JOIN settings m "
+            f"ON {same_setting}"
+        )
+        there = "JOIN networks h ON h.setting = m.id AND h.arch = n.arch AND h.seed = n.seed"
+        with self._telling():
+            self._db.execute("ATTACH ? AS other", (str(other),))
+            try:
+                with self._transaction():
+                    for table, names in (("settings", settings), ("proxies", proxies)):
+                        listed = ", ".join(names)
+                        self._db.execute(
+                            f"INSERT OR IGNORE INTO {table} ({listed}) "
+                            f"SELECT {listed} FROM other.{table}"
+                        )
+                    times = self._db.execute(
+                        f"SELECT h.id, n.arch, n.seed, h.seconds, n.seconds FROM {both} {there}"
+                    ).fetchall()
+                    for number, arch, seed, *found in times:
+                        own, foreign = (self._seconds(text, arch, seed) for text in found)
+                        self._db.execute(
+                            "UPDATE networks SET seconds = ? WHERE id = ?",
+                            (json.dumps(foreign | own), number),
+                        )
+                    self._db.execute(
+                        "INSERT OR IGNORE INTO networks (setting, arch, seed, seconds, written) "
+                        f"SELECT m.id, n.arch, n.seed, n.seconds, n.written FROM {both}"
+                    )
+                    return self._db.execute(
+                        "INSERT OR IGNORE INTO scores (network, proxy, score, reason) "
+                        f"SELECT h.id, q.id, s.score, s.reason FROM {both} {there} "
+                        "JOIN other.scores s ON s.network = n.id "
+                        "JOIN other.proxies p ON p.id = s.proxy JOIN proxies q "
+                        "ON q.name = p.name AND q.needs = p.needs AND q.edition = p.edition"
+                    ).rowcount
+            finally:
+                self._db.execute("DETACH other")
+
     def _where(self, selection: "Selection") -> tuple[str, list[Any]]:
         terms: list[str] = []
         given: list[Any] = []
