@@ -685,3 +685,17 @@ def test_numbers_are_python_floats_of_full_precision(tmp_path):
     table = small(out=tmp_path / "a.csv").scores
     text = (tmp_path / "a.csv").read_text().splitlines()[1].split(",")
     assert float(text[2]) == table["naswot"][0]
+
+
+@pytest.mark.parametrize(
+    ("device", "gpus", "there"),
+    [
+        ("cpu", 0, ["cpu"] * 4),
+        ("cuda", 1, ["cuda"] * 4),
+        ("cuda", 3, ["cuda:0", "cuda:1", "cuda:2", "cuda:0"]),
+        ("cuda:1", 3, ["cuda:1"] * 4),
+    ],
+)
+def test_networks_take_turns_on_gpus(device, gpus, there, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: gpus)
+    assert [zeroshot.run.placed(device, number) for number in range(4)] == there

@@ -249,7 +249,7 @@ def rank(
         refine: so many of the best are ranked once more, with other data and `DRAWS` other
             initialisations, by the ensemble `az_nas` (or `by`, if that is given): what looks best
             is lucky as well as good.
-        workers: processes; by default one per core, and one for a CUDA device.
+        workers: processes; by default one per core, and on CUDA one per GPU.
         scheduler: of a dask cluster that is to do the work instead of processes here: its address,
             as 'tcp://host:8786', or a `distributed.Client`.
         device: auto, cpu, cuda or cuda:i.
@@ -432,7 +432,7 @@ def advise(
         init: initialisation, a name of `zeroshot.initial.INITS`.
         small: smaller networks, for spaces that have such a shape. What the proxies cost is then
             told of these.
-        workers: processes; by default one per core, and one for a CUDA device.
+        workers: processes; by default one per core, and on CUDA one per GPU.
         device: auto, cpu, cuda or cuda:i.
         store: a file of scores: what is there is not computed again, what is computed is added.
         out: folder for advice.csv, advice.html, scores.csv and its record; the same call goes on
@@ -515,7 +515,7 @@ def prune(
             spaces whose networks name no blocks.
         data: what the supernets are shown; see `load_batch`.
         seed: of weights, batches and crops.
-        workers: processes; by default one per core, and one for a CUDA device.
+        workers: processes; by default one per core, and on CUDA one per GPU.
         scheduler: of a dask cluster that is to do the work instead of processes here: its address,
             as 'tcp://host:8786', or a `distributed.Client`.
         device: auto, cpu, cuda or cuda:i.
@@ -692,9 +692,10 @@ def _timed(
 
 
 def _workers(asked: int | None, device: str) -> int:
-    """As many as asked for; one per core on the CPU, one for a CUDA device."""
+    """As many as asked for; one per core on the CPU, one per GPU on CUDA."""
     if asked is None:
-        return 1 if device.startswith("cuda") else cpu_count()
+        gpus = max(1, torch.cuda.device_count()) if device == "cuda" else 1
+        return gpus if device.startswith("cuda") else cpu_count()
     if asked < 1:
         raise ZeroshotError(f"{asked} workers; expected at least 1")
     return asked

@@ -47,7 +47,7 @@ class Run:
         seeds: one row per architecture and seed.
         task: what the networks accept and answer.
         init: name of the initialisation.
-        device: where the networks run.
+        device: where the networks run; 'cuda' is all GPUs that there are.
     """
 
     space: Space
@@ -188,7 +188,7 @@ def execute(
         out: a .csv or .parquet file; its folder must exist.
         store: a file of scores, which is looked up and added to; made if it is not there. It is not
             opened if `out` is finished.
-        workers: processes; for CUDA 1 is best.
+        workers: processes; for CUDA one for each GPU is best.
         scheduler: of a dask cluster that is to do the work instead: its address, or a client.
         progress: called after every network.
 
@@ -325,6 +325,12 @@ def _structure(run: Run, arch: Arch) -> tuple[dict[str, float], dict[str, str]]:
 _Unit = tuple[Arch, int, tuple[str, ...]]  # what is built, its seed, and the proxies it lacks
 
 
+def placed(device: str, number: int) -> str:
+    """Where the network of that number runs: of several GPUs, if none is named, each in turn."""
+    gpus = torch.cuda.device_count() if device == "cuda" else 0
+    return f"cuda:{number % gpus}" if gpus > 1 else device
+
+
 def _scored(
     run: Run, units: Sequence[_Unit], workers: int, scheduler: Any
 ) -> Generator[tuple[Arch, int, Kept, str | None], None, None]:
@@ -332,16 +338,18 @@ def _scored(
         run.space, (), run.batch, run.measured, (), run.task, init=run.init, device=run.device
     )  # without the list of all architectures, which would travel with every task
     lower = f"the batch size ({len(run.batch)})"
-    return spread(_score_one, light, units, workers, lower, scheduler=scheduler)
+    items = [(number, *unit) for number, unit in enumerate(units)]
+    return spread(_score_one, light, items, workers, lower, scheduler=scheduler)
 
 
 def _score_one(
-    run: Run, arch: Arch, seed: int, lacking: tuple[str, ...]
+    run: Run, number: int, arch: Arch, seed: int, lacking: tuple[str, ...]
 ) -> tuple[Arch, int, Kept, str | None]:
     """The scores that a network lacks; or, if it cannot be scored, why."""
     proxies = tuple(proxy for proxy in run.proxies if proxy.name in lacking)
     try:
-        net = run.space.network(arch, run.task, init=run.init, seed=seed, device=run.device)
+        device = placed(run.device, number)
+        net = run.space.network(arch, run.task, init=run.init, seed=seed, device=device)
         scores = evaluate(net, run.batch, proxies)
     except OutOfMemoryError:
         raise
