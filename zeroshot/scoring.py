@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 from torch import nn
+from torch.nn.utils import get_total_norm
 
 from zeroshot.core import Batch, Net, Pass, Proxy
 from zeroshot.errors import OutOfMemoryError, Undefined, ZeroshotError, in_a_line
@@ -142,13 +143,17 @@ def _check(module: nn.Module) -> None:
                 f"{name or 'the network'} is TorchScript, which hides its layers and activations; "
                 "give the network that it was made from"
             )
-    for name, p in module.named_parameters():
+    weights = dict(module.named_parameters())
+    for name, p in weights.items():
         if isinstance(p, nn.parameter.UninitializedParameter):
             raise ZeroshotError(f"parameter {name} has no shape yet: run the lazy network once")
         if p.is_meta:
             raise ZeroshotError(f"parameter {name} is on the device 'meta', without values")
-        if not bool(p.isfinite().all()):
-            raise ZeroshotError(f"parameter {name} holds NaN or infinite values; initialise it")
+    # All at once: one by one they would take longer than some proxies.
+    largest = get_total_norm([p.detach() for p in weights.values() if p.numel()], math.inf)
+    if not bool(largest.isfinite()):
+        name = next(name for name, p in weights.items() if not bool(p.isfinite().all()))
+        raise ZeroshotError(f"parameter {name} holds NaN or infinite values; initialise it")
 
 
 def _failure(wanted: Pass[Any], batch: Batch, error: Exception) -> ZeroshotError:
