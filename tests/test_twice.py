@@ -1,4 +1,4 @@
-"""ReLU and batch normalisation that are cheap to differentiate twice, against PyTorch's own."""
+"""Operations that are cheap to differentiate twice, against PyTorch's own."""
 
 from contextlib import nullcontext
 
@@ -7,6 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.autograd import grad, gradcheck, gradgradcheck
+from torch.utils.flop_counter import FlopCounterMode
 
 from tests.checks import NETS, batch
 from zeroshot.passes import CurvatureGrads, Forward, LossBackward
@@ -57,6 +58,55 @@ def test_second_derivatives_are_pytorchs(layout, seen):
     assert all(torch.equal(a, b) for a, b in zip(first, expected, strict=True))
     for a, b in zip(second, twice, strict=True):
         torch.testing.assert_close(a, b, rtol=1e-10, atol=1e-12)
+
+
+CONVOLUTIONS = {
+    "3x3": (nn.Conv2d(3, 4, 3, padding=1, bias=False), (2, 3, 5, 4)),
+    "strided": (nn.Conv2d(3, 4, 3, stride=2, padding=1, bias=False), (2, 3, 5, 6)),
+    "1x1": (nn.Conv2d(3, 2, 1, bias=False), (2, 3, 3, 3)),
+    "grouped, dilated": (nn.Conv2d(4, 4, 3, dilation=2, groups=2, bias=False), (2, 4, 6, 5)),
+    "depthwise": (nn.Conv2d(3, 3, (3, 1), padding=(1, 0), groups=3, bias=False), (2, 3, 4, 4)),
+}
+
+
+@pytest.mark.parametrize(("layer", "shape"), CONVOLUTIONS.values(), ids=CONVOLUTIONS)
+def test_derivatives_of_convolutions_are_those_of_differences(layer, shape):
+    weight = drawn(*layer.weight.shape, seed=1).requires_grad_()
+    inputs = drawn(*shape).requires_grad_()
+
+    def convolved(inputs: Tensor, weight: Tensor) -> Tensor:
+        with cheap_to_differentiate_twice():
+            return torch.func.functional_call(layer, {"weight": weight}, (inputs,))
+
+    assert "Joined" in type(convolved(inputs, weight).grad_fn).__name__
+    assert gradcheck(convolved, (inputs, weight))
+    assert gradgradcheck(convolved, (inputs, weight))
+    own = layer._conv_forward(inputs, weight, None)
+    pairs = [grad(out.square().sum(), (inputs, weight)) for out in (own, convolved(inputs, weight))]
+    assert all(torch.equal(a, b) for a, b in zip(*pairs, strict=True))
+
+
+def test_only_the_gradients_asked_for_are_computed():
+    layer, inputs = nn.Conv2d(3, 4, 3, bias=False), torch.randn(2, 3, 8, 8).requires_grad_()
+    with cheap_to_differentiate_twice():
+        output = layer(inputs).sum()
+    with FlopCounterMode(display=False) as counter:
+        grad(output, inputs, retain_graph=True)
+    one = counter.get_total_flops()
+    with FlopCounterMode(display=False) as counter:
+        grad(output, (inputs, layer.weight))
+    assert one == 2 * 2 * 4 * 6 * 6 * 27
+    assert counter.get_total_flops() == 2 * one
+
+
+def test_overwriting_what_a_convolution_needs_is_an_error():
+    layer, inputs = nn.Conv2d(3, 3, 1, bias=False), torch.randn(2, 3, 4, 4).requires_grad_()
+    with cheap_to_differentiate_twice():
+        own = inputs * 1
+        output = layer(own)
+        own.relu_()
+    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+        grad(output.sum(), layer.weight)
 
 
 def test_scales_of_zero_and_layers_that_overwrite_are_pytorchs_own():

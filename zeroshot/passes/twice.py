@@ -1,7 +1,11 @@
-"""ReLU and batch normalisation whose second derivatives are cheap, which PyTorch's own are not."""
+"""Operations whose second derivatives are cheap, which PyTorch's own are not.
 
+Convolution, ReLU and batch normalisation.
+"""
+
+from collections.abc import Callable
 from inspect import signature
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -12,11 +16,12 @@ from torch.overrides import TorchFunctionMode
 
 
 class cheap_to_differentiate_twice(TorchFunctionMode):  # noqa: N801 - reads as `with cheap…`
-    """Run ReLU and batch normalisation so that gradients of gradients cost little.
+    """Run convolutions, ReLU and batch normalisation so that gradients of gradients cost little.
 
     On the CPU, where PyTorch puts the second derivative of batch normalisation together from some
-    twenty runs over the map. Answers and gradients are PyTorch's to the last bit, for they come
-    from its kernels; second derivatives are the same but for rounding.
+    twenty runs over the map, and that of a convolution from convolutions with kernels as large as
+    maps. Answers and gradients are PyTorch's to the last bit, for they come from its kernels;
+    second derivatives are the same but for rounding.
     """
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
@@ -25,6 +30,14 @@ class cheap_to_differentiate_twice(TorchFunctionMode):  # noqa: N801 - reads as 
             call = signature(F.relu).bind(*args, **kwargs).arguments
             if _is_differentiated(call["input"]) and not call.get("inplace"):
                 return _Relu.apply(call["input"])
+        elif func is F.conv2d:
+            call = signature(_conv2d).bind(*args, **kwargs)
+            call.apply_defaults()
+            inputs, weight, bias, *rest = call.args
+            how = _How(*rest)
+            plain = bias is None and inputs.ndim == 4 and not isinstance(how.padding, str)
+            if plain and _is_differentiated(inputs):
+                return _convolution(inputs, weight, how)
         elif func is F.batch_norm:
             call = signature(F.batch_norm).bind(*args, **kwargs)
             call.apply_defaults()
@@ -38,6 +51,111 @@ class cheap_to_differentiate_twice(TorchFunctionMode):  # noqa: N801 - reads as 
 
 def _is_differentiated(inputs: Tensor) -> bool:
     return inputs.device.type == "cpu" and inputs.requires_grad and torch.is_grad_enabled()
+
+
+class _How(NamedTuple):
+    stride: Any
+    padding: Any
+    dilation: Any
+    groups: int
+
+
+def _conv2d(
+    input: Tensor,  # noqa: A002 - so called by callers
+    weight: Tensor,
+    bias: Tensor | None = None,
+    stride: Any = 1,
+    padding: Any = 0,
+    dilation: Any = 1,
+    groups: int = 1,
+) -> None:
+    """The arguments of F.conv2d, which tells no signature."""
+
+
+# A convolution and its two gradients are products of two of three things: x, w, and a gradient g of
+# the output. The derivatives of each of these products are the other two.
+
+
+def _convolution(x: Tensor, w: Tensor, how: _How) -> Tensor:
+    value = F.conv2d(x.detach(), w.detach(), None, *how)
+    return _product(
+        value,
+        (x, w),
+        lambda g, x, w: _inward(g, w, x.detach(), how),
+        lambda g, x, w: _of_weight(g, x, w.detach(), how),
+    )
+
+
+def _inward(g: Tensor, w: Tensor, like: Tensor, how: _How) -> Tensor:
+    return _product(
+        _kernel(g, like, w, how, 0),
+        (g, w),
+        lambda v, g, w: _convolution(v, w, how),
+        lambda v, g, w: _of_weight(g, v, w.detach(), how),
+    )
+
+
+def _of_weight(g: Tensor, x: Tensor, like: Tensor, how: _How) -> Tensor:
+    return _product(
+        _kernel(g, x, like, how, 1),
+        (g, x),
+        lambda v, g, x: _convolution(x, v, how),
+        lambda v, g, x: _inward(g, v, x.detach(), how),
+    )
+
+
+def _kernel(g: Tensor, x: Tensor, w: Tensor, how: _How, which: int) -> Tensor:
+    """PyTorch's gradient of a convolution for its inputs (0) or weight (1)."""
+    stride, padding, dilation = ([n, n] if isinstance(n, int) else list(n) for n in how[:3])
+    given = (g.detach(), x.detach(), w.detach())
+    wanted = [which == 0, which == 1, False]
+    return torch.ops.aten.convolution_backward(
+        *given, None, stride, padding, dilation, False, [0, 0], how.groups, wanted
+    )[which]
+
+
+Back = Callable[..., Tensor]
+
+
+def _product(value: Tensor, factors: tuple[Tensor, Tensor], *backs: Back) -> Tensor:
+    """A value with an edge of its own to each factor, so that no gradient is computed in vain.
+
+    One function of both factors would compute both gradients even if one is asked for.
+    """
+    if not torch.is_grad_enabled():
+        return value
+    pairs = zip(factors, backs, strict=True)
+    edges = [_Edge.apply(f, value, back, factors) for f, back in pairs if f.requires_grad]
+    return _Joined.apply([value], *edges) if edges else value
+
+
+class _Edge(Function):
+    """Zero in the shape of the value, whose gradient it carries back to one factor."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, factor: Tensor, value: Tensor, back: Back, factors: tuple[Tensor, Tensor]
+    ) -> Tensor:
+        ctx.back = back
+        ctx.save_for_backward(*factors)
+        return value.new_zeros(()).expand(value.shape)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
+        return ctx.back(gradient, *ctx.saved_tensors), None, None, None
+
+
+class _Joined(Function):
+    """The value, as the sum of its edges."""
+
+    @staticmethod
+    def forward(ctx: Any, held: list[Tensor], *edges: Tensor) -> Tensor:
+        ctx.count = len(edges)
+        return held.pop()
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
+        return None, *[gradient] * ctx.count
 
 
 class _Relu(Function):
