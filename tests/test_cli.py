@@ -4,7 +4,9 @@ import inspect
 import io
 import json
 import os
+import re
 import sqlite3
+import subprocess
 import sys
 from contextlib import closing
 from dataclasses import fields, replace
@@ -19,6 +21,7 @@ import zeroshot
 from zeroshot import cli, commands
 from zeroshot.spaces import NasBench201
 
+ROOT = Path(__file__).parents[1]
 SPACE = NasBench201(channels=4, cells=1)
 ARCHS = [SPACE.spell(SPACE.at(index)) for index in range(0, 15_000, 1000)]
 SMALL = [
@@ -187,7 +190,7 @@ def test_rank_fits_80_columns(ranked, run, monkeypatch):
         assert f"{place:>2}  {arch}" in lines  # whole, to be copied
     assert all(len(line) <= 80 or "|" in line for line in lines)
     pd.DataFrame({"arch": ARCHS, "accuracy": range(15)}).to_csv("t.csv", index=False)
-    shown = run("validate", "a.csv", "--truth", "t.csv", "--resamples", "5")
+    shown = run("validate", "a.csv", "--truth", "t.csv", "--resamples", "100")
     assert shown.code == 0, shown.err
     assert "…" not in shown.out.replace(" … ", "")
     assert max(map(len, shown.out.splitlines())) <= 80
@@ -195,7 +198,7 @@ def test_rank_fits_80_columns(ranked, run, monkeypatch):
 
 def test_rank_and_validate_end_to_end(ranked, run):
     pd.DataFrame({"arch": ARCHS, "accuracy": range(15)}).to_csv("t.csv", index=False)
-    found = run("validate", "a.csv", "--truth", "t.csv", "--out", "report", "--resamples", "5")
+    found = run("validate", "a.csv", "--truth", "t.csv", "--out", "report", "--resamples", "100")
     assert (found.code, found.err) == (0, "")
     for name in ("naswot", "params", "flops", "depth", "Kendall", "nDCG"):
         assert name in found.out
@@ -253,6 +256,62 @@ def test_reasons_are_shown_as_they_are(run):
     found = run("rank", "nasbench201", *flags, *SMALL)
     assert found.code == 0, found.err
     assert "odd is not a number for 3 of 3 networks: [/red] :smile: [64, 10]" in found.out
+
+
+def test_a_formula_undefined_for_some_and_for_all(ranked, run):
+    flags = ("--archs", "archs.txt", "--proxies", "params", *SMALL)
+    some = run("rank", "nasbench201", "--by", "sqrt(params - 0.5)", *flags)
+    assert some.code == 0, some.err
+    left = int(re.search(r"undefined for (\d+) of 15 architectures", some.out)[1])
+    assert 0 < left < 15
+    assert f"Best {min(10, 15 - left)} of 15 by sqrt" in some.out
+    assert "nan" not in some.out
+    every = run("rank", "nasbench201", "--by", "sqrt(0 - params)", *flags)
+    assert (every.code, every.out) == (2, "")
+    assert "sqrt(0 - params) is undefined for all 15 architectures" in every.err
+
+
+@pytest.mark.parametrize("width", [20, 80, 140, 400])
+def test_a_rank_table_never_cuts(run, monkeypatch, width):
+    """Whatever the width: places, ratings and architectures are there, whole."""
+    from rich.console import Console
+
+    archs = [f"|{'conv_3x3~0|' * 6}{number}" for number in range(200)]
+    names = [f"proxy_of_a_long_name_{number}" for number in range(5)]
+    scores = pd.DataFrame({"arch": archs, "seed": 0} | dict.fromkeys(names, 0.123456))
+    order = pd.Series(range(200, 0, -1), pd.Index(archs), dtype=float, name="default") / 7
+    found = commands.Ranking(order, tuple(names), scores, {})
+    file = io.StringIO()
+    console = Console(width=width, file=file, markup=False, emoji=False, highlight=False)
+    cli._say_order(console, found, 200, "Best")
+    lines = file.getvalue().splitlines()
+    words = [line.split() for line in lines]
+    assert not any("…" in line for line in lines)
+    for place, (arch, rating) in enumerate(order.items(), start=1):
+        rows = [row for row in words if row and row[0] == str(place)]
+        assert any(arch in row for row in rows)
+        assert any(cli._number(rating) in row for row in rows)
+
+
+def test_the_version(run):
+    found = run("--version")
+    assert (found.code, found.out, found.err) == (0, f"{zeroshot.__version__}\n", "")
+    command = [sys.executable, "-m", "zeroshot", "--version"]
+    told = subprocess.run(command, capture_output=True, text=True, check=True, cwd=ROOT)
+    assert told.stdout == found.out
+
+
+def test_finalists_are_told(run, tmp_path, monkeypatch):
+    def told(left, *flags):
+        table = pd.DataFrame({"rated": [1.0] * left}, pd.Index(ARCHS[:left], name="arch"))
+        made = SimpleNamespace(name=ARCHS[0], record={}, finalists=table)
+        monkeypatch.setattr(commands, "prune", lambda *_, **__: made)
+        return run("prune", "nasbench201", "--out", "p", *flags).out
+
+    assert "pruning left one" not in told(1)
+    assert "At most 7 finalists were asked for; pruning left one" in told(1, "--finalists", "7")
+    assert "finalists.csv" not in told(1)
+    assert "finalists.csv, best.csv" in told(3, "--finalists", "7")
 
 
 def test_all_of_a_space(run, monkeypatch):
@@ -315,7 +374,7 @@ def test_the_store_from_list_to_check(ranked, run):
     arch, score = kept["arch"][3], kept["naswot"][3]
     assert repr(float(score)) in run("store", "show", 1, "--arch", arch).out
     pd.DataFrame({"arch": kept["arch"], "accuracy": range(14)}).to_csv("t.csv", index=False)
-    assert run("validate", "kept.csv", "--truth", "t.csv", "--resamples", "5").code == 0
+    assert run("validate", "kept.csv", "--truth", "t.csv", "--resamples", "100").code == 0
     checked = run("store", "check", "--sample", 2)
     assert (checked.code, checked.err) == (0, "")
     assert f"{path} is sound; 2 of 2 scores came out the same again" in checked.out
@@ -378,6 +437,14 @@ MISTAKES = {
     "too many": ("rank nasbench201 --sample 99 --max-params 5", "0 architectures with at most 5"),
     "few": ("advise nasbench201 --sample 2", "a sample of 2; expected at least 3"),
     "no resamples": ("validate good.csv --truth truth.csv --resamples 0", "0 resamples"),
+    "few resamples": ("validate good.csv --truth truth.csv --resamples 99", "99 resamples; exp"),
+    "refine": (f"{RANK} --refine 1", "refine 1: expected 0, or how many of the best"),
+    "ensemble of one": ("rank nasbench201 --by az_nas+naswot", "az_nas is an ensemble, and an"),
+    "depth": (f"rank nasbench201 --by {'-' * 200}naswot", "nested deeper than 100 levels"),
+    "vast": ("rank darts --all", "are too many to score"),
+    "resume": ("prune nasbench201 --resume", "--resume goes on with the run in --out"),
+    "neither": ("finetune nosuch", "nosuch is neither a folder nor a model; expected a folder"),
+    "weights": ("export nosuch --out a.pt2 --weights foo", "--weights foo: expected last or best"),
     "two stores": (f"{RANK} --store a.sqlite --no-store", "--store a.sqlite and --no-store: exp"),
     "a store in no folder": (f"{RANK} --store none/a.sqlite", "the folder none does not exist"),
     "foreign store": (f"{RANK} --store truth.csv", "truth.csv is no store of scores; move it away"),

@@ -1,6 +1,7 @@
 """score, rank, validate and advise as library calls."""
 
 import importlib.util
+import inspect
 import json
 from dataclasses import dataclass
 
@@ -11,13 +12,14 @@ import torch
 from torch import nn
 
 import zeroshot
-from zeroshot.commands import advise, rank, score, validate
+from zeroshot.commands import advise, prune, rank, score, validate
 from zeroshot.core import Proxy
-from zeroshot.errors import ZeroshotError
+from zeroshot.errors import ZeroshotError, real, whole
 from zeroshot.passes import Forward
 from zeroshot.ranking import Ensemble, rank_sum
 from zeroshot.spaces import Axis, NasBench201, Space
 
+NAN = float("nan")
 SPACE = NasBench201(channels=4, cells=1)
 ARCHS = [SPACE.spell(SPACE.at(index)) for index in range(0, 15_000, 600)]
 
@@ -266,6 +268,81 @@ def test_rank_refuses(options, words):
         fast(**options)
 
 
+@pytest.mark.parametrize(
+    ("command", "options", "words"),
+    [
+        (rank, {"sample": 2.5}, "sample 2.5: expected a whole number"),
+        (rank, {"sample": "4"}, "sample '4': expected a whole number"),
+        (rank, {"sample": True}, "sample True: expected a whole number"),
+        (rank, {"seed": 1.5}, "seed 1.5: expected a whole number"),
+        (rank, {"repeats": 2.0}, "repeats 2.0: expected a whole number"),
+        (rank, {"workers": 1.5}, "workers 1.5: expected a whole number"),
+        (rank, {"max_params": "2e4"}, "max_params '2e4': expected a number"),
+        (rank, {"max_flops": NAN}, "max_flops nan: expected a number"),
+        (rank, {"by": ["params"]}, r"cannot rank by \['params'\]: expected a name"),
+        (rank, {"data": torch.zeros(2)}, "data of type Tensor: expected a name"),
+        (rank, {"archs": 5}, "archs 5: expected a file or a list"),
+        (rank, {"space": NasBench201}, "space <class .*: expected a name or a zeroshot.Space"),
+        (rank, {"space": None}, "space None: expected a name or a zeroshot.Space"),
+        (advise, {"space": "nasbench201", "sample": 3.5}, "sample 3.5: expected a whole"),
+        (prune, {"space": None}, "space None: expected a name"),
+        (prune, {"finalists": 1.5}, "finalists 1.5: expected a whole number"),
+        (validate, {"scores": 5, "truth": 5}, "scores 5: expected a ranking"),
+        (validate, {"scores": "a.csv", "truth": 5}, "truth 5: expected a benchmark"),
+        (score, {"models": 5}, "models 5: expected a name, a module"),
+        (score, {"models": []}, r"models \[\]: expected a name, a module"),
+        (score, {"models": [5]}, "model 5: expected a name"),
+        (score, {"models": "nasbench201:3", "seed": 1.5}, "seed 1.5: expected a whole number"),
+    ],
+)
+def test_what_is_of_another_kind(command, options, words, monkeypatch):
+    """Without the checks of types that tests run with, and users do not."""
+    for name, function in vars(zeroshot.commands).items():
+        if callable(function) and hasattr(function, "__wrapped__"):
+            monkeypatch.setattr(zeroshot.commands, name, inspect.unwrap(function))
+    if "space" not in options and command in (rank, prune):
+        options = options | {"space": SPACE}
+    with pytest.raises(ZeroshotError, match=words) as error:
+        inspect.unwrap(command)(**options)
+    assert "\n" not in str(error.value)
+
+
+def test_numbers_of_numpy_are_numbers():
+    assert whole("sample", np.int64(2)) == 2
+    assert real("max_params", np.float32(0.5)) == 0.5
+    assert real("max_params", 7) == 7
+
+
+def test_a_sample_that_is_not_uniform_says_so():
+    limits = {"max_params": 2e6, "max_flops": 1e8}
+    given = {"archs": None, "sample": 10, "proxies": "params,flops", **limits}
+    found = fast("mobilenet", **given)
+    assert found.scores["arch"].nunique() == 10
+    assert found.scores["params"].max() <= 2e6
+    assert found.scores["flops"].max() <= 1e8
+    (note,) = found.notes
+    assert "not uniform: of 200 architectures drawn at random" in note
+    assert fast("mobilenet", **given | {"max_params": 1e9, "max_flops": None}).notes == ()
+
+
+def test_all_of_a_vast_space_are_refused():
+    with pytest.raises(ZeroshotError, match=r"all of darts: .* are too many to score"):
+        fast("darts", archs=None, sample=None)
+
+
+def test_a_formula_that_is_undefined(tmp_path):
+    """Of five shares of ranks, two are below a half."""
+    found = fast(by="sqrt(params - 0.5)", proxies="params")
+    assert found.notes == ("sqrt(params - 0.5) is undefined for 2 of 5 architectures.",)
+    assert len(found.order) == 5
+    assert list(found.admitted.index) == list(found.order.index[:3])
+    assert found.order.iloc[3:].isna().all()
+    assert found.refined is None
+    with pytest.raises(ZeroshotError, match=r"sqrt.* is undefined for all 5 .*a\.csv"):
+        fast(by="sqrt(0 - params)", proxies="params", out=tmp_path / "a.csv")
+    assert len(pd.read_csv(tmp_path / "a.csv")) == 5
+
+
 # -- refine ----------------------------------------------------------------------------------------
 
 
@@ -305,7 +382,7 @@ def test_what_refines(given, first, again):
 
 @pytest.mark.parametrize("refine", [-1, 1])
 def test_refine_refuses(refine):
-    with pytest.raises(ZeroshotError, match=f"refine {refine}: expected how many"):
+    with pytest.raises(ZeroshotError, match=f"refine {refine}: expected 0, or .* 2 and more"):
         fast(refine=refine)
 
 
@@ -331,7 +408,7 @@ def truth(tmp_path):
 
 
 def test_validate_against_a_file(scored, truth, tmp_path):
-    found = validate(scored, truth, out=tmp_path / "report", resamples=20)
+    found = validate(scored, truth, out=tmp_path / "report", resamples=100)
     rows = found.table.set_index("name")
     assert list(rows.index) == ["naswot", "own", "params", "flops", "depth"]
     assert rows["kind"].tolist() == ["proxy"] * 2 + ["baseline"] * 3
@@ -345,15 +422,15 @@ def test_validate_against_a_file(scored, truth, tmp_path):
 
 def test_validate_without_a_folder_writes_nothing(scored, truth):
     before = sorted(scored.parent.iterdir())
-    assert validate(scored, truth, resamples=5).report is None
+    assert validate(scored, truth, resamples=100).report is None
     assert sorted(scored.parent.iterdir()) == before
 
 
 def test_the_direction_of_own_proxies_comes_from_the_record(scored, truth):
-    lower = validate(scored, truth, resamples=5).table.set_index("name").loc["own", "kendall"]
+    lower = validate(scored, truth, resamples=100).table.set_index("name").loc["own", "kendall"]
     table = zeroshot.eval.tables.read_scores(scored)
     series = pd.read_csv(truth).set_index("arch")["accuracy"]
-    higher = validate(table, series, resamples=5).table.set_index("name").loc["own", "kendall"]
+    higher = validate(table, series, resamples=100).table.set_index("name").loc["own", "kendall"]
     assert higher == pytest.approx(-lower)
     assert higher
 
@@ -371,7 +448,7 @@ def test_baselines_are_those_of_the_space(scored, truth):
 
 def test_architectures_of_no_space_have_no_baselines():
     table = pd.DataFrame({"arch": list("abcd"), "seed": 0, "x": [1.0, 2.0, 3.0, 4.0]})
-    found = validate(table, table.set_index("arch")["x"], resamples=5).table
+    found = validate(table, table.set_index("arch")["x"], resamples=100).table
     assert list(found["name"]) == ["x"]
     assert found["kendall"][0] == 1
 
@@ -380,12 +457,14 @@ def test_architectures_of_no_space_have_no_baselines():
     importlib.util.find_spec("analognasbench") is None, reason="the extra nb201 is not installed"
 )
 def test_validate_against_nb201(scored):
-    found = validate(scored, "nb201", resamples=5).table.set_index("name")
+    found = validate(scored, "nb201", resamples=100).table.set_index("name")
     assert (found["n"].drop("naswot") == len(ARCHS)).all()
     assert (found["unmatched"] == 0).all()
     assert 10 <= found["best"].max() < 95
     assert found.loc["params", "kendall"] > 0
-    assert validate(scored, "nb201/cifar10", resamples=5).table["best"][0] == found["best"].iloc[0]
+    assert (
+        validate(scored, "nb201/cifar10", resamples=100).table["best"][0] == found["best"].iloc[0]
+    )
 
 
 def test_validate_refuses(scored, truth, tmp_path):
@@ -408,7 +487,7 @@ def test_validate_refuses(scored, truth, tmp_path):
 
 
 def test_validate_tells_what_the_proxies_cost(scored, truth):
-    found = validate(scored, truth, resamples=5)
+    found = validate(scored, truth, resamples=100)
     record = json.loads(scored.with_name("scores.csv.json").read_text())
     assert set(record["seconds per pass"]) == set().union(*record["passes"].values())
     spent, networks = record["seconds per pass"], record["networks scored"]
@@ -422,11 +501,11 @@ def test_validate_tells_what_the_proxies_cost(scored, truth):
 
 def test_validate_of_a_ranking_is_that_of_its_file(tmp_path, truth):
     ranking = fast(archs=ARCHS, proxies="naswot,ntk_cond", out=tmp_path / "scores.csv")
-    table = validate(ranking, truth, resamples=5).table
+    table = validate(ranking, truth, resamples=100).table
     pd.testing.assert_frame_equal(
-        table, validate(tmp_path / "scores.csv", truth, resamples=5).table
+        table, validate(tmp_path / "scores.csv", truth, resamples=100).table
     )
-    bare = validate(ranking.scores, truth, resamples=5)
+    bare = validate(ranking.scores, truth, resamples=100)
     assert bare.table["seconds"].isna().all()
     assert any("no record" in words for words in bare.verdict)
 
@@ -435,7 +514,7 @@ def test_validate_of_a_record_of_something_else(scored, truth, tmp_path):
     (tmp_path / "scores.csv").write_text(scored.read_text())
     (tmp_path / "scores.csv.json").write_text('{"passes": ["naswot"]}')
     with pytest.raises(ZeroshotError, match="run record does not tell passes and seconds"):
-        validate(tmp_path / "scores.csv", truth, resamples=5)
+        validate(tmp_path / "scores.csv", truth, resamples=100)
 
 
 # -- advise ----------------------------------------------------------------------------------------

@@ -355,6 +355,18 @@ def test_a_space_of_your_own():
         toy.parse("three")
 
 
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ((), r"axis unit of Wrong has options \(\); expected a tuple of at least one name"),
+        (("a", "b", "a"), "axis unit of Wrong has option 'a' more than once"),
+    ],
+)
+def test_axes_that_leave_no_choice_or_the_same_twice(options, message):
+    with pytest.raises(ZeroshotError, match=message):
+        type("Wrong", (Toy,), {"axes": (Axis("layers", ("one",)), Axis("unit", options))})
+
+
 @dataclasses.dataclass(frozen=True)
 class Vast(Toy):
     """Too many to shuffle."""

@@ -24,6 +24,7 @@ from zeroshot.passes import (
     Weights,
     census,
 )
+from zeroshot.passes.structure import UNCOUNTED
 from zeroshot.proxies import PROXIES
 from zeroshot.proxies.fisher import FISHER
 from zeroshot.scoring import evaluate
@@ -53,6 +54,76 @@ class TestCensus:
         assert cost.tensors == 5
 
 
+class Recurrent(nn.Module):
+    """The last answer of a recurrent layer."""
+
+    def __init__(self, layer):
+        super().__init__()
+        self.layer = layer
+
+    def forward(self, x):
+        return self.layer(x)[0][:, -1]
+
+
+class Applies(nn.Module):
+    """A function of the input, a matrix and a vector."""
+
+    def __init__(self, function):
+        super().__init__()
+        self.function = function
+        self.matrix, self.vector = nn.Parameter(torch.ones(30, 30)), nn.Parameter(torch.ones(30))
+
+    def forward(self, x):
+        return self.function(x, self.matrix, self.vector)
+
+
+class TestProductsThatPyTorchDoesNotCount:
+    STEPS, SIZE, HIDDEN = 5, 30, 16
+    SHOWN = torch.ones(1, STEPS, SIZE)
+
+    @pytest.mark.parametrize(("kind", "gates"), [(nn.LSTM, 4), (nn.GRU, 3), (nn.RNN, 1)])
+    @pytest.mark.parametrize("device", ["cpu", "meta"])
+    def test_recurrent_layers(self, kind, gates, device):
+        def macs(**options):
+            layer = kind(self.SIZE, self.HIDDEN, batch_first=True, **options)
+            return census(Net(Recurrent(layer).to(device)), self.SHOWN.to(device)).macs
+
+        def one(inputs):
+            return self.STEPS * gates * self.HIDDEN * (inputs + self.HIDDEN)
+
+        assert macs() == macs(bias=False) == one(self.SIZE)
+        both = 2 * one(self.SIZE) + 2 * one(2 * self.HIDDEN)
+        assert macs(num_layers=2, bidirectional=True) == both
+
+    @pytest.mark.filterwarnings("ignore:LSTM with projections is not supported with oneDNN")
+    def test_projected_states(self):
+        layer = nn.LSTM(self.SIZE, self.HIDDEN, proj_size=7, batch_first=True)
+        weights = sum(p.numel() for p in layer.parameters() if p.ndim == 2)
+        assert census(Net(Recurrent(layer)), self.SHOWN).macs == self.STEPS * weights
+
+    def test_as_cudnn_is_given_them(self):
+        shapes = [(64, 30), (64, 16), (64,), (64,)]
+        counted = UNCOUNTED[torch.ops.aten._cudnn_rnn]((5, 1, 30), shapes, 4, None)
+        assert counted == 2 * 5 * 64 * (30 + 16)
+
+    @pytest.mark.parametrize(
+        ("function", "macs"),
+        [
+            (lambda x, w, v: x @ v, 5 * 30),
+            (lambda x, w, v: torch.einsum("ntd,d->nt", x, v), 5 * 30),
+            (lambda x, w, v: torch.einsum("nti,ij->ntj", x, w), 5 * 900),
+            (lambda x, w, v: torch.addmv(v, w, x[0, 0])[None], 900),
+            (lambda x, w, v: torch.addbmm(x[0], x, w[None])[None], 5 * 900),
+            (lambda x, w, v: torch.conv_tbc(x, w[None], v), 5 * 900),
+            (lambda x, w, v: F.bilinear(x, x, w[None]), 5 * (900 + 30)),
+            (lambda x, w, v: F.scaled_dot_product_attention(x, x @ w, x), 5 * 900 + 2 * 25 * 30),
+        ],
+    )
+    @pytest.mark.parametrize("device", ["cpu", "meta"])
+    def test_other_products(self, function, macs, device):
+        assert census(Net(Applies(function).to(device)), self.SHOWN.to(device)).macs == macs
+
+
 class TestForward:
     def test_what_it_keeps(self):
         module = networks.network("Plain")
@@ -60,9 +131,6 @@ class TestForward:
         assert trace.inputs.requires_grad
         assert trace.inputs.is_leaf
         assert trace.leaves.keys() == dict(module.named_parameters()).keys()
-        assert list(trace.weights) == [
-            *("conv1.weight", "conv2.weight", "conv3.weight", "head.weight")
-        ]
         assert [layer.fan_in for layer in trace.layers] == [27, 72, 144, 16]
         assert [layer.channels for layer in trace.layers] == [1, 1, 1, 1]
         assert [code.shape[1] for code in trace.codes] == [8, 16, 16]
@@ -103,7 +171,7 @@ class TestForward:
         second.weight = first.weight
         shown = Batch(torch.eye(8, dtype=torch.float64), torch.arange(8))
         trace = traced(nn.Sequential(first, nn.ReLU(), second), shown)
-        assert list(trace.weights) == ["0.weight"]
+        assert list(Net(nn.Sequential(first, nn.ReLU(), second)).weights()) == ["0.weight"]
         assert len(trace.layers) == 2
         scores = evaluate(nn.Sequential(first, nn.ReLU(), second), shown)
         assert scores["params"] == 64 + 8 + 8
@@ -116,7 +184,7 @@ class TestForward:
         module = nn.Sequential(nn.Flatten(), layer, nn.ReLU(), nn.Linear(10, 10).double())
         scores = evaluate(module, batch())
         assert scores["fisher"] > 0
-        assert scores["depth"] == 1  # the other has no weight of its own
+        assert scores["depth"] == 2
 
     def test_logits_without_samples(self):
         class Summed(nn.Linear):
@@ -197,7 +265,7 @@ class TestLoss:
         trace = traced(module)
         found = LossBackward().run(Net(module), batch(), trace)
         sizes = (float(g.abs().sum()) for g in found.grads.grads)
-        zero = dict(zip(trace.weights, sizes, strict=True))
+        zero = dict(zip(Net(module).weights(), sizes, strict=True))
         assert zero["dropped.weight"] == 0
         assert zero["idle.weight"] == 0
         assert zero["used.weight"] > 0

@@ -228,6 +228,11 @@ def test_load_refuses(tmp_path):
         pruning.load(tmp_path)
 
 
+def test_nowhere_to_resume():
+    with pytest.raises(ZeroshotError, match="--resume goes on with the run in --out: name its fol"):
+        Pruning(NASBENCH201).run(resume=True)
+
+
 def test_nothing_to_resume(tmp_path):
     with pytest.raises(ZeroshotError, match="nothing to resume"):
         zeroshot.prune(NASBENCH201, workers=1, out=tmp_path, resume=True)

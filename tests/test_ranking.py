@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 
 from zeroshot.errors import ZeroshotError
+from zeroshot.models import find_members
 from zeroshot.ranking import (
     ENSEMBLES,
     Ensemble,
@@ -214,6 +215,11 @@ class TestExpressions:
             ("max(a, b)", 1.0),
             ("sqrt(a * b) ** 2", 0.5),
             ("exp(log(a)) / b", 0.5),
+            ("10**-1 * a * b", 0.05),
+            ("1 / (a - b + 0.5)", math.inf),
+            ("10**400 * a * b", math.inf),
+            ("-a * exp(exp(10 * b))", -math.inf),
+            (f"{'-' * 90}a + 0 * b", 0.5),
         ],
     )
     def test_operations(self, text, value):
@@ -244,11 +250,24 @@ class TestExpressions:
             ("a[0] + b", r"'a\[0\]' means nothing here"),
             ("__import__('os').system('false')", "means nothing here"),
             ("a + True", "'True' means nothing here"),
+            ("+".join(["a"] * 2_000), "nested deeper than 100 levels"),
+            ("-" * 150 + "a", "nested deeper than 100 levels"),
+            ("(" * 1_000 + "a" + ")" * 1_000, "too many nested|nested too deep"),
+            ("a * 1" + "0" * 400, "one of its numbers is too large"),
         ],
     )
     def test_what_cannot_be_read(self, text, words):
         with pytest.raises(ZeroshotError, match=words):
             expression(text)
+
+    def test_a_member_that_is_an_ensemble(self):
+        words = "cannot rank by 'vote [+] a': vote is an ensemble, and an expression takes proxies"
+        with pytest.raises(ZeroshotError, match=words):
+            ratings(table(a=[1.0, 2.0]), "vote + a")
+        with pytest.raises(ZeroshotError, match=r"instead \(synflow, jacob_cov, snip\)"):
+            find_members("vote + naswot")
+        shown = table(a=[1.0, 2.0], vote=[2.0, 3.0])  # a column goes first
+        assert ratings(shown, "vote + a").tolist() == [1.0, 2.0]
 
     def test_a_member_that_is_not_there(self):
         with pytest.raises(ZeroshotError, match="needs b, which the scores lack"):

@@ -1,11 +1,15 @@
+import inspect
 import math
+import re
 
 import pytest
 import torch
 from torch import nn
+from torch.nn import utils
+from torch.nn.utils import parametrizations, parametrize, prune
 
 from tests import networks
-from tests.checks import batch, of_space
+from tests.checks import assert_close, batch, of_space, toy
 from zeroshot import passes
 from zeroshot.core import Batch, Cost, Net, Proxy
 from zeroshot.errors import OutOfMemoryError, Undefined, ZeroshotError
@@ -81,6 +85,27 @@ class TestScores:
         assert evaluate(LINEAR, batch(), [mine]).reasons == {"mine": "because"}
 
 
+class TestNames:
+    @pytest.mark.parametrize(
+        "proxies", ["snip,params", ("snip", "params"), [SNIP, " params"], "snip, params"]
+    )
+    def test_are_as_good_as_proxies(self, proxies):
+        expected = evaluate(LINEAR, batch(), (SNIP, PARAMS))
+        assert evaluate(LINEAR, batch(), proxies).found == expected.found
+
+    def test_a_proxy_alone(self):
+        assert evaluate(LINEAR, batch(), PARAMS).found == {"params": 7690}
+        assert evaluate(LINEAR, batch(), "params").found == {"params": 7690}
+
+    @pytest.mark.parametrize("proxies", ["snap", ("snip", "snap"), "snip,snap", "my.module:SNAP"])
+    def test_unknown(self, proxies):
+        line = refusal(LINEAR, proxies=proxies)
+        assert re.match("unknown proxy '(snap|my.module:SNAP)'; expected a zeroshot.Proxy", line)
+
+    def test_the_signature_can_be_read(self):
+        assert len(str(inspect.signature(evaluate))) < 300
+
+
 class TestTheCallersContextDoesNotMatter:
     EXPECTED = evaluate(networks.network("Plain", torch.float32), batch(torch.float32))
 
@@ -110,6 +135,67 @@ class TestTheCallersContextDoesNotMatter:
         assert evaluate(module, batch(torch.float32)).found == self.EXPECTED.found
 
 
+def remove(layer):
+    parametrize.remove_parametrizations(layer, "weight")
+
+
+def prune_half(layer):
+    prune.l1_unstructured(layer, "weight", 0.5)
+
+
+class TestReparametrised:
+    """A layer whose weight is no parameter must not vanish from what goes by weights."""
+
+    WAYS = (
+        (parametrizations.weight_norm, remove),
+        (parametrizations.spectral_norm, remove),
+        (utils.weight_norm, utils.remove_weight_norm),
+        (utils.spectral_norm, utils.remove_spectral_norm),
+        (prune_half, lambda layer: prune.remove(layer, "weight")),
+    )
+    BY_WEIGHTS = frozenset(
+        (
+            *("l2_norm", "grad_norm", "snip", "grasp", "plain", "zico", "gradsign", "dss"),
+            *("synflow", "synflow_bn", "logsynflow", "zen", "epsilon"),
+            *("ntk_cond", "ntk_trace", "ntk_krr", "label_alignment"),
+        )
+    )
+    BY_PARAMETERS = frozenset(["params", "memory", "memory_train", "vkdnw", "vkdnw_entropy"])
+
+    @pytest.mark.filterwarnings("ignore:.*weight_norm:FutureWarning")
+    @pytest.mark.parametrize(("change", "undo"), WAYS)
+    def test_is_undefined_or_the_same_as_without(self, change, undo):
+        net = toy("Plain")
+        change(net.module.conv2)
+        found = evaluate(net, batch())
+        undo(net.module.conv2)
+        plain = evaluate(net, batch())
+        for name, reason in found.reasons.items():
+            assert reason.startswith("conv2.weight is reparametrised"), name
+        assert found.reasons.keys() == self.BY_WEIGHTS
+        alike = set(found) - self.BY_WEIGHTS - self.BY_PARAMETERS
+        if "spectral" in change.__name__:
+            assert found["flops"] - plain["flops"] == net.module.conv2.weight.numel()  # W · v
+            alike -= {"flops"}
+        assert {"naswot", "jacob_cov", "depth", "az_expressivity"} < alike
+        for name in alike:
+            assert_close(found[name], plain[name], 1e-6)
+
+    def test_projections_of_attention(self):
+        net = Net(networks.network("Transformer"))
+        parametrizations.weight_norm(net.module.layer.self_attn, "in_proj_weight")
+        reasons = evaluate(net, batch(), [SNIP, PARAMS]).reasons
+        assert "layer.self_attn.in_proj_weight is reparametrised" in reasons["snip"]
+        assert list(reasons) == ["snip"]
+
+    def test_a_filter_that_is_not_learnt_is_no_weight(self):
+        module = networks.network("Plain")
+        fixed = module.conv2.weight.detach()
+        del module.conv2.weight
+        module.conv2.register_buffer("weight", fixed)
+        assert list(Net(module).weights()) == ["conv1.weight", "conv3.weight", "head.weight"]
+
+
 class TestRefusals:
     @pytest.mark.parametrize("bad", [math.nan, math.inf])
     def test_weights(self, bad):
@@ -131,6 +217,20 @@ class TestRefusals:
         inner = torch.jit.trace(nn.Conv2d(3, 4, 3), torch.zeros(1, 3, 8, 8))
         assert "the network is TorchScript" in refusal(inner)
         assert "0 is TorchScript" in refusal(nn.Sequential(inner, nn.Flatten()))
+
+    def test_copies_on_several_devices(self):
+        assert "is DataParallel" in refusal(nn.DataParallel(LINEAR))
+        assert "give the network inside, its `.module`" in refusal(nn.DataParallel(LINEAR))
+
+    def test_what_is_compiled_of_which_layers_cannot_be_seen(self):
+        inner = networks.network("Plain")
+        assert "0 is compiled" in refusal(nn.Sequential(torch.compile(inner)))
+        inner.compile()
+        assert "the network is compiled" in refusal(inner)
+
+    def test_blocks_that_are_not_there(self):
+        with pytest.raises(ZeroshotError, match="block 'layer9': the network has no such"):
+            Net(LINEAR, blocks=("1", "layer9"))
 
     def test_targets_beyond_the_classes(self):
         line = refusal(networks.network("Plain", classes=4))

@@ -137,5 +137,7 @@ def test_the_trace_made_for_it_is_the_same_to_the_last_bit():
     net, shown = dict(NETS)["nasbench201-convolutions"](torch.float32), batch(torch.float32)
     one, other = Forward().run(net, shown), Forward(twice=True).run(net, shown)
     assert torch.equal(one.logits, other.logits)
-    grads = (grad(t.logits.sum(), [t.inputs, *t.weights.values()]) for t in (one, other))
+    names = net.weights()
+    leaves = ([t.inputs, *(t.leaves[name] for name in names)] for t in (one, other))
+    grads = (grad(t.logits.sum(), held) for t, held in zip((one, other), leaves, strict=True))
     assert all(torch.equal(a, b) for a, b in zip(*grads, strict=True))

@@ -26,7 +26,6 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
-    help="Score, rank and validate untrained neural networks.",
 )
 
 stored = typer.Typer(no_args_is_help=True, help="Scores that are kept of earlier runs.")
@@ -64,6 +63,25 @@ Trust = Annotated[
 ]
 
 WIDE = 140  # columns of a terminal that has room for everything
+
+
+def _version(asked: bool) -> bool:
+    if asked:
+        from zeroshot import __version__
+
+        typer.echo(__version__)
+        raise typer.Exit
+    return asked
+
+
+@app.callback()
+def start(
+    version: Annotated[
+        bool,
+        typer.Option("--version", callback=_version, is_eager=True, help="Show the version."),
+    ] = False,
+) -> None:
+    """Score, rank and validate untrained neural networks."""
 
 
 class What(str, Enum):
@@ -259,6 +277,8 @@ def rank(
         words = f"Of {len(found.latency)} timed here, {slow} take longer than {max_latency:g} ms."
         _say(console, words)
     for part in (found, found.refined) if found.refined else (found,):
+        for words in part.notes:
+            _say(console, words)
         _say_reuse(console, part.record)
         _say_gaps(console, part.record)
     if out:
@@ -288,23 +308,43 @@ def _kept(store: Path | None, out: Path | None) -> str | None:
 def _say_order(
     console: "Console", found: "Ranking", top: int, title: str, latency: "pd.Series | None" = None
 ) -> None:
-    """The best architectures, with the scores that decided."""
+    """The best architectures, with what they are ordered by and the scores that decided.
+
+    Where there is no room for all scores, the last ones are left out; where there is none for the
+    architectures, they follow below, one a line, to be copied.
+    """
     wide = console.width >= WIDE
     names = list(dict.fromkeys((*found.members, *found.scores.columns[2:])))[: 6 if wide else 4]
     means = found.scores.groupby("arch", sort=False)[names].mean()
     shown = found.admitted.head(top)
-    beside = wide or max((len(str(arch)) for arch in shown.index), default=0) <= 24
-    timed = ("ms",) if latency is not None else ()
-    columns = (*(("architecture",) if beside else ()), *names, *timed)
-    table = _table("", *columns, title=title, right=True)
-    if beside:
-        table.columns[1].justify, table.columns[1].overflow = "left", "fold"
-    for place, arch in enumerate(shown.index, start=1):
-        values = [_shown(name, float(means.loc[str(arch), name])) for name in names]  # pyright: ignore
-        values += [f"{latency[arch]:.3g}"] if latency is not None else []
-        table.add_row(str(place), *((str(arch),) if beside else ()), *values)
-    console.print(table)
-    if not beside:  # too long for a column: one a line, to be copied
+    alone = found.members == (found.order.name,) and found.scores["seed"].nunique() == 1
+    rated = [] if alone else ["rating"]  # the score itself, then
+    timed = [] if latency is None else ["ms"]
+
+    def table(beside: bool, names: list[str]) -> "Table":
+        heads = (*(("architecture",) if beside else ()), *rated, *names, *timed)
+        made = _table("", *heads, title=title, right=True)
+        if beside:
+            made.columns[1].justify = "left"
+        for place, (arch, rating) in enumerate(shown.items(), start=1):
+            cells = [str(arch)] if beside else []
+            cells += [_number(rating)] if rated else []
+            cells += [_shown(name, float(means.loc[str(arch), name])) for name in names]  # pyright: ignore
+            cells += [] if latency is None else [f"{latency[arch]:.3g}"]
+            made.add_row(str(place), *cells)
+        return made
+
+    room = console.options.update(max_width=10_000)  # as wide as it likes to be
+
+    def fits(beside: bool, names: list[str]) -> bool:
+        return console.measure(table(beside, names), options=room).maximum <= console.width
+
+    short = max((len(str(arch)) for arch in shown.index), default=0) <= 24
+    beside = (wide or short) and fits(True, names)
+    while names and not fits(beside, names):
+        names = names[:-1]
+    console.print(table(beside, names))
+    if not beside:
         for place, arch in enumerate(shown.index, start=1):
             _say(console, f"{place:>2}  {arch}")
         console.print()
@@ -427,7 +467,9 @@ def prune(
         str, typer.Option(help="prune: every axis each round; perturb: axis by axis (ZC-PT).")
     ] = "prune",
     fidelity: Annotated[str, typer.Option(help="fast, paper or official.")] = "fast",
-    finalists: Annotated[int, typer.Option(help="Stop at so many networks, and rank these.")] = 1,
+    finalists: Annotated[
+        int, typer.Option(help="Stop at this many networks at most, and rank these.")
+    ] = 1,
     by: Annotated[
         str | None, typer.Option(help="What ranks the finalists, as in `zeroshot rank`.")
     ] = None,
@@ -491,8 +533,14 @@ def prune(
     if "accuracy" in found.record:
         place = f"rank {found.record['rank']} of {found.record['of']:,}"
         _say(console, f"accuracy {found.record['accuracy']:.2f}, {place}")
+    left = len(found.finalists)
+    if left == 1 < finalists:
+        words = f"At most {finalists:,} finalists were asked for; pruning left one, not ranked."
+        _say(console, words)
     if out:
-        _say(console, f"in {out}: architecture.json, history.csv, pruning.png, record.json")
+        files = ("architecture.json", "history.csv", "pruning.png", "record.json")
+        files += ("finalists.csv", "best.csv") if left > 1 else ()
+        _say(console, f"in {out}: {', '.join(files)}")
     if finetune:
         with _stoppable(f"finished epochs are kept in {out}; --resume goes on"):
             from zeroshot.train import Recipe

@@ -1,7 +1,7 @@
 """The library calls behind the commands, with the same names and defaults."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ from torch import nn
 from zeroshot import measure, ranking
 from zeroshot.core import Batch, Net, Proxy
 from zeroshot.data import load_batch
-from zeroshot.errors import ZeroshotError
+from zeroshot.errors import ZeroshotError, real, whole
 from zeroshot.eval.advise import LEAST
 from zeroshot.eval.advise import advise as examine
 from zeroshot.eval.benchmarks import load_truth
@@ -50,7 +50,7 @@ from zeroshot.run import (
     writing,
 )
 from zeroshot.scoring import Scores, evaluate
-from zeroshot.search.candidates import Limits, choose, list_archs, read_archs
+from zeroshot.search.candidates import MANY, Chosen, Limits, choose, list_archs, read_archs
 from zeroshot.spaces import SPACES, Arch, Space, Task
 from zeroshot.store import Selection, Setting, Store
 
@@ -70,6 +70,7 @@ class Ranking:
         refined: the ranking of the best alone, if they were ranked once more.
         latency: milliseconds of those that were timed, in their order; None without a limit.
         max_latency: the limit.
+        notes: what there is to know of sample and order, in sentences.
     """
 
     order: pd.Series
@@ -79,6 +80,7 @@ class Ranking:
     refined: "Ranking | None" = None
     latency: pd.Series | None = None
     max_latency: float | None = None
+    notes: tuple[str, ...] = ()
 
     @property
     def best(self) -> str:
@@ -87,9 +89,9 @@ class Ranking:
 
     @property
     def admitted(self) -> pd.Series:
-        """The order of those within the limit on latency; all, if there is none."""
+        """The order of those rated and within the limit on latency, if there is one."""
         if self.latency is None or self.max_latency is None:
-            return self.order
+            return self.order.dropna()
         return self.order[self.latency.index[self.latency <= self.max_latency]]
 
 
@@ -180,13 +182,21 @@ def score(
     """
     wanted = find_proxies(proxies)
     where = find_device(device)
-    several = [models] if isinstance(models, (str, nn.Module, Net)) else list(models)
+    several = [models] if isinstance(models, (str, nn.Module, Net)) else models
+    if not isinstance(several, Collection) or not len(several):
+        raise ZeroshotError(f"models {models!r}: expected a name, a module, or a list of these")
+    for what, number in (("batch_size", batch_size), ("seed", seed), ("size", size)):
+        if number is not None:
+            whole(what, number)
+    _check_data(data)
     found: dict[str, Scores] = {}
     for number, model in enumerate(several):
         home = space_of(model) if isinstance(model, str) else None
         task = find_space(home[0]).task if home else Task()
         task = task if size is None else replace(task, size=size)
         batch, task = load_batch(data, size=batch_size, task=task, seed=seed)
+        if not isinstance(model, (str, nn.Module, Net)):
+            raise ZeroshotError(f"model {model!r}: expected a name or a torch.nn.Module")
         if isinstance(model, str):
             name, net = model, find_model(model, task, init=init, seed=seed, device=where)
         else:
@@ -238,7 +248,8 @@ def rank(
         seed: of sample, batch, weights and all draws.
         repeats: how many initialisations; their seeds follow `seed`. Ranks are averaged.
         init: initialisation, a name of `zeroshot.initial.INITS`.
-        max_params: only architectures with at most so many parameters.
+        max_params: only architectures with at most so many parameters. Where few of a large space
+            are, the sample is not uniform; see `zeroshot.search.candidates.choose`, and `notes`.
         max_flops: only architectures with at most so many multiply-adds.
         max_latency: milliseconds that an inference of one sample may take on `device`. Timed after
             the ranking, on networks that are not `small`, from the best down until `TIMED` (or
@@ -262,18 +273,28 @@ def rank(
         The order, the table and the record.
 
     Raises:
-        ZeroshotError: for anything that is not there, malformed or not to be written.
+        ZeroshotError: for anything that is not there, malformed or not to be written, for all of a
+            space of more than a million, or if nothing can be ordered.
     """
     if isinstance(space, str):
         timed = find_space(space, channels=channels, cells=cells)
         space = find_space(space, small=small, channels=channels, cells=cells)
     else:
+        _check_space(space)
         timed, space = space, space.small if small else space
     where = find_device(device)
-    if repeats < 1:
+    for what, number in (("batch_size", batch_size), ("seed", seed), ("sample", sample)):
+        if number is not None:
+            whole(what, number)
+    if whole("repeats", repeats) < 1:
         raise ZeroshotError(f"{repeats} repeats; expected at least 1")
-    if refine < 0 or refine == 1:
-        raise ZeroshotError(f"refine {refine}: expected how many of the best to rank again, or 0")
+    if whole("refine", refine) < 0 or refine == 1:
+        raise ZeroshotError(
+            f"refine {refine}: expected 0, or how many of the best to rank again, 2 and more"
+        )
+    limits = Limits(_limit("max_params", max_params), _limit("max_flops", max_flops))
+    max_latency = _limit("max_latency", max_latency)
+    _check_data(data)
     workers = _workers(workers, where)
     wanted: tuple[Proxy, ...] = () if proxies is None else find_proxies(proxies)
     again: dict[str, Any] = {"by": by, "proxies": proxies}
@@ -288,19 +309,20 @@ def rank(
         by, wanted = find_members(by)
     ensemble = ranking.find(by, tuple(proxy.name for proxy in wanted))
     batch, task = load_batch(data, size=batch_size, task=space.task, seed=seed)
-    limits = Limits(max_params, max_flops)
+    notes: tuple[str, ...] = ()
     if archs is None:
-        if sample is not None and sample >= space.size:
+        if sample is not None and MANY >= space.size <= sample:
             sample = None
         generator = np.random.default_rng(seed)
-        chosen = choose(space, task, sample=sample, limits=limits, rng=generator)
+        drawn = choose(space, task, sample=sample, limits=limits, rng=generator)
+        chosen, notes = drawn.archs, _told(drawn)
     elif isinstance(archs, (str, Path)):
         chosen = read_archs(space, Path(archs))
     else:
         chosen = list_archs(space, archs)
     run = Run(
         space=space,
-        archs=tuple(arch for arch in chosen if limits.admit(space, arch, task)),
+        archs=tuple(arch for arch in chosen if archs is None or limits.admit(space, arch, task)),
         batch=batch,
         proxies=wanted,
         seeds=tuple(range(seed, seed + repeats)),
@@ -319,12 +341,13 @@ def rank(
     )
     better = {proxy.name: proxy.better for proxy in wanted}
     order = ranking.rank(outcome.scores, by, better)
+    notes += _gaps(order, ensemble, outcome, path or kept)
     latency = None
     if max_latency is not None:
         rated = order.dropna().index
         latency = _timed(timed, rated, task, where, max_latency, refine or TIMED)
     found = Ranking(
-        order, ensemble.members, outcome.scores, outcome.record, None, latency, max_latency
+        order, ensemble.members, outcome.scores, outcome.record, None, latency, max_latency, notes
     )
     if refine:
         refined = rank(
@@ -369,7 +392,7 @@ def validate(
         benchmark_path: where the benchmark's own files lie, for those that need them.
         trust: whether code that these files ask for may run. Most need none.
         out: folder for validation.csv, plots and report.html; nothing is written without.
-        resamples: of the bootstrap.
+        resamples: of the bootstrap, at least 100.
         seed: of the bootstrap.
 
     Returns:
@@ -381,6 +404,13 @@ def validate(
     record: dict[str, Any] = {}
     if isinstance(scores, Ranking):
         record, scores = scores.record, scores.scores
+    if not isinstance(scores, (str, Path, pd.DataFrame)):
+        raise ZeroshotError(f"scores {scores!r}: expected a ranking, its table or its file")
+    if not isinstance(truth, (str, Path, pd.Series)):
+        raise ZeroshotError(
+            f"truth {truth!r}: expected a benchmark, a file, or accuracies indexed by architecture"
+        )
+    whole("seed", seed)
     if not isinstance(scores, pd.DataFrame):
         path = Path(scores)
         scores = read_scores(path)
@@ -446,7 +476,7 @@ def advise(
         ZeroshotError: for anything that is not there, malformed or not to be written, and for
             fewer than 3 architectures.
     """
-    if sample < LEAST:
+    if whole("sample", sample) < LEAST:
         raise ZeroshotError(f"a sample of {sample}; expected at least {LEAST} architectures")
     wanted = find_proxies(proxies)
     names = {proxy.name for proxy in wanted}
@@ -536,6 +566,9 @@ def prune(
         ZeroshotError: for a space that cannot be pruned, or a folder of another run.
     """
     space = find_space(space) if isinstance(space, str) else space
+    _check_space(space)
+    for what, number in (("seed", seed), ("finalists", finalists)):
+        whole(what, number)
     files = None if benchmark_path is None else Path(benchmark_path)
     accuracies = None if truth is None else load_truth(str(truth), column, files, trust=trust)
     where = find_device(device)
@@ -681,8 +714,6 @@ def _timed(
         enough -= found[arch] <= limit
         if not enough:
             break
-    if not found:
-        raise ZeroshotError("no architecture has a rating, so none was timed")
     if min(found.values()) > limit:
         raise ZeroshotError(
             f"a latency of {limit:g} ms: of {len(found):,} architectures the fastest takes "
@@ -691,12 +722,60 @@ def _timed(
     return pd.Series(found, name="latency").rename_axis("arch")
 
 
+def _check_space(space: object) -> None:
+    if not isinstance(space, Space):
+        raise ZeroshotError(f"space {space!r}: expected a name or a zeroshot.Space")
+
+
+def _check_data(data: object) -> None:
+    if not isinstance(data, (str, Batch)):
+        raise ZeroshotError(
+            f"data of type {type(data).__name__}: expected a name, see `load_batch`, or a "
+            "zeroshot.Batch"
+        )
+
+
+def _limit(what: str, given: object) -> float | None:
+    return None if given is None else real(what, given)
+
+
+def _told(chosen: Chosen) -> tuple[str, ...]:
+    """That a sample is not uniform, if it is not."""
+    near = len(chosen.archs) - chosen.uniform
+    if not near:
+        return ()
+    return (
+        f"The sample is not uniform: of {chosen.drawn:,} architectures drawn at random, "
+        f"{chosen.uniform:,} are within the limits; the other {near:,} were found by mutating "
+        "those nearest to them.",
+    )
+
+
+def _gaps(
+    order: pd.Series, ensemble: Ensemble, outcome: Outcome, kept: Path | None
+) -> tuple[str, ...]:
+    """For how many architectures there is nothing to order by; ZeroshotError, if for all."""
+    silent = int(order.isna().sum())
+    if not silent:
+        return ()
+    if silent < len(order):
+        return (f"{order.name} is undefined for {silent:,} of {len(order):,} architectures.",)
+    told = outcome.record["not a number"]
+    reasons = [reason for member in ensemble.members for reason in told.get(member, {})]
+    why = f": {reasons[0]}" if reasons else ""
+    saved = f"; the scores are kept in {kept}" if kept else ""
+    raise ZeroshotError(
+        f"{order.name} is undefined for all {len(order):,} architectures{why}; order --by "
+        f"something else{saved}"
+    )
+
+
 def _workers(asked: int | None, device: str) -> int:
     """As many as asked for; one per core on the CPU, one per GPU on CUDA."""
     if asked is None:
         gpus = max(1, torch.cuda.device_count()) if device == "cuda" else 1
         return gpus if device.startswith("cuda") else cpu_count()
-    if asked < 1:
+    if whole("workers", asked) < 1:
         raise ZeroshotError(f"{asked} workers; expected at least 1")
     return asked
 

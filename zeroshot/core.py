@@ -49,8 +49,8 @@ class Batch:
             about networks with another.
 
     Raises:
-        ZeroshotError: for fewer than two samples (batch statistics need two), inputs or targets
-            that are not finite, or targets that do not match.
+        ZeroshotError: for what is no tensor or no loss, fewer than two samples (batch statistics
+            need two), inputs or targets that are not finite, or targets that do not match.
     """
 
     inputs: Tensor
@@ -58,6 +58,14 @@ class Batch:
     loss: Loss = cross_entropy
 
     def __post_init__(self) -> None:
+        for what, values in (("inputs", self.inputs), ("targets", self.targets)):
+            if not isinstance(values, Tensor):
+                raise ZeroshotError(f"{what} are {type(values).__name__}; expected a torch.Tensor")
+        if not callable(self.loss):
+            raise ZeroshotError(
+                f"loss {self.loss!r}; expected a function of answers and targets that gives a "
+                "number for each sample"
+            )
         n = len(self.inputs) if self.inputs.ndim else 1
         if n < 2:
             raise ZeroshotError(f"a batch of {n}: batch statistics need at least 2 samples")
@@ -144,6 +152,9 @@ class Net:
         seed: of every random draw that a pass makes for this network.
         cost: gives what the space's benchmark says it weighs; traced if there is none.
         thin: makes TE-NAS' reduced network for linear regions, where the space has one.
+
+    Raises:
+        ZeroshotError: for what is no network, or blocks that are no names of its submodules.
     """
 
     module: nn.Module
@@ -151,6 +162,27 @@ class Net:
     seed: int = 0
     cost: Callable[[], Cost] | None = None
     thin: Callable[[], nn.Module | None] | None = None
+
+    def __post_init__(self) -> None:
+        if isinstance(self.module, type):
+            raise ZeroshotError(
+                f"network {self.module.__name__} is a class; expected an instance, as by "
+                f"{self.module.__name__}(…)"
+            )
+        if not isinstance(self.module, nn.Module):
+            raise ZeroshotError(
+                f"network {self.module!r}; expected a torch.nn.Module (zeroshot.score takes names)"
+            )
+        if isinstance(self.blocks, str):
+            raise ZeroshotError(f"blocks {self.blocks!r}; expected a tuple: ({self.blocks!r},)")
+        for name in self.blocks:
+            try:
+                self.module.get_submodule(name)
+            except AttributeError as error:
+                raise ZeroshotError(
+                    f"block {name!r}: the network has no such submodule; names are those of "
+                    "named_modules(), as 'layer1' or 'layer1.0'"
+                ) from error
 
     def __call__(
         self,
@@ -186,16 +218,41 @@ class Net:
         return next(real, torch.get_default_dtype())
 
     def weights(self) -> dict[str, Tensor]:
-        """Convolution, linear and attention-projection weights by name, detached."""
+        """Convolution, linear and attention-projection weights by name, detached.
+
+        Raises:
+            Undefined: if one of them is reparametrised: computed from others whenever it runs.
+        """
+        self.check_weights()
         own = dict(self.module.named_parameters())  # shared parameters appear once
-        named = (
-            f"{name}.{weight}".lstrip(".")
-            for name, module in self.module.named_modules()
-            for kind, weights in WEIGHTED
-            if isinstance(module, kind)
-            for weight in weights
-        )
-        return {name: own[name].detach() for name in named if name in own}
+        return {name: own[name].detach() for name, _ in self._places() if name in own}
+
+    def weight_names(self) -> tuple[str, ...]:
+        """Names of these weights, shared ones once, and of reparametrised ones beside them."""
+        own = dict(self.module.named_parameters())
+        return tuple(name for name, held in self._places() if name in own or not held)
+
+    def check_weights(self) -> None:
+        """Undefined if a weight is reparametrised, so that no parameter is that weight."""
+        for name, held in self._places():
+            if not held:
+                raise Undefined(
+                    f"{name} is reparametrised (as by weight_norm, spectral_norm or pruning): no "
+                    "parameter is that weight; remove the parametrisation first, as with "
+                    "torch.nn.utils.parametrize.remove_parametrizations"
+                )
+
+    def _places(self) -> Iterator[tuple[str, bool]]:
+        """Every name under which a weight could lie, and whether anything, or None, is kept there.
+
+        Where nothing is, the weight is computed from other tensors whenever its module runs.
+        """
+        for name, module in self.module.named_modules():
+            for kind, weights in WEIGHTED:
+                if isinstance(module, kind):
+                    for weight in weights:
+                        kept = weight in module._parameters or weight in module._buffers
+                        yield f"{name}.{weight}".lstrip("."), kept
 
     def named_layers(self) -> Iterator[tuple[str, nn.Module]]:
         """Convolution and linear layers by name."""

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from zeroshot.core import Batch
-from zeroshot.errors import OutOfMemoryError, ZeroshotError
+from zeroshot.errors import OutOfMemoryError, ZeroshotError, whole
 from zeroshot.spaces.space import Task
 
 CACHE = Path("~/.cache/zeroshot")
@@ -61,11 +61,11 @@ def load_batch(
     task = task or Task()
     if isinstance(data, Batch):
         return data, task
-    if size < 2:
+    if not isinstance(data, str):
+        raise ZeroshotError(f"data {data!r}; expected a zeroshot.Batch or one of {', '.join(DATA)}")
+    if whole("a batch of", size) < 2:
         raise ZeroshotError(f"a batch of {size}: batch statistics need at least 2 samples")
-    if task.size < 1:
-        raise ZeroshotError(f"images of size {task.size}; expected at least 1")
-    if not 0 <= seed < 2**63:
+    if not 0 <= whole("seed", seed) < 2**63:
         raise ZeroshotError(f"seed {seed}; expected a number from 0 to 2⁶³ − 1")
     generator = torch.Generator().manual_seed(seed)
     if data == "noise":
@@ -119,9 +119,7 @@ def load_split(
         ZeroshotError: for unknown data, files that cannot be read, or no images to test on.
     """
     task = task or Task()
-    if task.size < 1:
-        raise ZeroshotError(f"images of size {task.size}; expected at least 1")
-    if not 0 <= seed < 2**63:
+    if not 0 <= whole("seed", seed) < 2**63:
         raise ZeroshotError(f"seed {seed}; expected a number from 0 to 2⁶³ − 1")
     kind, _, path = data.partition(":")
     if data == "noise":
@@ -295,6 +293,11 @@ def _npz(path: str, part: str = "train") -> _Images:
     except ZeroshotError:
         raise
     except Exception as error:  # a damaged archive can fail in any way
+        if isinstance(error, ValueError) and "pickle" in str(error):
+            raise ZeroshotError(
+                f"npz:{path} cannot be read (it is no archive of numbers); expected one that "
+                f"numpy.savez wrote, with {x} and {y}"
+            ) from error
         raise ZeroshotError(f"npz:{path} cannot be read ({_first_line(error)})") from error
     if pixels.ndim not in (3, 4) or labels.shape != (len(pixels),):
         raise ZeroshotError(

@@ -13,6 +13,7 @@ from zeroshot.run import replace_file, writing
 from zeroshot.spaces.space import Task
 from zeroshot.train import load_trained
 
+WEIGHTS = ("last", "best")
 TOLERANCE = 1e-4  # of the file's logits, relative to the largest
 
 
@@ -38,6 +39,8 @@ def export(folder: str | Path, out: str | Path, *, weights: str = "last") -> flo
         raise ZeroshotError(f"--out {out}: expected a name that ends in {' or '.join(WRITERS)}")
     if not path.parent.is_dir():
         raise ZeroshotError(f"--out {out}: the folder {path.parent} does not exist; create it")
+    if weights not in WEIGHTS:
+        raise ZeroshotError(f"--weights {weights}: expected {' or '.join(WEIGHTS)}")
     home = Path(folder)
     inside = home / "finetune"
     trained = load_trained(inside if inside.is_dir() else home, weights=weights)

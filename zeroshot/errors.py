@@ -1,5 +1,8 @@
 """The ways in which `zeroshot` says no."""
 
+from numbers import Real
+from operator import index
+
 
 class ZeroshotError(ValueError):
     """A mistake of the caller's, in one line: what was found, what was expected, what to do.
@@ -22,3 +25,20 @@ def in_a_line(error: BaseException) -> str:
     if words and isinstance(error, (ZeroshotError, Undefined, RuntimeError)):
         return words
     return f"{type(error).__name__}: {words}".rstrip(": ")
+
+
+def whole(what: str, value: object) -> int:
+    """A whole number, of Python or NumPy, as it is; ZeroshotError for anything else, also 2.0."""
+    try:
+        if not isinstance(value, bool):
+            return index(value)  # type: ignore[arg-type]
+    except TypeError:
+        pass
+    raise ZeroshotError(f"{what} {value!r}: expected a whole number")
+
+
+def real(what: str, value: object) -> float:
+    """A number as it is; ZeroshotError for anything else, also NaN."""
+    if isinstance(value, bool) or not isinstance(value, Real) or value != value:
+        raise ZeroshotError(f"{what} {value!r}: expected a number")
+    return float(value)

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from zeroshot.core import Batch, Net, keeping_modes
-from zeroshot.errors import ZeroshotError
+from zeroshot.errors import ZeroshotError, whole
 
 
 def latency(
@@ -31,11 +31,15 @@ def latency(
         warmup: runs before them, in which kernels are chosen and caches filled.
 
     Raises:
-        ZeroshotError: for fewer than one run.
+        ZeroshotError: for fewer than one run, or what is no network or no batch.
     """
-    if repeats < 1 or warmup < 0:
+    if whole("repeats", repeats) < 1 or whole("warmup", warmup) < 0:
         raise ZeroshotError(f"{repeats} runs after {warmup} to warm up: expected at least 1 and 0")
     net = net if isinstance(net, Net) else Net(net)
+    if not isinstance(shown, (Batch, Tensor)):
+        raise ZeroshotError(
+            f"shown is {type(shown).__name__}; expected a torch.Tensor or a zeroshot.Batch"
+        )
     inputs = (shown.inputs if isinstance(shown, Batch) else shown).to(net.device)
     inputs = inputs.to(net.dtype) if inputs.is_floating_point() else inputs
     with keeping_modes(net.module), torch.inference_mode():

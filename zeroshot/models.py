@@ -15,7 +15,7 @@ from zeroshot.core import Net, Proxy, seeded
 from zeroshot.errors import ZeroshotError, in_a_line
 from zeroshot.initial import INITS
 from zeroshot.proxies import PROXIES
-from zeroshot.ranking import Ensemble, named, single
+from zeroshot.ranking import Ensemble, check_by, check_members, named, single
 from zeroshot.spaces import SPACES, Space, Task
 
 
@@ -30,6 +30,8 @@ def find_space(name: str, *, small: bool = False, **shape: int | None) -> Space:
         ZeroshotError: for an unknown name, something that is no space, or a shape that the space
             does not have.
     """
+    if not isinstance(name, str):
+        raise ZeroshotError(f"space {name!r}: expected a name or a zeroshot.Space")
     space = next((space for space in SPACES if space.name == name), None)
     if space is None and ":" in name:
         space = _import(name)
@@ -95,14 +97,17 @@ def find_members(by: str | Ensemble) -> tuple[Ensemble, tuple[Proxy, ...]]:
     """An ensemble by name, a proxy, or an expression of proxies; and the proxies that it needs.
 
     Raises:
-        ZeroshotError: for an unknown name, or an expression that cannot be read.
+        ZeroshotError: for an unknown name, or an expression that cannot be read or names an
+            ensemble.
     """
+    check_by(by)
     if isinstance(by, str):
         ensemble = named(by)
         if ensemble is None:
             (proxy,) = find_proxies((by,))
             return single(proxy.name), (proxy,)
         by = ensemble
+    check_members(by.name, by.members)
     return by, find_proxies(by.members)
 
 

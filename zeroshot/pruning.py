@@ -377,8 +377,11 @@ class Pruning:
 
         Raises:
             ZeroshotError: if `out` holds another run, or an unfinished one and `resume` is not set,
-                or cannot be written; or if the criterion says nothing about a supernet.
+                or cannot be written, or is not given and `resume` is; or if the criterion says
+                nothing about a supernet.
         """
+        if resume and out is None:
+            raise ZeroshotError("--resume goes on with the run in --out: name its folder")
         criterion, supernets = self.judged[0], self.supernets
         start, history = self.space.prunable, list[Candidate]()
         checkpoint = None if out is None else out / "checkpoint.json"

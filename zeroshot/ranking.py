@@ -126,6 +126,8 @@ def single(proxy: str) -> Ensemble:
 
 # -- expressions ---------------------------------------------------------------------------------
 
+_DEPTH = 100  # levels of an expression: far more than anyone writes, far fewer than Python has
+
 _OPERATORS: dict[type[ast.AST], Callable[..., Array]] = {
     ast.Add: np.add,
     ast.Sub: np.subtract,
@@ -154,10 +156,11 @@ def expression(text: str) -> Ensemble:
 
     A name stands for the rank of that proxy divided by the number of architectures, in (0, 1], 1
     the best, whatever the proxy's direction. There are numbers, + - * / **, parentheses, log, exp,
-    sqrt, min and max. The result is higher is better.
+    sqrt, min and max. The result is higher is better. Numbers are double precision: what is too
+    large is inf, and what has no value, such as the root of a negative number, NaN.
 
     Raises:
-        ZeroshotError: if it cannot be read, or names no proxy.
+        ZeroshotError: if it cannot be read, is nested too deep, or names no proxy.
     """
 
     def wrong(words: str) -> ZeroshotError:
@@ -170,27 +173,37 @@ def expression(text: str) -> Ensemble:
         tree = ast.parse(text.strip(), mode="eval").body
     except (SyntaxError, ValueError) as error:
         raise wrong(f"{error.args[0]}") from error
+    except (RecursionError, MemoryError) as error:
+        raise wrong("it is nested too deep") from error
     members: dict[str, int] = {}
 
-    def read(node: ast.expr) -> Callable[[Array], Any]:
+    def read(node: ast.expr, depth: int = 0) -> Callable[[Array], Any]:
         """From shares of ranks (archs × members) to the node's value."""
+        if depth > _DEPTH:
+            raise wrong(f"it is nested deeper than {_DEPTH} levels")
         if isinstance(node, ast.Name):
             column = members.setdefault(node.id, len(members))
             return lambda shares: shares[:, column]
-        if isinstance(node, ast.Constant) and type(node.value) in (int, float):
-            return lambda shares, number=node.value: number
+        constant = node.value if isinstance(node, ast.Constant) else None
+        if isinstance(constant, (int, float)) and not isinstance(constant, bool):
+            try:
+                number = float(constant)
+            except OverflowError as error:
+                raise wrong("one of its numbers is too large") from error
+            return lambda shares: number
         if isinstance(node, ast.BinOp) and type(node.op) in _OPERATORS:
-            function, parts = _OPERATORS[type(node.op)], [read(node.left), read(node.right)]
+            function, inner = _OPERATORS[type(node.op)], [node.left, node.right]
         elif isinstance(node, ast.UnaryOp) and type(node.op) in _OPERATORS:
-            function, parts = _OPERATORS[type(node.op)], [read(node.operand)]
+            function, inner = _OPERATORS[type(node.op)], [node.operand]
         elif isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and not node.keywords:
             if node.func.id not in _FUNCTIONS:
                 raise wrong(f"there is no function {node.func.id!r}")
-            function, parts = _FUNCTIONS[node.func.id], [read(part) for part in node.args]
-            if not parts or (len(parts) > 1 and node.func.id not in ("min", "max")):
-                raise wrong(f"{node.func.id} of {len(parts)} values")
+            function, inner = _FUNCTIONS[node.func.id], node.args
+            if not inner or (len(inner) > 1 and node.func.id not in ("min", "max")):
+                raise wrong(f"{node.func.id} of {len(inner)} values")
         else:
             raise wrong(f"{ast.unparse(node)!r} means nothing here")
+        parts = [read(part, depth + 1) for part in inner]
         return lambda shares: function(*(part(shares) for part in parts))
 
     value = read(tree)
@@ -198,7 +211,7 @@ def expression(text: str) -> Ensemble:
         raise wrong("it names no proxy")
 
     def combine(ranks: Array) -> Array:
-        with np.errstate(divide="ignore", invalid="ignore"):
+        with np.errstate(all="ignore"):
             return np.asarray(value(ranks / len(ranks)), dtype=np.float64)
 
     combine.__name__ = " ".join(text.split())
@@ -383,6 +396,7 @@ def find(by: str | Ensemble, columns: tuple[str, ...]) -> Ensemble:
     Raises:
         ZeroshotError: if neither a column nor an ensemble has that name, or members are missing.
     """
+    check_by(by)
     if isinstance(by, str) and by in columns:
         return single(by)
     if isinstance(by, str):
@@ -398,11 +412,30 @@ def find(by: str | Ensemble, columns: tuple[str, ...]) -> Ensemble:
         by = found
     missing = [member for member in by.members if member not in columns]
     if missing:
+        check_members(by.name, missing)
         raise ZeroshotError(
             f"the ensemble {by.name!r} needs {_listed(missing)}, which the scores lack; score "
             f"with --proxies {','.join(by.members)}"
         )
     return by
+
+
+def check_by(by: object) -> None:
+    """ZeroshotError unless it is a text or an ensemble."""
+    if not isinstance(by, (str, Ensemble)):
+        raise ZeroshotError(
+            f"cannot rank by {by!r}: expected a name, an expression or a zeroshot.Ensemble"
+        )
+
+
+def check_members(name: str, members: Iterable[str]) -> None:
+    """ZeroshotError if an ensemble or expression has an ensemble for a member."""
+    for ensemble in ENSEMBLES:
+        if ensemble.name in members:
+            raise ZeroshotError(
+                f"cannot rank by {name!r}: {ensemble.name} is an ensemble, and an expression takes "
+                f"proxies; write its members instead ({_listed(ensemble.members)})"
+            )
 
 
 def _listed(names: Iterable[object]) -> str:

@@ -39,27 +39,39 @@ class Scores(Mapping[str, float]):
         return len(self.found)
 
 
-def evaluate(net: Net | nn.Module, batch: Batch, proxies: Iterable[Proxy] = PROXIES) -> Scores:
+def evaluate(
+    net: Net | nn.Module, batch: Batch, proxies: str | Proxy | Iterable[str | Proxy] = "all"
+) -> Scores:
     """Score one network. Every pass that the proxies need runs once.
 
     The network, its gradients, hooks, modes and device, the batch and the global random state are
-    afterwards what they were; a score depends on the network, the batch and the seed alone.
+    afterwards what they were; a score depends on the network, the batch and the seed alone. It is
+    the same to the last digit for the same number of threads: with another, sums are added in
+    another order. Here PyTorch's own number holds; `zeroshot.rank` takes one thread a network.
 
     Args:
         net: a network of a space, or any module (with seed 0) that maps the batch to logits.
         batch: at least two samples; moved to the network's device and precision.
-        proxies: which; all by default.
+        proxies: 'all', names ('snip,naswot', or several strings) of the package's proxies, or
+            `Proxy` objects, your own too.
 
     Returns:
         One number per proxy; NaN where it says nothing about this network, with the reason.
 
     Raises:
-        ZeroshotError: if the network is TorchScript or its weights are not finite, if it fails on
-            the batch, or if memory runs out; nothing is ever computed on less than the batch.
+        ZeroshotError: for an unknown proxy, for what is no network or no batch; if the network is
+            TorchScript, compiled or wrapped for several devices, or its weights are not finite; if
+            it fails on the batch, or if memory runs out: nothing is ever computed on less than the
+            batch.
     """
     net = net if isinstance(net, Net) else Net(net)
+    if not isinstance(batch, Batch):
+        raise ZeroshotError(
+            f"batch is {type(batch).__name__}; expected zeroshot.Batch(inputs, targets), or "
+            'zeroshot.load_batch("noise")[0]'
+        )
     _check(net.module)
-    proxies = tuple(proxies)
+    proxies = tuple(_named(proxies))
     planned = frozenset(_planned(need for proxy in proxies for need in proxy.needs))
     run = _Run(net, batch.to(net.device, net.dtype), planned)
     found: dict[str, float] = {}
@@ -74,6 +86,20 @@ def evaluate(net: Net | nn.Module, batch: Batch, proxies: Iterable[Proxy] = PROX
                 found[proxy.name] = math.nan
                 reasons[proxy.name] = str(reason)
     return Scores(found, reasons, run.seconds)
+
+
+def _named(proxies: str | Proxy | Iterable[str | Proxy]) -> Iterator[Proxy]:
+    """The proxies that are meant; `models.find_proxies` finds those of other modules too."""
+    if isinstance(proxies, str):
+        proxies = PROXIES if proxies == "all" else proxies.split(",")
+    known = {proxy.name: proxy for proxy in PROXIES}
+    for proxy in proxies if isinstance(proxies, Iterable) else (proxies,):
+        found = known.get(proxy.strip()) if isinstance(proxy, str) else proxy
+        if not isinstance(found, Proxy):
+            raise ZeroshotError(
+                f"unknown proxy {proxy!r}; expected a zeroshot.Proxy or one of {', '.join(known)}"
+            )
+        yield found
 
 
 @dataclass
@@ -138,10 +164,22 @@ def _as_usual(device: torch.device) -> Iterator[None]:
 
 def _check(module: nn.Module) -> None:
     for name, part in module.named_modules():
+        what = name or "the network"
         if isinstance(part, torch.jit.ScriptModule):
             raise ZeroshotError(
-                f"{name or 'the network'} is TorchScript, which hides its layers and activations; "
+                f"{what} is TorchScript, which hides its layers and activations; "
                 "give the network that it was made from"
+            )
+        # What torch.compile answers holds the network; Module.compile leaves a mark on it.
+        if "_orig_mod" in part._modules or part._compiled_call_impl is not None:
+            raise ZeroshotError(
+                f"{what} is compiled, which hides its layers and activations; "
+                "give the network as it was before"
+            )
+        if isinstance(part, (nn.DataParallel, nn.parallel.DistributedDataParallel)):
+            raise ZeroshotError(
+                f"{what} is {type(part).__name__}, which runs copies of a network; "
+                "give the network inside, its `.module`"
             )
     weights = dict(module.named_parameters())
     for name, p in weights.items():

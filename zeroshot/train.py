@@ -390,6 +390,11 @@ def _find(model: str | Path, out: Path | None) -> tuple[str, dict[str, Any], Pat
                 "expected a folder that `zeroshot prune` wrote"
             ) from error
         out = out or folder / "finetune"
+    elif ":" not in str(model):
+        raise ZeroshotError(
+            f"{model} is neither a folder nor a model; expected a folder that `zeroshot prune` "
+            "wrote, nasbench201:13714 or package.module:factory"
+        )
     if out is None:
         raise ZeroshotError(f"no folder to write for {model}; name one with --out")
     if not out.parent.is_dir():

@@ -41,7 +41,7 @@ def run():
     scores.loc[7, "plain"] = np.inf
     scores["params"] = rng.integers(1, 5, size=60)
     scores["<b>&$x"] = 1.0
-    table = validate(scores, truth, better=BETTER, ensembles=(MINE,), resamples=20, record=RECORD)
+    table = validate(scores, truth, better=BETTER, ensembles=(MINE,), resamples=100, record=RECORD)
     return table, scores, truth
 
 
@@ -109,7 +109,7 @@ def test_unwritable_folder(run, tmp_path):
 def test_without_a_record_there_is_no_picture_of_costs(run, tmp_path):
     _, scores, truth = run
     scores = scores[["arch", "seed", "synflow"]]
-    page = write_report(tmp_path, validate(scores, truth, resamples=5), scores, truth, {})
+    page = write_report(tmp_path, validate(scores, truth, resamples=100), scores, truth, {})
     assert not (tmp_path / "plots" / "pareto.png").exists()
     assert "no run record that tells passes and seconds" in page.read_text(encoding="utf-8")
 
@@ -141,7 +141,7 @@ def degenerate(case, seeds):
 @pytest.mark.parametrize("case", DEGENERATE)
 def test_degenerate_tables_have_words(case, seeds):
     scores, truth = degenerate(case, seeds)
-    words = verdict(validate(scores, truth, resamples=10))
+    words = verdict(validate(scores, truth, resamples=100))
     assert any("one seed" in sentence for sentence in words) == (seeds == 1)
     assert not any(
         re.search(r"\bnan\b", sentence) for sentence in (*words, *advice(advise(scores)))
@@ -151,7 +151,7 @@ def test_degenerate_tables_have_words(case, seeds):
 @pytest.mark.parametrize("case", ["one proxy", "all ties", "nothing but NaN", "NaN and inf"])
 def test_degenerate_tables_have_pages(case, tmp_path):
     scores, truth = degenerate(case, 1)
-    table, told = validate(scores, truth, resamples=10), advise(scores)
+    table, told = validate(scores, truth, resamples=100), advise(scores)
     page = write_report(tmp_path, table, scores, truth, {}).read_text(encoding="utf-8")
     assert all(html.escape(sentence) in page for sentence in verdict(table))
     advised = write_advice(tmp_path, told, scores, {}).read_text(encoding="utf-8")
@@ -187,7 +187,8 @@ def test_pages_fit_a_phone_and_ask_the_network_for_nothing(run, folder, tmp_path
     script = """<script>onload = () => { document.title = [...document.querySelectorAll("iframe")]
       .map(({contentWindow: page}) => [
         page.innerWidth, page.document.documentElement.scrollWidth,
-        [...page.document.images].every(image => image.complete && image.naturalWidth > 0),
+        [...page.document.images].every(image => image.complete && image.naturalWidth > 0
+          && image.getBoundingClientRect().right <= page.innerWidth),
         page.performance.getEntriesByType("resource").filter(it => !/^data:/.test(it.name)).length
       ].join(" ")).join("; ") }</script>"""
     (tmp_path / "phone.html").write_text(f"<!doctype html>{frames}{script}", encoding="utf-8")

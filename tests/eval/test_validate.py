@@ -35,7 +35,7 @@ def row(table, name):
 
 
 def test_columns_and_rows(scores, truth):
-    table = validate(scores, truth, better={"cost": "lower"}, ensembles=(BOTH,), resamples=20)
+    table = validate(scores, truth, better={"cost": "lower"}, ensembles=(BOTH,), resamples=100)
     assert list(table["name"]) == ["good", "cost", "params", "flat", "both"]
     assert list(table["kind"]) == ["proxy", "proxy", "baseline", "proxy", "ensemble"]
     correlations = [
@@ -53,8 +53,8 @@ def test_columns_and_rows(scores, truth):
 
 
 def test_direction_is_applied_once(scores, truth):
-    higher = row(validate(scores, truth, resamples=20), "cost")
-    lower = row(validate(scores, truth, better={"cost": "lower"}, resamples=20), "cost")
+    higher = row(validate(scores, truth, resamples=100), "cost")
+    lower = row(validate(scores, truth, better={"cost": "lower"}, resamples=100), "cost")
     raw = scores.set_index("arch")["cost"].loc[truth.index]
     assert higher["kendall"] == pytest.approx(kendall(raw, truth))
     assert higher["kendall"] < 0 < lower["kendall"] == pytest.approx(-higher["kendall"])
@@ -66,13 +66,13 @@ def test_direction_is_applied_once(scores, truth):
 
 def test_the_pick_is_the_first_of_rank(scores, truth):
     better = {"cost": "lower"}
-    table = validate(scores, truth, better=better, ensembles=(BOTH,), resamples=5)
+    table = validate(scores, truth, better=better, ensembles=(BOTH,), resamples=100)
     for by in ("good", "cost", BOTH):
         assert row(table, str(by))["picked"] == truth[rank(scores, by, better).index[0]]
 
 
 def test_a_constant_column_has_no_correlation(scores, truth):
-    flat = row(validate(scores, truth, resamples=20), "flat")
+    flat = row(validate(scores, truth, resamples=100), "flat")
     assert flat["ties"] == 1
     undefined = [name for name in flat.index if name.startswith(("kendall", "spearman", "partial"))]
     assert flat[undefined].isna().all()
@@ -83,7 +83,7 @@ def test_nan_scores_are_counted_and_left_out(scores, truth):
     best = scores["good"].idxmax()
     scores.loc[best, "good"] = NAN
     scores.loc[scores["good"].idxmin(), "good"] = -INF
-    good = row(validate(scores, truth, resamples=20), "good")
+    good = row(validate(scores, truth, resamples=100), "good")
     assert good["n"] == 39
     assert good["coverage"] == 39 / 40
     known = scores[scores["good"].notna()].set_index("arch")["good"]
@@ -93,7 +93,7 @@ def test_nan_scores_are_counted_and_left_out(scores, truth):
 
 def test_a_column_of_nan(scores, truth):
     scores["none"] = NAN
-    none = row(validate(scores, truth, resamples=20), "none")
+    none = row(validate(scores, truth, resamples=100), "none")
     assert (none["n"], none["coverage"]) == (0, 0)
     assert none[["kendall", "spearman", "ndcg", "picked", "precision_top10"]].isna().all()
 
@@ -101,7 +101,7 @@ def test_a_column_of_nan(scores, truth):
 def test_unknown_accuracies_are_counted_and_left_out(scores, truth):
     known = truth.copy()
     known.iloc[:3] = NAN
-    table = validate(scores, known.drop(known.index[5]), resamples=20)
+    table = validate(scores, known.drop(known.index[5]), resamples=100)
     assert (table["unmatched"] == 4).all()
     assert (table["n"] == 36).all()
     assert (table["coverage"] == 1).all()
@@ -109,11 +109,11 @@ def test_unknown_accuracies_are_counted_and_left_out(scores, truth):
 
 def test_partial_given_size(scores, truth):
     scores["size_in_disguise"] = np.log(scores["params"])
-    table = validate(scores, truth, resamples=5)
+    table = validate(scores, truth, resamples=100)
     assert math.isnan(row(table, "params")["partial_spearman"])
     assert math.isnan(row(table, "size_in_disguise")["partial_spearman"])
     assert row(table, "good")["partial_spearman"] > 0.8
-    without = validate(scores.drop(columns="params"), truth, resamples=5)
+    without = validate(scores.drop(columns="params"), truth, resamples=100)
     assert without["partial_spearman"].isna().all()
 
 
@@ -122,8 +122,8 @@ def test_several_seeds_are_averaged_as_ranks(scores, truth):
     rng = np.random.default_rng(2)
     for table in noisy:
         table["cost"] = truth[table["arch"]].to_numpy() + 9 * rng.normal(size=40)
-    one = row(validate(noisy[0], truth, resamples=5), "cost")
-    nine = row(validate(pd.concat(noisy), truth, resamples=5), "cost")
+    one = row(validate(noisy[0], truth, resamples=100), "cost")
+    nine = row(validate(pd.concat(noisy), truth, resamples=100), "cost")
     assert nine["n"] == one["n"] == 40
     assert nine["kendall"] > one["kendall"]
 
@@ -136,7 +136,7 @@ def test_the_same_twice_and_arguments_untouched(scores, truth):
 
 
 def test_ensembles_without_their_members_are_left_out(scores, truth):
-    assert "te_nas" not in set(validate(scores, truth, resamples=5)["name"])
+    assert "te_nas" not in set(validate(scores, truth, resamples=100)["name"])
 
 
 def test_too_few_architectures_with_an_accuracy(scores, truth):
@@ -144,7 +144,7 @@ def test_too_few_architectures_with_an_accuracy(scores, truth):
         validate(scores, pd.Series({"other": 3.0}))
     with pytest.raises(ZeroshotError, match="2 of 40"):
         validate(scores, truth.head(2))
-    validate(scores, truth.head(3), resamples=5)
+    validate(scores, truth.head(3), resamples=100)
 
 
 def test_bad_tables(scores, truth):
@@ -160,7 +160,7 @@ def test_everyone_is_compared_with_the_best_and_with_the_best_baseline(scores, t
     scores["depth"] = truth[scores["arch"]].to_numpy() + 20 * np.random.default_rng(3).normal(
         size=40
     )
-    table = validate(scores, truth, better={"cost": "lower"}, ensembles=(), resamples=50)
+    table = validate(scores, truth, better={"cost": "lower"}, ensembles=(), resamples=100)
     own = table.set_index("name")
     tau = own["kendall"]
     assert tau["good"] == tau.max()
@@ -177,10 +177,10 @@ def test_everyone_is_compared_with_the_best_and_with_the_best_baseline(scores, t
 
 
 def test_without_a_baseline_or_without_a_proxy(scores, truth):
-    table = validate(scores[["arch", "seed", "good", "cost"]], truth, resamples=5)
+    table = validate(scores[["arch", "seed", "good", "cost"]], truth, resamples=100)
     assert table[["baseline_delta", "beats_baseline", "spearman_params"]].isna().all(axis=None)
     assert table["best_delta"].notna().sum() == 1
-    table = validate(scores[["arch", "seed", "params"]], truth, resamples=5)
+    table = validate(scores[["arch", "seed", "params"]], truth, resamples=100)
     assert table[["best_delta", "baseline_delta"]].isna().all(axis=None)
 
 
@@ -192,7 +192,7 @@ def test_size_clusters_seeds_and_cost(scores, truth):
         "seconds per pass": {"Forward()": 40.0, "Codes()": 8.0},
         "networks scored": 80,
     }
-    table = validate(twice, truth, ensembles=(BOTH,), resamples=5, record=record)
+    table = validate(twice, truth, ensembles=(BOTH,), resamples=100, record=record)
     table = table.set_index("name")
     assert table.loc["log_params", "spearman_params"] == pytest.approx(1)
     assert table["spearman_flops"].isna().all()
@@ -207,21 +207,22 @@ def test_size_clusters_seeds_and_cost(scores, truth):
 
 
 def test_one_seed_and_no_record_tell_nothing(scores, truth):
-    table = validate(scores, truth, resamples=5)
+    table = validate(scores, truth, resamples=100)
     told = ["seed_agreement", "kendall_seed_lo", "kendall_seed_hi", "seconds"]
     assert table[told].isna().all(axis=None)
     assert not table["pareto"].any()
 
 
 def test_a_column_goes_before_an_ensemble_of_its_name(scores, truth):
-    table = validate(scores.assign(both=1.0), truth, ensembles=(BOTH,), resamples=5)
+    table = validate(scores.assign(both=1.0), truth, ensembles=(BOTH,), resamples=100)
     assert table["name"].is_unique
     assert row(table, "both")["kind"] == "proxy"
 
 
-def test_no_resamples(scores, truth):
-    with pytest.raises(ZeroshotError, match="0 resamples; expected at least 1"):
-        validate(scores, truth, resamples=0)
+@pytest.mark.parametrize("resamples", [0, 99])
+def test_too_few_resamples(scores, truth, resamples):
+    with pytest.raises(ZeroshotError, match=f"^{resamples} resamples; expected at least 100"):
+        validate(scores, truth, resamples=resamples)
 
 
 def test_rank_correlations(scores, truth):
@@ -230,7 +231,7 @@ def test_rank_correlations(scores, truth):
     assert list(matrix) == ["good", "cost", "params", "flat", "both", "accuracy"]
     assert np.allclose(matrix, matrix.T, equal_nan=True)
     assert matrix["flat"].isna().all()
-    table = validate(scores, truth, better=better, ensembles=(BOTH,), resamples=5)
+    table = validate(scores, truth, better=better, ensembles=(BOTH,), resamples=100)
     expected = table.set_index("name")["spearman"]
     assert matrix["accuracy"].drop("accuracy").to_numpy() == pytest.approx(
         expected.to_numpy(), nan_ok=True

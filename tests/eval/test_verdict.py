@@ -69,9 +69,16 @@ def test_nothing_beats_size():
     worse = row("worse", 0.4, baseline_delta_lo=-0.3)
     found = said(weak, worse, SIZE)
     assert found[0] == "Use params: no proxy is shown to beat this baseline."
+    assert found[1].startswith("The best is best: ")
     assert (
         "Not shown to be better than params (τ = 0.50), the best baseline: best and worse." in found
     )
+
+
+def test_a_baseline_is_the_best():
+    found = said(BEST | {"baseline_delta_lo": -0.3}, row("params", 0.9, "baseline"))
+    assert found[0] == "Use params: no proxy is shown to beat this baseline."
+    assert found[1].startswith("The best that is no baseline is best: Kendall's τ = 0.80")
 
 
 def test_one_that_beats_size_when_the_best_does_not():
@@ -154,7 +161,15 @@ def test_duration(seconds, words):
 
 
 def advised(*rows):
-    usual = {"kind": "proxy", "cluster": 1, "seconds": NAN, "seeds": 3, "reason": "", "keep": False}
+    usual = {
+        "kind": "proxy",
+        "n": 50,
+        "cluster": 1,
+        "seconds": NAN,
+        "seeds": 3,
+        "reason": "",
+        "keep": False,
+    }
     return advice(pd.DataFrame([usual | {"findings": ""} | r for r in rows]))
 
 
@@ -174,6 +189,14 @@ def test_advice():
         "Redundant (mean |Spearman's ρ| of at least 0.9), one of each is enough: good and twin.",
         "Cost: good takes 20 ms a network, twin 3 s.",
     )
+
+
+@pytest.mark.parametrize("n", [9, 10])
+def test_advice_from_few_architectures(n):
+    found = advised({"name": "good", "keep": True, "n": n})
+    few = "9 architectures are too few to rely on this; take at least 10."
+    assert found[n == 9] == "Worth computing: good."
+    assert (few in found) == (n == 9)
 
 
 def test_advice_for_nothing():

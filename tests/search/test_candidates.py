@@ -1,4 +1,5 @@
 from dataclasses import dataclass
+from itertools import islice
 
 import numpy as np
 import pandas as pd
@@ -6,7 +7,7 @@ import pytest
 
 from zeroshot.core import Cost
 from zeroshot.errors import ZeroshotError
-from zeroshot.search.candidates import Limits, choose, list_archs, read_archs
+from zeroshot.search.candidates import LEAST, STEPS, Limits, choose, list_archs, read_archs
 from zeroshot.spaces import NASBENCH201, TORCHVISION, Axis, NasBench201, Space, Task
 
 SPACE = NasBench201(channels=4, cells=1)
@@ -34,20 +35,33 @@ class Grid(Space):
         return Cost(params, params * (task or self.task).size, 1)
 
 
+@dataclass(frozen=True)
+class Vast(Grid):
+    """5^12 points, of which hardly any are as small as limits ask."""
+
+    name = "vast"
+    axes = (Axis("width", tuple("12345")),) * 12
+
+
 GRID = Grid()
+VAST = Vast()
 EVERY = list(GRID)
 
 
+def chosen_of(space, sample, limits=NO_LIMITS, seed=0):
+    return list(choose(space, TASK, sample=sample, limits=limits, rng=rng(seed)).archs)
+
+
 def test_samples_are_different_seeded_and_random():
-    chosen = choose(GRID, TASK, sample=50, limits=NO_LIMITS, rng=rng())
+    chosen = chosen_of(GRID, 50)
     assert len(set(chosen)) == 50
-    assert chosen == choose(GRID, TASK, sample=50, limits=NO_LIMITS, rng=rng())
-    assert chosen != choose(GRID, TASK, sample=50, limits=NO_LIMITS, rng=rng(1))
-    assert chosen[:20] == choose(GRID, TASK, sample=20, limits=NO_LIMITS, rng=rng())
+    assert chosen == chosen_of(GRID, 50)
+    assert chosen != chosen_of(GRID, 50, seed=1)
+    assert chosen[:20] == chosen_of(GRID, 20)
 
 
 def test_all_in_index_order():
-    assert choose(GRID, TASK, sample=None, limits=NO_LIMITS, rng=rng()) == EVERY
+    assert chosen_of(GRID, None) == EVERY
 
 
 @pytest.mark.parametrize("limits", [Limits(7.0), Limits(None, 250.0), Limits(9.0, 250.0)])
@@ -56,10 +70,10 @@ def test_limits(limits):
         cost = GRID.cost(arch)
         return cost.params <= (limits.params or 99) and cost.macs <= (limits.flops or 999)
 
-    within = choose(GRID, TASK, sample=None, limits=limits, rng=rng())
+    within = chosen_of(GRID, None, limits)
     assert within == [arch for arch in EVERY if fits(arch)]
     assert 0 < len(within) < len(EVERY)
-    some = choose(GRID, TASK, sample=30, limits=limits, rng=rng())
+    some = chosen_of(GRID, 30, limits)
     assert len(set(some)) == 30
     assert set(some) <= set(within)
 
@@ -69,6 +83,41 @@ def test_limits_count_for_the_task():
     limits = Limits(flops=float(GRID.cost(arch).macs))
     assert limits.admit(GRID, arch, TASK)
     assert not limits.admit(GRID, arch, Task(size=64))
+
+
+@pytest.mark.parametrize("limits", [Limits(6.0), Limits(None, 300.0), Limits(11.0, 330.0)])
+def test_where_hardly_any_are_within_the_limits(limits):
+    """Costs of uniform draws are 24 ± 5."""
+    found = choose(VAST, TASK, sample=40, limits=limits, rng=rng())
+    assert len(set(found.archs)) == 40
+    assert all(limits.admit(VAST, arch, TASK) for arch in found.archs)
+    assert found == choose(VAST, TASK, sample=40, limits=limits, rng=rng())
+    assert found != choose(VAST, TASK, sample=40, limits=limits, rng=rng(1))
+    assert found.uniform < 40
+    assert found.drawn >= LEAST
+    drawn = VAST.sample(found.drawn, rng())
+    uniform = [arch for arch in drawn if limits.admit(VAST, arch, TASK)]
+    assert list(found.archs[: found.uniform]) == uniform
+
+
+def test_a_sample_is_uniform_where_that_does():
+    found = choose(VAST, TASK, sample=40, limits=Limits(20.0), rng=rng())
+    assert found.uniform == 40
+    fits = (arch for arch in VAST.sample(4_000, rng()) if VAST.cost(arch).params <= 20)
+    assert list(found.archs) == list(islice(fits, 40))
+
+
+def test_the_work_is_bounded(monkeypatch):
+    counted = []
+    monkeypatch.setattr(Vast, "cost", lambda *_: counted.append(1) or Cost(9, 9, 1))
+    with pytest.raises(ZeroshotError, match=r"of 200 .* of vast drawn at random, 0 have at most 5"):
+        chosen_of(VAST, 10, Limits(5.0))
+    assert len(counted) <= 2 * LEAST + STEPS * 10
+
+
+def test_not_all_of_a_vast_space():
+    with pytest.raises(ZeroshotError, match="all of vast: 244,140,625 architectures are too many"):
+        chosen_of(VAST, None)
 
 
 def test_too_few():

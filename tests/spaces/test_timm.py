@@ -72,5 +72,7 @@ class TestWithTimm:
         assert net(torch.rand(2, 1, 64, 64)).shape == (2, 7)
 
     def test_sizes_that_a_model_does_not_take(self):
-        with pytest.raises(ZeroshotError, match="timm's test_vit cannot be built for 3 channels"):
-            TIMM.network(TIMM.parse("test_vit"), Task(size=0))
+        with pytest.raises(
+            ZeroshotError, match="xcit_nano_12_p8_224 cannot be built for 3 channels"
+        ):
+            TIMM.network(TIMM.parse("xcit_nano_12_p8_224"), Task(size=17))

@@ -11,9 +11,9 @@ import pandas as pd
 
 CSS = """
 :root { color-scheme: light dark; --ink: #1f2933; --quiet: #66727f; --line: #dfe4ea;
-  --paper: #fff; --shade: #f5f7f9; --accent: #2f6f9f; --bar: #8fb8d3; }
+  --paper: #fff; --shade: #f5f7f9; --accent: #2f6f9f; --bar: #8fb8d3; --edge: #0005; }
 @media (prefers-color-scheme: dark) { :root { --ink: #e3e8ed; --quiet: #98a4b0; --line: #333c45;
-  --paper: #161616; --shade: #1f2327; --accent: #7fb4da; --bar: #3f6f92; }
+  --paper: #161616; --shade: #1f2327; --accent: #7fb4da; --bar: #3f6f92; --edge: #fff5; }
   img { filter: invert(.915) hue-rotate(180deg); } }
 * { box-sizing: border-box; }
 body { margin: 0 auto; padding: 2rem 1.25rem 4rem; max-width: 72rem; color: var(--ink);
@@ -23,7 +23,10 @@ h1 { font-size: 1.7rem; line-height: 1.2; margin: 0 0 .4rem; letter-spacing: -.0
 h2 { font-size: 1.15rem; margin: 2.8rem 0 .8rem; }
 p { max-width: 46rem; margin: .4rem 0; }
 .quiet, small { color: var(--quiet); }
-.scroll { overflow-x: auto; }
+/* Where a table goes on sideways, the edge is in shadow: what is scrolled with it covers that. */
+.scroll { overflow-x: auto; background:
+  linear-gradient(to left, var(--paper) 1.5rem, transparent 3rem) right / 3rem 100% no-repeat local,
+  linear-gradient(to left, var(--edge), transparent) right / 1.2rem 100% no-repeat scroll; }
 table { border-collapse: collapse; width: 100%; font-variant-numeric: tabular-nums; }
 th, td { padding: .45rem .7rem; text-align: right; border-bottom: 1px solid var(--line);
   white-space: nowrap; vertical-align: top; }
@@ -32,7 +35,8 @@ tbody th { text-align: left; font-weight: 600; position: sticky; left: 0;
   background: var(--paper); }
 thead th:first-child { text-align: left; }
 td small, th small { display: block; font-weight: 400; font-size: .76rem; }
-tr.baseline td, tr.baseline th { background: var(--shade); }
+tr.baseline th { background: var(--shade); }
+tr.baseline td { background: #8292a214; }  /* the same, and lets the shadow through */
 .bar { display: block; height: 5px; min-width: 7.5rem; margin: .3rem 0 .1rem; position: relative;
   background: var(--line); border-radius: 3px; }
 .bar i { position: absolute; top: 0; bottom: 0; background: var(--bar); border-radius: 3px; }
@@ -56,7 +60,8 @@ dl { display: grid; grid-template-columns: max-content 1fr; gap: .3rem 1.2rem; m
 dt { font-weight: 600; } dd { margin: 0; min-width: 0; overflow-wrap: anywhere; }
 dd code { font: .86em ui-monospace, Menlo, Consolas, monospace; white-space: pre-wrap; }
 @media (max-width: 40rem) { body { padding: 1.2rem .9rem 3rem; } th, td { padding: .4rem .5rem; }
-  .bar { min-width: 5rem; }  dl { grid-template-columns: 1fr; gap: 0; } dd { margin: 0 0 .7rem; } }
+  .bar { min-width: 5rem; } .map img, .plot img { min-width: 0 !important; }
+  dl { grid-template-columns: 1fr; gap: 0; } dd { margin: 0 0 .7rem; } }
 """
 
 

@@ -192,7 +192,7 @@ def _rivals(table: pd.DataFrame) -> str:
 
 
 def _map(picture: bytes, names: int) -> str:
-    """The heat map, as wide as its figures need to be read."""
+    """The heat map, as wide as its figures need to be read; on a phone, as wide as that."""
     width = f"min-width: {max(46, 8 + 1.6 * names):.0f}rem"
     return f'<figure class="scroll map">{image(picture, "Rank correlations", width)}</figure>'
 

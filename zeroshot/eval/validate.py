@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from zeroshot.errors import ZeroshotError
+from zeroshot.errors import ZeroshotError, whole
 from zeroshot.eval.compare import (
     BASELINES,
     Resamples,
@@ -29,6 +29,7 @@ from zeroshot.eval.correlate import (
 from zeroshot.ranking import ENSEMBLES, Ensemble, proxies_of, ratings
 
 CONTROLS = ("params", "flops")
+RESAMPLES = 100  # at least: the ends of a 95 % interval are then beyond the third from each side
 
 
 def validate(
@@ -54,7 +55,7 @@ def validate(
         truth: accuracies indexed by arch. Those of other architectures are not looked at.
         better: direction of each column, "higher" where it is not mentioned.
         ensembles: those that lack a member are left out.
-        resamples: of the bootstrap.
+        resamples: of the bootstrap, at least `RESAMPLES`.
         seed: of the bootstrap.
         record: of the run that made the scores, which tells what each proxy cost.
 
@@ -89,10 +90,14 @@ def validate(
         - pareto: whether none is as cheap and as good by τ, and better in one of the two
 
     Raises:
-        ZeroshotError: if the tables are not sound, or fewer than 3 architectures have an accuracy.
+        ZeroshotError: if the tables are not sound, or fewer than 3 architectures have an accuracy,
+            or there are too few resamples.
     """
-    if resamples < 1:
-        raise ZeroshotError(f"{resamples} resamples; expected at least 1")
+    if whole("resamples", resamples) < RESAMPLES:
+        raise ZeroshotError(
+            f"{resamples} resamples; expected at least {RESAMPLES}, for 95 % intervals of fewer "
+            "tell nothing"
+        )
     proxies = proxies_of(scores)
     better = better or {}
     if not truth.index.is_unique:

@@ -55,10 +55,16 @@ def verdict(table: pd.DataFrame) -> tuple[str, ...]:
 def advice(table: pd.DataFrame) -> tuple[str, ...]:
     """Which proxies are worth computing there, in sentences; see `advise` for the rules.
 
+    With fewer than 10 architectures the first sentence says that these are too few.
+
     Args:
         table: what `advise` returned.
     """
     said = []
+    if table["n"].max() < FEW:
+        said.append(
+            f"{table['n'].max()} architectures are too few to rely on this; take at least {FEW}."
+        )
     kept = table.loc[table["keep"], "name"]
     if len(kept):
         said.append(f"Worth computing: {_listed(kept)}.")
@@ -119,8 +125,10 @@ def _comparison(known: pd.DataFrame, rivals: pd.DataFrame) -> list[str]:
     else:
         said = [_use(better, best)]
     low, high = (_digits(best[f"kendall_{end}"]) for end in ("lo", "hi"))
+    beaten = len(baselines) and baselines["kendall"].iloc[0] > best["kendall"]
+    which = "The best that is no baseline" if beaten else "The best"
     said.append(
-        f"The best is {best['name']}: Kendall's τ = {_digits(best['kendall'])}, with 95 % "
+        f"{which} is {best['name']}: Kendall's τ = {_digits(best['kendall'])}, with 95 % "
         f"confidence {low} to {high}."
     )
     if len(level):

@@ -169,6 +169,7 @@ class ConstantWeights(Pass[tuple[Float64[Tensor, " _"], Float64[Tensor, " _"]]])
         """
         if any(isinstance(module, nn.LayerNorm) for module in net.module.modules()):
             raise Undefined("layer normalisation leaves nothing that equal weights could see")
+        net.check_weights()
         one, other = (self._logits(net, batch, c) for c in (self.first, self.second))
         return one, other
 

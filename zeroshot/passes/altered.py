@@ -21,7 +21,7 @@ from zeroshot.observe import (
 )
 from zeroshot.passes.backward import Grads, gradients
 from zeroshot.passes.forward import packed, seen_codes
-from zeroshot.passes.structure import needing_statistics, some
+from zeroshot.passes.structure import needing_statistics, weights_of
 
 
 @dataclass(frozen=True)
@@ -40,17 +40,17 @@ class Synflow(Pass[Grads]):
             raise Undefined(f"no input of ones for inputs of type {batch.inputs.dtype}")
         ones = torch.ones_like(batch.inputs[:1], dtype=torch.float64)
         leaves = {name: p.detach().double().abs() for name, p in net.module.named_parameters()}
-        weights = {name: leaves[name].requires_grad_() for name in some(net.weights())}
+        weights = tuple(leaf.requires_grad_() for leaf in weights_of(net, leaves))
         bypass = nullcontext() if self.keep_bn else bypassing_batch_norm()
         try:
             with needing_statistics(), bypass, sdpa_kernel(SDPBackend.MATH):
-                found = gradients(net(ones, leaves).sum(), tuple(weights.values()))
+                found = gradients(net(ones, leaves).sum(), weights)
         except RuntimeError as error:
             if batch.inputs.dtype == ones.dtype or "dtype" not in str(error):
                 raise
             reason = f"the network does not run in float64: {error}"
             raise Undefined(reason.splitlines()[0]) from error
-        return Grads(tuple(w.detach() for w in weights.values()), found)
+        return Grads(tuple(w.detach() for w in weights), found)
 
 
 class Perturbation(NamedTuple):
@@ -79,6 +79,7 @@ class Perturbed(Pass[Perturbation]):
         """Run both; Undefined without a global pooling or for inputs that are not real numbers."""
         if not batch.inputs.is_floating_point():
             raise Undefined(f"inputs of type {batch.inputs.dtype} cannot be perturbed")
+        net.check_weights()
         generator = net.generator("perturbed")
 
         def noise(like: Tensor) -> Tensor:  # the same on every device and in every precision

@@ -14,7 +14,7 @@ from zeroshot.core import Batch, Net, Pass
 from zeroshot.errors import Undefined
 from zeroshot.observe import by_sample
 from zeroshot.passes.forward import Forward, Layer, Trace
-from zeroshot.passes.structure import some
+from zeroshot.passes.structure import own_weights_of, weights_of
 
 
 class Grads(NamedTuple):
@@ -62,15 +62,14 @@ class LossBackward(Pass[LossTrace]):
 
     def run(self, net: Net, batch: Batch, trace: Trace) -> LossTrace:
         """Differentiate the loss; layer outputs are reduced to a number per sample and channel."""
-        leaves, outputs = some(trace.weights), tuple(layer.output for layer in trace.layers)
+        leaves = own_weights_of(net, trace.leaves)
+        outputs = tuple(layer.output for layer in trace.layers)
         # Differentiable in any case: some operations (SiLU) round differently where they are not,
         # and a score may not depend on what else is scored.
-        found = gradients(
-            batch.losses(trace.logits).mean(), (*leaves.values(), *outputs), create_graph=True
-        )
+        found = gradients(batch.losses(trace.logits).mean(), (*leaves, *outputs), create_graph=True)
         alive = found[: len(leaves)] if self.twice else ()
         found = tuple(gradient.detach() for gradient in found)
-        grads = Grads(tuple(leaf.detach() for leaf in leaves.values()), found[: len(leaves)])
+        grads = Grads(tuple(leaf.detach() for leaf in leaves), found[: len(leaves)])
         if not trace.layers:
             return LossTrace(grads, (), "no convolution or linear layer ran as a module", alive)
         try:
@@ -88,7 +87,8 @@ class LossGrads(Pass[Grads]):
     needs = (LossBackward(),)
 
     def run(self, net: Net, batch: Batch, found: LossTrace) -> Grads:
-        """The weights' part of the one backward run."""
+        """The weights' part of the one backward run; Undefined if one is reparametrised."""
+        net.check_weights()
         return found.grads
 
 
@@ -117,7 +117,7 @@ class CurvatureGrads(Pass[Grads]):
 
     def run(self, net: Net, batch: Batch, trace: Trace, first: LossTrace) -> Grads:
         """Differentiate ½‖g‖²; Undefined if an operation cannot be differentiated twice."""
-        leaves = tuple(trace.weights.values())
+        leaves = weights_of(net, trace.leaves)
         with differentiating_twice():
             half = torch.stack([(g.detach() * g).sum() for g in first.alive]).sum()
             products = gradients(half, leaves)
@@ -158,7 +158,7 @@ def gradients(
     value: Float[Tensor, ""], leaves: tuple[Tensor, ...], *, create_graph: bool = False
 ) -> tuple[Tensor, ...]:
     """Gradients of a scalar, zeros where a leaf reaches nothing; the graph stays for others."""
-    if not value.requires_grad:
+    if not value.requires_grad or not leaves:
         return tuple(torch.zeros_like(leaf) for leaf in leaves)
     return grad(
         value,

@@ -39,7 +39,6 @@ class Trace(NamedTuple):
 
     inputs: Tensor  # a fresh leaf, if it is real
     leaves: dict[str, Tensor]  # every parameter, as a fresh leaf
-    weights: dict[str, Tensor]  # those of them that are convolution or linear weights
     logits: Float[Tensor, "n ..."]
     codes: tuple[Bool[Tensor, "..."], ...]  # per activation: which inputs are positive
     layers: tuple[Layer, ...]
@@ -103,9 +102,7 @@ class Forward(Pass[Trace]):
             logits = net(inputs, leaves)
         if logits.shape[:1] != (len(batch),):
             raise Undefined(f"logits of shape {tuple(logits.shape)} for {len(batch)} samples")
-        weights = {name: leaves[name] for name in net.weights()}
-        seen = tuple(codes), tuple(layers), tuple(blocks)
-        trace = Trace(inputs, leaves, weights, logits, *seen)
+        trace = Trace(inputs, leaves, logits, tuple(codes), tuple(layers), tuple(blocks))
         return trace, any(output._version != version for output, version in versions)
 
 

@@ -13,7 +13,7 @@ from zeroshot.core import Batch, Net, Pass
 from zeroshot.errors import Undefined
 from zeroshot.passes.backward import gradients, rows_of
 from zeroshot.passes.forward import Forward, Trace
-from zeroshot.passes.structure import leaves_of, needing_statistics, some
+from zeroshot.passes.structure import leaves_of, needing_statistics, weights_of
 
 
 @dataclass(frozen=True)
@@ -54,9 +54,12 @@ class SignSums(Pass[tuple[Float[Tensor, "..."], ...]]):
 
     def run(self, net: Net, batch: Batch, trace: Trace) -> tuple[Float[Tensor, "..."], ...]:
         """Add up signs; Undefined if a normalisation cannot do with the one sample it gets."""
-        sums = [torch.zeros_like(weight) for weight in some(trace.weights).values()]
+        weights = weights_of(net, trace.leaves)
+        sums = [torch.zeros_like(weight) for weight in weights]
         rows = (
-            self._rows(batch, trace) if self.fidelity == "paper" else _grads(net, batch, len(batch))
+            self._rows(batch, trace, weights)
+            if self.fidelity == "paper"
+            else _grads(net, batch, len(batch))
         )
         for found in rows:
             for total, gradient in zip(sums, found, strict=True):
@@ -64,12 +67,14 @@ class SignSums(Pass[tuple[Float[Tensor, "..."], ...]]):
                     total += gradient.sign().sum_to_size(total.shape)
         return tuple(sums)
 
-    def _rows(self, batch: Batch, trace: Trace) -> Iterator[tuple[Tensor | None, ...]]:
+    def _rows(
+        self, batch: Batch, trace: Trace, weights: tuple[Tensor, ...]
+    ) -> Iterator[tuple[Tensor | None, ...]]:
         """Gradients of `chunk` samples at a time; None where a weight reaches nothing."""
         losses = batch.losses(trace.logits)
         if not losses.requires_grad:
             return
-        yield from rows_of(losses, tuple(trace.weights.values()), self.chunk)
+        yield from rows_of(losses, weights, self.chunk)
 
 
 def _grads(net: Net, batch: Batch, parts: int) -> Iterator[tuple[Tensor, ...]]:
@@ -77,7 +82,7 @@ def _grads(net: Net, batch: Batch, parts: int) -> Iterator[tuple[Tensor, ...]]:
     cuts = (tensor.tensor_split(parts) for tensor in (batch.inputs, batch.targets))
     for inputs, targets in zip(*cuts, strict=True):
         leaves = leaves_of(net)
-        weights = tuple(leaves[name] for name in some(net.weights()))
+        weights = weights_of(net, leaves)
         with needing_statistics(), sdpa_kernel(SDPBackend.MATH):
             loss = batch.loss(net(inputs, leaves), targets).mean()
         yield gradients(loss, weights)

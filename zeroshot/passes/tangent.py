@@ -37,6 +37,7 @@ class TangentKernel(Pass[Float64[Tensor, "n n"]]):
 
     def run(self, net: Net, batch: Batch, trace: Trace) -> Float64[Tensor, "n n"]:
         """Accumulate the kernel layer by layer; Undefined if no weight reaches the logits."""
+        net.check_weights()
         summed = trace.logits.flatten(1).sum(1)
         if not summed.requires_grad:
             raise Undefined("no weight reaches the logits")
@@ -71,6 +72,7 @@ class FixedTangentKernel(Pass[Float64[Tensor, "n n"]]):
 
         These are two-dimensional convolutions, linear layers and batch normalisation.
         """
+        net.check_weights()
         leaves = leaves_of(net)
         names = {module: f"{name}.weight".lstrip(".") for name, module in net.named_layers()}
         layers: list[tuple[str, nn.Module, Tensor, Tensor]] = []

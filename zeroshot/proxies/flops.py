@@ -15,4 +15,4 @@ def flops(cost: Cost) -> int:
     return cost.macs
 
 
-FLOPS = Proxy("flops", (Census(),), flops, "higher", "baseline")
+FLOPS = Proxy("flops", (Census(),), flops, "higher", "baseline", version=2)

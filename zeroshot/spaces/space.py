@@ -15,7 +15,7 @@ from jaxtyping import Float64
 from torch import Tensor, nn
 
 from zeroshot.core import Cost, Loss, Net, cross_entropy, seeded
-from zeroshot.errors import ZeroshotError
+from zeroshot.errors import ZeroshotError, whole
 from zeroshot.initial import INITS
 
 
@@ -31,11 +31,24 @@ class Task:
     """What a network maps: (n, channels, size, size) images to (n, classes) logits.
 
     A task of another kind is a frozen dataclass that inherits this and overrides what differs.
+
+    Raises:
+        ZeroshotError: for numbers below 1.
     """
 
     channels: int = 3
     size: int = 32
     classes: int = 10
+
+    def __post_init__(self) -> None:
+        numbers = (
+            ("channels", self.channels),
+            ("images of size", self.size),
+            ("classes", self.classes),
+        )
+        for what, number in numbers:
+            if whole(what, number) < 1:
+                raise ZeroshotError(f"{what} {number}; expected at least 1")
 
     def inputs(self, count: int, generator: torch.Generator) -> Tensor:
         """What networks are shown if there is no data: standard normal images, (count, …)."""
@@ -109,6 +122,27 @@ class Space(ABC):
     inputs: ClassVar[int] = 2  # keep an option other than the first
     shown: ClassVar[int] = 72  # samples, at most, that supernets are shown when pruned
     version: ClassVar[int] = 1  # raised whenever an architecture becomes another network
+
+    def __init_subclass__(cls, **options: object) -> None:
+        """Check the axes, where the class states them.
+
+        Raises:
+            ZeroshotError: for an axis without options, or with one twice.
+        """
+        super().__init_subclass__(**options)
+        axes = vars(cls).get("axes", ())
+        for axis in axes if isinstance(axes, tuple) else ():  # else a property of the instance
+            if isinstance(axis.options, str) or not axis.options:
+                raise ZeroshotError(
+                    f"axis {axis.name} of {cls.__name__} has options {axis.options!r}; "
+                    "expected a tuple of at least one name"
+                )
+            twice = next((o for o in axis.options if axis.options.count(o) > 1), None)
+            if twice is not None:
+                raise ZeroshotError(
+                    f"axis {axis.name} of {cls.__name__} has option {twice!r} more than once; "
+                    "expected different names"
+                )
 
     # -- what a space must or may say of itself ------------------------------------------------
 

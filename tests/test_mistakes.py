@@ -1,0 +1,69 @@
+"""What a caller gets wrong in type, said in one line.
+
+In a process of its own: the other tests run with types enforced, which would say it first.
+"""
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+BEFORE = """
+import json
+import torch
+from torch import nn
+from zeroshot import Axis, Batch, Net, Space, Task, ZeroshotError, evaluate, load_batch
+from zeroshot.measure import latency
+
+model = nn.Sequential(nn.Flatten(), nn.Linear(12, 3))
+x, y = torch.rand(4, 3, 2, 2), torch.tensor([0, 1, 2, 0])
+batch = Batch(x, y)
+found = {}
+for call in json.loads(input()):
+    try:
+        found[call] = f"gives {eval(call)!r}"
+    except ZeroshotError as error:
+        found[call] = str(error)
+    except Exception as error:
+        found[call] = f"is {error!r}"
+print(json.dumps(found))
+"""
+
+SAID = {
+    "evaluate(model, (x, y))": "batch is tuple; expected zeroshot.Batch(inputs, targets), or",
+    "evaluate(model, x)": "batch is Tensor; expected zeroshot.Batch",
+    "evaluate('resnet18', batch)": "network 'resnet18'; expected a torch.nn.Module (zeroshot.score",
+    "evaluate(nn.Linear, batch)": "network Linear is a class; expected an instance",
+    "evaluate(model, batch, 5)": "unknown proxy 5; expected a zeroshot.Proxy or one of params",
+    "evaluate(model, batch, (5,))": "unknown proxy 5; expected a zeroshot.Proxy or one of params",
+    "Batch([1, 2], [0, 1])": "inputs are list; expected a torch.Tensor",
+    "Batch(x, None)": "targets are NoneType; expected a torch.Tensor",
+    "Batch(x, y, 'mse')": "loss 'mse'; expected a function of answers and targets",
+    "Net(model, blocks='0')": "blocks '0'; expected a tuple: ('0',)",
+    "load_batch(size=2.5)": "a batch of 2.5: expected a whole number",
+    "load_batch(seed='1')": "seed '1': expected a whole number",
+    "load_batch(x)": "data tensor(",
+    "Task(size=2.5)": "images of size 2.5: expected a whole number",
+    "latency('x', batch)": "network 'x'; expected a torch.nn.Module",
+    "latency(model, (x, y))": "shown is tuple; expected a torch.Tensor or a zeroshot.Batch",
+    "latency(model, x, repeats=1.5)": "repeats 1.5: expected a whole number",
+    "type('S', (Space,), {'axes': (Axis('x', 'ab'),)})": "axis x of S has options 'ab'; expected",
+}
+
+
+@pytest.fixture(scope="module")
+def answers():
+    found = subprocess.run(
+        [sys.executable, "-c", BEFORE],
+        input=json.dumps(list(SAID)),
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return json.loads(found.stdout)
+
+
+@pytest.mark.parametrize("call", SAID)
+def test_is_said_in_a_line(call, answers):
+    assert answers[call].startswith(SAID[call])

@@ -1,0 +1,5 @@
+"""`python -m zeroshot` is the command `zeroshot`."""
+
+from zeroshot.cli import main
+
+main()
