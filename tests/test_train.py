@@ -317,7 +317,7 @@ def test_models_and_folders(tmp_path):
     (tmp_path / "architecture.json").write_text(json.dumps(held))
     refused("shape {'depth': 3.*nasbench201 has another", None, tmp_path)
     refused("--cells 0: expected a positive number", out, cells=0)
-    refused("names no model", out, "nothing")
+    refused("neither a folder nor a model", out, "nothing")
     refused("nasbench201 has no architecture 99999", out, "nasbench201:99999")
     refused("there is no module 'nowhere'", out, "nowhere:own")
     refused("--amp on cpu: expected a CUDA device", out, recipe=Recipe(amp=True))

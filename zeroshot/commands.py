@@ -84,8 +84,11 @@ class Ranking:
 
     @property
     def best(self) -> str:
-        """The architecture to take."""
-        return str((self.refined or self).admitted.index[0])
+        """The architecture to take; ZeroshotError if nothing orders them."""
+        admitted = (self.refined or self).admitted
+        if admitted.empty:
+            raise ZeroshotError(f"{self.order.name} is undefined for all; order by something else")
+        return str(admitted.index[0])
 
     @property
     def admitted(self) -> pd.Series:
@@ -297,6 +300,7 @@ def rank(
     _check_data(data)
     workers = _workers(workers, where)
     wanted: tuple[Proxy, ...] = () if proxies is None else find_proxies(proxies)
+    ordered = by is not None or not wanted  # else it is the table that was asked for
     again: dict[str, Any] = {"by": by, "proxies": proxies}
     if by is None:
         by = default_ensemble(space)
@@ -341,7 +345,7 @@ def rank(
     )
     better = {proxy.name: proxy.better for proxy in wanted}
     order = ranking.rank(outcome.scores, by, better)
-    notes += _gaps(order, ensemble, outcome, path or kept)
+    notes += _gaps(order, ensemble, outcome, path or kept, needed=ordered)
     latency = None
     if max_latency is not None:
         rated = order.dropna().index
@@ -752,13 +756,13 @@ def _told(chosen: Chosen) -> tuple[str, ...]:
 
 
 def _gaps(
-    order: pd.Series, ensemble: Ensemble, outcome: Outcome, kept: Path | None
+    order: pd.Series, ensemble: Ensemble, outcome: Outcome, kept: Path | None, *, needed: bool
 ) -> tuple[str, ...]:
-    """For how many architectures there is nothing to order by; ZeroshotError, if for all."""
+    """For how many architectures there is nothing to order by; an error, if `needed` for any."""
     silent = int(order.isna().sum())
     if not silent:
         return ()
-    if silent < len(order):
+    if silent < len(order) or not needed:
         return (f"{order.name} is undefined for {silent:,} of {len(order):,} architectures.",)
     told = outcome.record["not a number"]
     reasons = [reason for member in ensemble.members for reason in told.get(member, {})]

@@ -120,7 +120,7 @@ class TestCommands:
         return tmp_path
 
     def test_validate(self, files):
-        asked = {"benchmark_path": files / "t.pth", "resamples": 5}
+        asked = {"benchmark_path": files / "t.pth", "resamples": 100}
         with pytest.raises(ZeroshotError, match=r"t\.pth asks to run"):
             commands.validate(files / "scores.csv", "tnb101-micro", **asked)
         assert not (files / "made").exists()
@@ -131,7 +131,7 @@ class TestCommands:
 
     def test_the_command_line(self, files, monkeypatch, capsys):
         words = ["zeroshot", "validate", "scores.csv", "--truth", "tnb101-micro"]
-        words += ["--benchmark-path", "t.pth", "--resamples", "5"]
+        words += ["--benchmark-path", "t.pth", "--resamples", "100"]
         monkeypatch.chdir(files)
         monkeypatch.setattr("sys.argv", words)
         with pytest.raises(SystemExit, match="2"):
@@ -153,7 +153,7 @@ class TestCommands:
 
         stand_in = type(BENCHMARKS[0])("mine", "any", ("one",), "none", "here", load)
         monkeypatch.setattr("zeroshot.eval.benchmarks.BENCHMARKS", (stand_in,))
-        found = commands.validate(files / "scores.csv", "mine", resamples=5)
+        found = commands.validate(files / "scores.csv", "mine", resamples=100)
         assert asked == [Query("one", None, False, tuple(ARCHS))]
         assert found.table["n"].unique().tolist() == [4]
 
