@@ -2,6 +2,7 @@
 
 import json
 import sys
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from enum import Enum
@@ -791,7 +792,10 @@ def check_scores(
 def main() -> None:
     """Run the command line: a user's mistake is one line on stderr and exit code 2."""
     try:
-        app()
+        with warnings.catch_warnings():
+            # joblib replaces workers that have grown by more than it likes; nothing is lost.
+            warnings.filterwarnings("ignore", "A worker stopped while some jobs", UserWarning)
+            app()
     except ZeroshotError as error:
         typer.echo(f"error: {' '.join(str(error).split())}", err=True)
         sys.exit(2)

@@ -192,16 +192,18 @@ class Net:
         statistics: Literal["batch", "stored"] = "batch",
     ) -> Tensor:
         """Logits in the precision of `inputs`; `weights` stand in for the parameters they name."""
-        own = [(p, p.detach(), name) for name, p in self.module.named_parameters()]
-        # Buffers are copied: batch normalisation writes its running statistics.
-        own += [(b, b.detach().clone(), name) for name, b in self.module.named_buffers()]
         given, real = weights or {}, inputs.is_floating_point()
-        stand_ins = {
-            id(tensor): given[name]
-            if name in given
-            else (free.to(inputs.dtype) if real and free.is_floating_point() else free)
-            for tensor, free, name in own
-        }
+        # Observers look at the network, not at this; asking them takes longer than a small network.
+        with torch._C.DisableTorchFunction():
+            own = [(p, p.detach(), name) for name, p in self.module.named_parameters()]
+            # Buffers are copied: batch normalisation writes its running statistics.
+            own += [(b, b.detach().clone(), name) for name, b in self.module.named_buffers()]
+            stand_ins = {
+                id(tensor): given[name]
+                if name in given
+                else (free.to(inputs.dtype) if real and free.is_floating_point() else free)
+                for tensor, free, name in own
+            }
         with self._quiet(batch_norm=statistics == "batch"), standing_in(self.module, stand_ins):
             # Inputs are copied too: the network may overwrite them.
             return logits_of(self.module(inputs.clone()))

@@ -341,8 +341,8 @@ class Space(ABC):
             init: a name of `zeroshot.initial.INITS`.
             seed: of the weights, and of every random draw that a proxy makes for this network.
             device: where the network is put.
-            like: a network of a supernet that holds this one. Its weights are taken over, so that
-                the two differ in nothing but what was dropped.
+            like: a network of a supernet that holds this one. The two share their weights, so
+                that they differ in nothing but what was dropped.
 
         Raises:
             ZeroshotError: for an unknown initialisation.
@@ -352,27 +352,28 @@ class Space(ABC):
         task = task or self.task
         canonical = self.canonical(arch) if arch.is_network and like is None else arch
 
-        def draw(build: "type[nn.Module] | object", purpose: str) -> nn.Module | None:
+        def draw(
+            build: "type[nn.Module] | object", purpose: str, source: nn.Module | None
+        ) -> nn.Module | None:
             with seeded(seed ^ zlib.crc32(purpose.encode()), torch.device("cpu")):
                 module = build(canonical, task)  # type: ignore[operator]
-            if module is not None:
-                generator = torch.Generator().manual_seed(seed ^ zlib.crc32(purpose.encode()))
-                INITS[init](module, generator)
-                module.to(device)
-                if self.channels_last:
-                    module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+            if module is None:
+                return None
+            if source is not None:
+                return _shared(module, source)
+            generator = torch.Generator().manual_seed(seed ^ zlib.crc32(purpose.encode()))
+            INITS[init](module, generator)
+            module.to(device)
+            if self.channels_last:
+                module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
             return module
 
         @cache  # for as many supernets as there are that take over its weights
         def thin() -> nn.Module | None:
-            module = draw(self.thin, "thin")
-            source = like.thin() if like and like.thin else None
-            return _adopt(module, source) if module and source else module
+            return draw(self.thin, "thin", like.thin() if like and like.thin else None)
 
-        module = draw(self.build, "network")
+        module = draw(self.build, "network", like.module if like else None)
         assert module is not None
-        if like is not None:
-            _adopt(module, like.module)
         return Net(
             module,
             blocks=self.blocks(module),
@@ -398,15 +399,13 @@ class Space(ABC):
             )
 
 
-def _adopt(module: nn.Module, source: nn.Module) -> nn.Module:
-    """Give a module the tensors that have the same names in another."""
-    held = dict(_tensors(source))
-    with torch.no_grad():
-        for name, tensor in _tensors(module):
-            tensor.copy_(held[name])
+def _shared(module: nn.Module, source: nn.Module) -> nn.Module:
+    """Give a module the tensors that have the same names in another: no copies of them."""
+    parts = dict(source.named_modules(remove_duplicate=False))
+    for name, part in module.named_modules():
+        for own, there in (
+            (part._parameters, parts[name]._parameters),
+            (part._buffers, parts[name]._buffers),
+        ):
+            own.update({key: there[key] for key, tensor in own.items() if tensor is not None})  # type: ignore[arg-type]
     return module
-
-
-def _tensors(module: nn.Module) -> Iterator[tuple[str, Tensor]]:
-    yield from module.named_parameters()
-    yield from module.named_buffers()
