@@ -3,7 +3,7 @@
 import hashlib
 import zlib
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, ClassVar, Generic, Literal, NamedTuple, TypeVar
@@ -193,18 +193,23 @@ class Net:
     ) -> Tensor:
         """Logits in the precision of `inputs`; `weights` stand in for the parameters they name."""
         given, real = weights or {}, inputs.is_floating_point()
+        parts = tuple(self.module.named_modules())  # once: looking for them takes long
         # Observers look at the network, not at this; asking them takes longer than a small network.
         with torch._C.DisableTorchFunction():
-            own = [(p, p.detach(), name) for name, p in self.module.named_parameters()]
             # Buffers are copied: batch normalisation writes its running statistics.
-            own += [(b, b.detach().clone(), name) for name, b in self.module.named_buffers()]
+            own = [
+                (tensor, tensor.detach().clone() if buffer else tensor.detach(), name)
+                for tensor, name, buffer in _tensors(parts)
+            ]
             stand_ins = {
                 id(tensor): given[name]
                 if name in given
                 else (free.to(inputs.dtype) if real and free.is_floating_point() else free)
                 for tensor, free, name in own
             }
-        with self._quiet(batch_norm=statistics == "batch"), standing_in(self.module, stand_ins):
+        modules = [part for _, part in parts]
+        quiet = self._quiet(modules, batch_norm=statistics == "batch")
+        with quiet, standing_in(modules, stand_ins):
             # Inputs are copied too: the network may overwrite them.
             return logits_of(self.module(inputs.clone()))
 
@@ -268,18 +273,29 @@ class Net:
         return self.seed ^ zlib.crc32(purpose.encode())
 
     @contextmanager
-    def _quiet(self, *, batch_norm: bool) -> Iterator[None]:
+    def _quiet(self, modules: Sequence[nn.Module], *, batch_norm: bool) -> Iterator[None]:
         """Set the modes described above; afterwards modes and global random state are as before."""
-        with keeping_modes(self.module), seeded(self._seed("forward"), self.device):
-            for module in self.module.modules():
+        with keeping_modes(modules), seeded(self._seed("forward"), self.device):
+            for module in modules:
                 training = batch_norm and isinstance(module, nn.modules.batchnorm._NormBase)
                 if module.training != training:  # modules take long to set an attribute
                     module.training = training
             yield
 
 
+def _tensors(parts: Iterable[tuple[str, nn.Module]]) -> Iterator[tuple[Tensor, str, bool]]:
+    """Every parameter and buffer once, with its name and whether it is a buffer."""
+    seen: set[int] = set()
+    for prefix, part in parts:
+        for held in (part._parameters, part._buffers):
+            for name, tensor in held.items():
+                if tensor is not None and id(tensor) not in seen:
+                    seen.add(id(tensor))
+                    yield tensor, f"{prefix}.{name}".lstrip("."), held is part._buffers
+
+
 @contextmanager
-def standing_in(module: nn.Module, stand_ins: Mapping[int, Tensor]) -> Iterator[None]:
+def standing_in(modules: Sequence[nn.Module], stand_ins: Mapping[int, Tensor]) -> Iterator[None]:
     """Tensors, by the `id` of the parameter or buffer that they stand in for; then its own again.
 
     What `torch.func.functional_call` does, which looks for each by its name: that takes longer than
@@ -287,7 +303,7 @@ def standing_in(module: nn.Module, stand_ins: Mapping[int, Tensor]) -> Iterator[
     """
     places = [
         (held, name, tensor)
-        for part in module.modules()
+        for part in modules
         for held in (part._parameters, part._buffers)
         for name, tensor in held.items()
         if tensor is not None
@@ -302,9 +318,9 @@ def standing_in(module: nn.Module, stand_ins: Mapping[int, Tensor]) -> Iterator[
 
 
 @contextmanager
-def keeping_modes(module: nn.Module) -> Iterator[None]:
-    """Afterwards every submodule is in its own mode, training or not, again."""
-    modes = [(part, part.training) for part in module.modules()]
+def keeping_modes(modules: Iterable[nn.Module]) -> Iterator[None]:
+    """Afterwards every one of them is in its own mode, training or not, again."""
+    modes = [(part, part.training) for part in modules]
     try:
         yield
     finally:

@@ -42,7 +42,7 @@ def latency(
         )
     inputs = (shown.inputs if isinstance(shown, Batch) else shown).to(net.device)
     inputs = inputs.to(net.dtype) if inputs.is_floating_point() else inputs
-    with keeping_modes(net.module), torch.inference_mode():
+    with keeping_modes(net.module.modules()), torch.inference_mode():
         net.module.eval()
         seconds = [_run(net.module, inputs.clone()) for _ in range(warmup + repeats)]
     return statistics.median(seconds[warmup:])

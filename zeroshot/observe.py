@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from inspect import signature
 from typing import Any
 
 import torch
@@ -11,6 +10,7 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from zeroshot.errors import Undefined
+from zeroshot.narrow import Norm, Scaled, is_narrow, normalise
 
 # Activations whose slope changes at zero, as functions; modules and tensor methods call these.
 # A 'code' is the sign of such an activation's input.
@@ -99,7 +99,7 @@ class convolving_by_matrix(TorchFunctionMode):  # noqa: N801
     """Run convolutions of tiny maps as products with one matrix: the same but for rounding.
 
     For maps of a few pixels and many samples; for these, convolution kernels take several times as
-    long.
+    long. Weights may not change meanwhile: the matrix of each is made once.
 
     Attributes:
         limit: numbers that a sample's map may have at most.
@@ -108,6 +108,7 @@ class convolving_by_matrix(TorchFunctionMode):  # noqa: N801
     def __init__(self, limit: int = 64) -> None:
         super().__init__()
         self.limit = limit
+        self.matrices: dict[object, tuple[Tensor, Tensor]] = {}
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = dict(kwargs or {})
@@ -116,8 +117,13 @@ class convolving_by_matrix(TorchFunctionMode):  # noqa: N801
         inputs, weight, *rest = args
         bias = rest.pop(0) if rest else kwargs.pop("bias", None)
         maps = inputs.shape[1:]
-        each = torch.eye(maps.numel(), dtype=inputs.dtype, device=inputs.device)
-        answers = func(each.unflatten(1, maps), weight, None, *rest, **kwargs)
+        # By where a weight lies: a network may make another tensor of the same memory in every run.
+        how = (weight.data_ptr(), weight.shape, maps, repr((rest, kwargs)))
+        if how not in self.matrices:
+            each = torch.eye(maps.numel(), dtype=inputs.dtype, device=inputs.device)
+            answers = func(each.unflatten(1, maps), weight, None, *rest, **kwargs)
+            self.matrices[how] = answers, weight  # which must live, or its place be another's
+        answers, _ = self.matrices[how]
         output = (inputs.flatten(1) @ answers.flatten(1)).unflatten(1, answers.shape[1:])
         return output if bias is None else output + bias[:, None, None]
 
@@ -139,9 +145,14 @@ class freezing_batch_norm(TorchFunctionMode):  # noqa: N801
         kwargs = kwargs or {}
         if func is not F.batch_norm:
             return func(*args, **kwargs)
-        call = signature(F.batch_norm).bind(*args, **kwargs)
-        call.apply_defaults()
-        inputs, mean, variance, weight, bias, training, _, epsilon = call.args
+        inputs, mean, variance, weight, bias, training, _, epsilon = Norm.of(*args, **kwargs)
+        if training and is_narrow(inputs):
+            normal, mean, spread = normalise(Norm(inputs.detach(), epsilon=epsilon))
+            slope = spread if weight is None else spread * weight.detach()
+            shift = -mean * slope if bias is None else bias.detach() - mean * slope
+            output = Scaled.apply(inputs, slope, shift)
+            self.calls.append((weight, normal, output))
+            return output.clone()  # which the network may overwrite
         if training:
             # Several times faster than torch.var_mean
             normal, mean, spread = torch.native_batch_norm(

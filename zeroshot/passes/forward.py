@@ -1,7 +1,6 @@
 """One forward run, and what can be read off it. Its graph serves the backward runs."""
 
 import math
-from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -15,7 +14,7 @@ from zeroshot.core import LAYERS, Batch, Net, Pass
 from zeroshot.errors import Undefined
 from zeroshot.observe import by_sample, hooked, watching_activations
 from zeroshot.passes.structure import leaves_of
-from zeroshot.passes.twice import cheap_to_differentiate_twice
+from zeroshot.passes.twice import cheap_on_few_channels, cheap_to_differentiate_twice
 
 
 class Layer(NamedTuple):
@@ -96,7 +95,7 @@ class Forward(Pass[Trace]):
             hooked(net.module, tuple(map(type, names)), keep_block),
             watching_activations(codes),
         )
-        made = cheap_to_differentiate_twice() if self.twice else nullcontext()
+        made = cheap_to_differentiate_twice() if self.twice else cheap_on_few_channels()
         # Of the attention kernels, the plain one can be differentiated twice.
         with made, observers[0], observers[1], observers[2], sdpa_kernel(SDPBackend.MATH):
             logits = net(inputs, leaves)

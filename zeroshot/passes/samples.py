@@ -14,6 +14,7 @@ from zeroshot.errors import Undefined
 from zeroshot.passes.backward import gradients, rows_of
 from zeroshot.passes.forward import Forward, Trace
 from zeroshot.passes.structure import leaves_of, needing_statistics, weights_of
+from zeroshot.passes.twice import cheap_on_few_channels
 
 
 @dataclass(frozen=True)
@@ -83,6 +84,6 @@ def _grads(net: Net, batch: Batch, parts: int) -> Iterator[tuple[Tensor, ...]]:
     for inputs, targets in zip(*cuts, strict=True):
         leaves = leaves_of(net)
         weights = weights_of(net, leaves)
-        with needing_statistics(), sdpa_kernel(SDPBackend.MATH):
+        with needing_statistics(), cheap_on_few_channels(), sdpa_kernel(SDPBackend.MATH):
             loss = batch.loss(net(inputs, leaves), targets).mean()
         yield gradients(loss, weights)

@@ -15,6 +15,7 @@ from zeroshot.observe import freezing_batch_norm, hooked
 from zeroshot.passes.backward import gradients, rows_of
 from zeroshot.passes.forward import Forward, Trace
 from zeroshot.passes.structure import leaves_of
+from zeroshot.passes.twice import cheap_on_few_channels
 
 
 @dataclass(frozen=True)
@@ -82,7 +83,7 @@ class FixedTangentKernel(Pass[Float64[Tensor, "n n"]]):
             layers.append((names[module], module, inputs[0].detach(), output))
             return output.clone()  # which the network may overwrite
 
-        with hooked(net.module, LAYERS, keep), freezing_batch_norm(norms):
+        with hooked(net.module, LAYERS, keep), cheap_on_few_channels(), freezing_batch_norm(norms):
             summed = net(batch.inputs, leaves).flatten(1).sum()
         outputs = [output for *_, output in layers] + [output for *_, output in norms]
         if not summed.requires_grad or not outputs:

@@ -1,7 +1,4 @@
-"""Operations whose second derivatives are cheap, which PyTorch's own are not.
-
-Convolution, ReLU and batch normalisation.
-"""
+"""Operations that take PyTorch long on the CPU, run in another way: the same but for rounding."""
 
 from collections.abc import Callable
 from inspect import signature
@@ -14,24 +11,47 @@ from torch.autograd import Function
 from torch.autograd.function import once_differentiable
 from torch.overrides import TorchFunctionMode
 
+from zeroshot.narrow import (
+    Norm,
+    average_of_neighbours,
+    is_average_of_neighbours,
+    is_narrow,
+    normalise,
+    normalise_backward,
+)
 
-class cheap_to_differentiate_twice(TorchFunctionMode):  # noqa: N801 - reads as `with cheap…`
+
+class cheap_on_few_channels(TorchFunctionMode):  # noqa: N801 - reads as `with cheap…`
+    """Run normalisation and pooling of maps with few channels faster; see `narrow`."""
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        if func is F.batch_norm:
+            norm = Norm.of(*args, **kwargs)
+            if is_narrow(norm.inputs) and _is_plain(norm):
+                return _normalised(norm)
+        elif func is F.avg_pool2d and is_average_of_neighbours(*args, **kwargs):
+            return average_of_neighbours(args[0])
+        return func(*args, **kwargs)
+
+
+class cheap_to_differentiate_twice(cheap_on_few_channels):  # noqa: N801 - reads as `with cheap…`
     """Run convolutions, ReLU and batch normalisation so that gradients of gradients cost little.
 
     On the CPU, where PyTorch puts the second derivative of batch normalisation together from some
     twenty runs over the map, and that of a convolution from convolutions with kernels as large as
-    maps. Answers and gradients are PyTorch's to the last bit, for they come from its kernels;
-    second derivatives are the same but for rounding.
+    maps. Answers and gradients are to the last bit those of `cheap_on_few_channels`, and second
+    derivatives the same but for rounding.
     """
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
         if func is F.relu:
-            call = signature(F.relu).bind(*args, **kwargs).arguments
+            call = _RELU.bind(*args, **kwargs).arguments
             if _is_differentiated(call["input"]) and not call.get("inplace"):
                 return _Relu.apply(call["input"])
         elif func is F.conv2d:
-            call = signature(_conv2d).bind(*args, **kwargs)
+            call = _CONV.bind(*args, **kwargs)
             call.apply_defaults()
             inputs, weight, bias, *rest = call.args
             how = _How(*rest)
@@ -39,14 +59,21 @@ class cheap_to_differentiate_twice(TorchFunctionMode):  # noqa: N801 - reads as 
             if plain and _is_differentiated(inputs):
                 return _convolution(inputs, weight, how)
         elif func is F.batch_norm:
-            call = signature(F.batch_norm).bind(*args, **kwargs)
-            call.apply_defaults()
-            inputs, mean, variance, weight, bias, training, momentum, epsilon = call.args
-            few = inputs.ndim < 2 or inputs.numel() <= inputs.shape[1]  # which is an error
-            zero = weight is not None and not bool(weight.all())  # by which is divided below
-            if training and not few and not zero and _is_differentiated(inputs):
-                return _BatchNorm.apply(inputs, weight, bias, mean, variance, momentum, epsilon)
-        return func(*args, **kwargs)
+            norm = Norm.of(*args, **kwargs)
+            few = norm.inputs.ndim < 2 or norm.inputs.numel() <= norm.inputs.shape[1]  # an error
+            if not few and _is_differentiated(norm.inputs) and _is_plain(norm):
+                return _normalised(norm)
+        return super().__torch_function__(func, types, args, kwargs)
+
+
+def _is_plain(norm: Norm) -> bool:
+    """Whether it takes the batch's statistics, and no weight is zero, by which is divided below."""
+    return norm.training and (norm.weight is None or bool(norm.weight.all()))
+
+
+def _normalised(norm: Norm) -> Tensor:
+    inputs, mean, variance, weight, bias, _, momentum, epsilon = norm
+    return _BatchNorm.apply(inputs, weight, bias, mean, variance, momentum, epsilon)
 
 
 def _is_differentiated(inputs: Tensor) -> bool:
@@ -70,6 +97,9 @@ def _conv2d(
     groups: int = 1,
 ) -> None:
     """The arguments of F.conv2d, which tells no signature."""
+
+
+_RELU, _CONV = signature(F.relu), signature(_conv2d)
 
 
 # A convolution and its two gradients are products of two of three things: x, w, and a gradient g of
@@ -198,9 +228,13 @@ class _BatchNorm(Function):
         momentum: float,
         epsilon: float,
     ) -> Tensor:
-        output, mean, scale = torch.native_batch_norm(
-            inputs, weight, bias, running_mean, running_var, True, momentum, epsilon
-        )
+        norm = Norm(inputs, running_mean, running_var, weight, bias, True, momentum, epsilon)
+        if is_narrow(inputs):
+            output, mean, scale = normalise(norm)
+        else:
+            output, mean, scale = torch.native_batch_norm(
+                inputs, weight, bias, running_mean, running_var, True, momentum, epsilon
+            )
         ctx.save_for_backward(inputs, weight, mean, scale)
         ctx.epsilon = epsilon
         return output
@@ -208,7 +242,8 @@ class _BatchNorm(Function):
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
         inputs, weight, mean, scale = ctx.saved_tensors
-        found = _BatchNormBackward.apply(gradient, inputs, weight, mean, scale, ctx.epsilon)
+        back = _BatchNormBackward.apply if torch.is_grad_enabled() else _backward
+        found = back(gradient, inputs, weight, mean, scale, ctx.epsilon)
         wanted = ctx.needs_input_grad[:3]
         return *(g if want else None for g, want in zip(found, wanted, strict=True)), *[None] * 4
 
@@ -282,6 +317,8 @@ def _backward(
     scale: Tensor,
     epsilon: float,
 ) -> tuple[Tensor, Tensor, Tensor]:
+    if is_narrow(inputs):
+        return normalise_backward(gradient, inputs, weight, mean, scale)
     return torch.ops.aten.native_batch_norm_backward(
         gradient, inputs, weight, None, None, mean, scale, True, epsilon, [True, True, True]
     )
