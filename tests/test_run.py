@@ -19,6 +19,7 @@ import torch
 from torch import nn
 
 import zeroshot.run
+import zeroshot.worker
 from zeroshot.commands import find_proxies, rank
 from zeroshot.core import Proxy
 from zeroshot.errors import OutOfMemoryError, Undefined, ZeroshotError
@@ -26,6 +27,7 @@ from zeroshot.eval.tables import read_scores
 from zeroshot.passes import Census, Forward
 from zeroshot.scoring import evaluate
 from zeroshot.spaces import Axis, NasBench201, Space, Task
+from zeroshot.worker import placed
 
 SPACE = NasBench201(channels=4, cells=1)
 # What does not reach the output makes no difference but to the cost.
@@ -85,7 +87,7 @@ def evaluations(monkeypatch):
         count.append(args)
         return evaluate(*args)
 
-    monkeypatch.setattr(zeroshot.run, "evaluate", counted)
+    monkeypatch.setattr(zeroshot.worker, "evaluate", counted)
     return count
 
 
@@ -606,7 +608,7 @@ def test_a_proxy_that_says_nothing_is_no_failure():
 
 
 def test_out_of_memory_stops_and_keeps(tmp_path, monkeypatch, evaluations):
-    counted = zeroshot.run.evaluate
+    counted = zeroshot.worker.evaluate
 
     def hungry(*args):
         if len(evaluations) == 3:
@@ -614,7 +616,7 @@ def test_out_of_memory_stops_and_keeps(tmp_path, monkeypatch, evaluations):
         return counted(*args)
 
     with monkeypatch.context() as patch:
-        patch.setattr(zeroshot.run, "evaluate", hungry)
+        patch.setattr(zeroshot.worker, "evaluate", hungry)
         with pytest.raises(OutOfMemoryError) as error:
             small(out=tmp_path / "a.csv")
     assert str(error.value).startswith(
@@ -698,4 +700,4 @@ def test_numbers_are_python_floats_of_full_precision(tmp_path):
 )
 def test_networks_take_turns_on_gpus(device, gpus, there, monkeypatch):
     monkeypatch.setattr(torch.cuda, "device_count", lambda: gpus)
-    assert [zeroshot.run.placed(device, number) for number in range(4)] == there
+    assert [placed(device, number) for number in range(4)] == there

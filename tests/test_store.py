@@ -17,7 +17,7 @@ import pandas as pd
 import pytest
 from torch import nn
 
-import zeroshot.run
+import zeroshot.worker
 from zeroshot import store as stores
 from zeroshot.commands import (
     check_store,
@@ -65,7 +65,7 @@ def evaluations(monkeypatch):
         seen.append(tuple(proxy.name for proxy in proxies))
         return evaluate(net, batch, proxies)
 
-    monkeypatch.setattr(zeroshot.run, "evaluate", noted)
+    monkeypatch.setattr(zeroshot.worker, "evaluate", noted)
     return seen
 
 
@@ -271,7 +271,7 @@ def test_finalists_of_pruning_are_kept(tmp_path, path, monkeypatch):
     with Store(path) as store:
         table = store.settings()
     assert table["architectures"].tolist() == [4, 2]  # all once, the best once more
-    monkeypatch.setattr(zeroshot.run, "evaluate", None)  # nothing is scored again
+    monkeypatch.setattr(zeroshot.worker, "evaluate", None)  # nothing is scored again
     again = prune(Few(), store=path, **options)
     pd.testing.assert_frame_equal(first.finalists, again.finalists)
 

@@ -16,15 +16,7 @@ from zeroshot import measure, ranking
 from zeroshot.core import Batch, Net, Proxy
 from zeroshot.data import load_batch
 from zeroshot.errors import ZeroshotError, real, whole
-from zeroshot.eval.advise import LEAST
-from zeroshot.eval.advise import advise as examine
-from zeroshot.eval.benchmarks import load_truth
-from zeroshot.eval.compare import BASELINES
-from zeroshot.eval.report import write_advice, write_report
 from zeroshot.eval.tables import read_scores
-from zeroshot.eval.validate import validate as compare
-from zeroshot.eval.verdict import advice as advised
-from zeroshot.eval.verdict import verdict
 from zeroshot.models import (
     default_ensemble,
     find_device,
@@ -405,6 +397,12 @@ def validate(
     Raises:
         ZeroshotError: if a file is damaged, or scores and accuracies have too little in common.
     """
+    # Here, because statistics and plots take longer to load than some rankings take.
+    from zeroshot.eval.benchmarks import load_truth
+    from zeroshot.eval.report import write_report
+    from zeroshot.eval.validate import validate as compare
+    from zeroshot.eval.verdict import verdict
+
     record: dict[str, Any] = {}
     if isinstance(scores, Ranking):
         record, scores = scores.record, scores.scores
@@ -480,6 +478,12 @@ def advise(
         ZeroshotError: for anything that is not there, malformed or not to be written, and for
             fewer than 3 architectures.
     """
+    from zeroshot.eval.advise import LEAST
+    from zeroshot.eval.advise import advise as examine
+    from zeroshot.eval.compare import BASELINES
+    from zeroshot.eval.report import write_advice
+    from zeroshot.eval.verdict import advice as advised
+
     if whole("sample", sample) < LEAST:
         raise ZeroshotError(f"a sample of {sample}; expected at least {LEAST} architectures")
     wanted = find_proxies(proxies)
@@ -574,6 +578,8 @@ def prune(
     for what, number in (("seed", seed), ("finalists", finalists)):
         whole(what, number)
     files = None if benchmark_path is None else Path(benchmark_path)
+    from zeroshot.eval.benchmarks import load_truth
+
     accuracies = None if truth is None else load_truth(str(truth), column, files, trust=trust)
     where = find_device(device)
     by = by or refining_ensemble(space)
@@ -802,6 +808,8 @@ def _better(record: dict[str, Any]) -> dict[str, str]:
 
 def _with_baselines(scores: pd.DataFrame) -> pd.DataFrame:
     """Add params, flops and depth, for the space's own networks, if the architectures tell it."""
+    from zeroshot.eval.compare import BASELINES
+
     missing = [name for name in BASELINES if name not in scores.columns]
     space = _space_of(scores) if missing else None
     if space is None:

@@ -27,10 +27,10 @@ from zeroshot.eval.tables import read_scores
 from zeroshot.initial import INITS
 from zeroshot.passes import Census
 from zeroshot.ranking import KEYS
-from zeroshot.scoring import evaluate
 from zeroshot.spaces.space import Arch, Space, Task
 from zeroshot.spread import spread
 from zeroshot.store import Formula, Kept, Key, Setting, Store, remove
+from zeroshot.worker import Work
 
 Progress = Callable[[int, int], None]  # networks done, networks in all
 
@@ -325,48 +325,16 @@ def _structure(run: Run, arch: Arch) -> tuple[dict[str, float], dict[str, str]]:
 _Unit = tuple[Arch, int, tuple[str, ...]]  # what is built, its seed, and the proxies it lacks
 
 
-def placed(device: str, number: int) -> str:
-    """Where the network of that number runs: of several GPUs, if none is named, each in turn."""
-    gpus = torch.cuda.device_count() if device == "cuda" else 0
-    return f"cuda:{number % gpus}" if gpus > 1 else device
-
-
 def _scored(
     run: Run, units: Sequence[_Unit], workers: int, scheduler: Any
 ) -> Generator[tuple[Arch, int, Kept, str | None], None, None]:
-    light = Run(
-        run.space, (), run.batch, run.measured, (), run.task, init=run.init, device=run.device
-    )  # without the list of all architectures, which would travel with every task
+    work = Work(run.space, run.batch, run.measured, run.task, run.init, run.device)
     lower = f"the batch size ({len(run.batch)})"
     items = [(number, *unit) for number, unit in enumerate(units)]
-    return spread(_score_one, light, items, workers, lower, scheduler=scheduler)
-
-
-def _score_one(
-    run: Run, number: int, arch: Arch, seed: int, lacking: tuple[str, ...]
-) -> tuple[Arch, int, Kept, str | None]:
-    """The scores that a network lacks; or, if it cannot be scored, why."""
-    proxies = tuple(proxy for proxy in run.proxies if proxy.name in lacking)
-    try:
-        device = placed(run.device, number)
-        net = run.space.network(arch, run.task, init=run.init, seed=seed, device=device)
-        scores = evaluate(net, run.batch, proxies)
-    except OutOfMemoryError:
-        raise
-    except Exception as error:  # this network alone cannot be scored; the others can
-        words = in_a_line(error)
-        if isinstance(error, (MemoryError, torch.OutOfMemoryError)) or "allocate memory" in words:
-            raise OutOfMemoryError(
-                f"out of memory while {run.space.spell(arch)} was built: lower the workers, or "
-                "take a smaller network"
-            ) from error
-        return arch, seed, Kept(), words
-    seconds: dict[str, float] = {}
-    for wanted in closure(need for proxy in proxies for need in proxy.needs):
-        ran = wanted if repr(wanted) in scores.seconds else wanted.instead
-        if repr(ran) in scores.seconds:  # nothing is run behind what is undefined
-            seconds[repr(wanted)] = scores.seconds[repr(ran)]
-    return arch, seed, Kept(scores.found, scores.reasons, seconds), None
+    with closing(spread(Work.score, work, items, workers, lower, scheduler=scheduler)) as results:
+        for arch, seed, scores, error in results:
+            kept = Kept() if scores is None else Kept(scores.found, scores.reasons, scores.seconds)
+            yield arch, seed, kept, error
 
 
 def _passes(run: Run) -> dict[str, list[str]]:

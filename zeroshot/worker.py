@@ -1,0 +1,58 @@
+"""What a worker process does: build a network and score it. Each loads this, so keep it light."""
+
+from dataclasses import dataclass
+
+import torch
+
+from zeroshot.core import Batch, Proxy, closure
+from zeroshot.errors import OutOfMemoryError, in_a_line
+from zeroshot.scoring import Scores, evaluate
+from zeroshot.spaces.space import Arch, Space, Task
+
+
+@dataclass(frozen=True, eq=False)
+class Work:
+    """What all networks of a run have in common; see `zeroshot.run.Run`."""
+
+    space: Space
+    batch: Batch
+    proxies: tuple[Proxy, ...]
+    task: Task
+    init: str
+    device: str
+
+    def score(
+        self, number: int, arch: Arch, seed: int, lacking: tuple[str, ...]
+    ) -> tuple[Arch, int, Scores | None, str | None]:
+        """The scores that a network lacks; or, if it cannot be scored, why.
+
+        Seconds are told of every pass that the proxies need, also where a dearer one ran instead.
+        """
+        proxies = tuple(proxy for proxy in self.proxies if proxy.name in lacking)
+        try:
+            device = placed(self.device, number)
+            net = self.space.network(arch, self.task, init=self.init, seed=seed, device=device)
+            scores = evaluate(net, self.batch, proxies)
+        except OutOfMemoryError:
+            raise
+        except Exception as error:  # this network alone cannot be scored; the others can
+            words = in_a_line(error)
+            out_of_memory = isinstance(error, (MemoryError, torch.OutOfMemoryError))
+            if out_of_memory or "allocate memory" in words:
+                raise OutOfMemoryError(
+                    f"out of memory while {self.space.spell(arch)} was built: lower the workers, "
+                    "or take a smaller network"
+                ) from error
+            return arch, seed, None, words
+        seconds: dict[str, float] = {}
+        for wanted in closure(need for proxy in proxies for need in proxy.needs):
+            ran = wanted if repr(wanted) in scores.seconds else wanted.instead
+            if repr(ran) in scores.seconds:  # nothing is run behind what is undefined
+                seconds[repr(wanted)] = scores.seconds[repr(ran)]
+        return arch, seed, Scores(scores.found, scores.reasons, seconds), None
+
+
+def placed(device: str, number: int) -> str:
+    """Where the network of that number runs: of several GPUs, if none is named, each in turn."""
+    gpus = torch.cuda.device_count() if device == "cuda" else 0
+    return f"cuda:{number % gpus}" if gpus > 1 else device
