@@ -4,8 +4,18 @@ import pytest
 import torch
 from torch import nn
 
-from tests.checks import assert_agrees_with_oracle, assert_golden, goldens, on_networks
+from tests.checks import (
+    CELLS,
+    TASK,
+    TINY,
+    assert_agrees_with_oracle,
+    assert_golden,
+    batch,
+    goldens,
+    on_networks,
+)
 from zeroshot.core import Batch
+from zeroshot.errors import Undefined
 from zeroshot.proxies.jacob_cov import JACOB_COV, jacob_cov
 from zeroshot.scoring import evaluate
 
@@ -29,6 +39,16 @@ def test_undefined_for_a_constant_gradient():
     scores = evaluate(network, shown, [JACOB_COV])
     assert math.isnan(scores["jacob_cov"])
     assert "constant" in scores.reasons["jacob_cov"]
+
+
+def test_the_worst_where_the_logits_ignore_the_input():
+    """As those of a disconnected cell do; not only one sample, or the gradient would be wrong."""
+    assert float(jacob_cov(torch.zeros(3, 4))) == -math.inf
+    arch = TINY.arch(*CELLS["disconnected"])
+    scores = evaluate(TINY.network(arch, TASK), batch(torch.float32), [JACOB_COV])
+    assert scores["jacob_cov"] == -math.inf
+    with pytest.raises(Undefined, match="ignore a sample"):
+        jacob_cov(torch.tensor([[1.0, 2.0, 4.0], [0.0, 0.0, 0.0]]))
 
 
 def test_undefined_for_classes_of_whole_numbers():

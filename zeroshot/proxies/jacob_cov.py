@@ -15,13 +15,17 @@ def jacob_cov(jacobian: Float[Tensor, "n d"], epsilon: float = 1e-5) -> Float[Te
     Row i of `jacobian` is the gradient of the summed logits for sample i. The best possible value
     is −n (1 + log(1 + ε) …), for rows without any correlation.
 
-    Range: (−∞, about −n]. Undefined if a sample's gradient is constant: the logits ignore it.
+    Range: (−∞, about −n]; −∞ if no sample has a gradient: the logits ignore the input. Undefined if
+        the gradient of a sample is constant, but not zero for all.
     Source: Mellor et al., 2020, arXiv:2006.04647v1; as a proxy in Abdelfattah et al., 2021,
         arXiv:2101.08134.
-    Differs: a solver for symmetric matrices, so that no eigenvalue is complex.
+    Differs: a solver for symmetric matrices, so that no eigenvalue is complex. The authors' code
+        gives NaN where the logits ignore the input.
     """
+    if not bool(jacobian.any()):
+        return jacobian.new_tensor(-torch.inf)
     eigenvalues = torch.linalg.eigvalsh(correlations(jacobian)).clamp(min=0) + epsilon
     return -(eigenvalues.log() + 1 / eigenvalues).sum()
 
 
-JACOB_COV = Proxy("jacob_cov", (InputGrads(),), jacob_cov, "higher", "arXiv:2006.04647")
+JACOB_COV = Proxy("jacob_cov", (InputGrads(),), jacob_cov, "higher", "arXiv:2006.04647", version=2)
