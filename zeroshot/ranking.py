@@ -223,11 +223,12 @@ def expression(text: str) -> Ensemble:
 
 ENSEMBLES: tuple[Ensemble, ...] = (
     # Ours (docs/reproductions.md). Size counts once, half of it parameters: which half is right
-    # depends on the space. Networks have to name their blocks.
+    # depends on the space. Progressivity is what expressivity of blocks differs by, and counts
+    # half. Networks have to name their blocks.
     replace(
         expression(
-            "(log(params) + log(flops)) / 2 + log(az_expressivity) + log(az_trainability) + "
-            "log(jacob_cov) + log(logsynflow) + log(meco_opt)"
+            "(log(params) + log(flops)) / 2 + log(az_expressivity) + log(az_progressivity) / 2 + "
+            "log(az_trainability) + log(jacob_cov) + log(logsynflow) + log(meco_opt)"
         ),
         name="default",
         source="rule of arXiv:2403.19232",

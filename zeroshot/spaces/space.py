@@ -363,10 +363,8 @@ class Space(ABC):
                 return _shared(module, source)
             generator = torch.Generator().manual_seed(seed ^ zlib.crc32(purpose.encode()))
             INITS[init](module, generator)
-            module.to(device)
-            if self.channels_last:
-                module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-            return module
+            layout = torch.channels_last if self.channels_last else torch.preserve_format
+            return module.to(device, memory_format=layout)  # type: ignore[call-overload]
 
         @cache  # for as many supernets as there are that take over its weights
         def thin() -> nn.Module | None:
