@@ -278,8 +278,8 @@ class Net:
         with keeping_modes(modules), seeded(self._seed("forward"), self.device):
             for module in modules:
                 training = batch_norm and isinstance(module, nn.modules.batchnorm._NormBase)
-                if module.training != training:  # modules take long to set an attribute
-                    module.training = training
+                if module.training != training:
+                    _set_mode(module, training)
             yield
 
 
@@ -326,7 +326,12 @@ def keeping_modes(modules: Iterable[nn.Module]) -> Iterator[None]:
     finally:
         for part, training in modes:
             if part.training != training:
-                part.training = training
+                _set_mode(part, training)
+
+
+def _set_mode(module: nn.Module, training: bool) -> None:
+    """Past the module's own way to set an attribute, which takes as long as a small operation."""
+    module.__dict__["training"] = training
 
 
 @contextmanager
