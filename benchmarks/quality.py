@@ -1,6 +1,6 @@
 """Every proxy and ensemble against measured accuracies, table by table.
 
-    python benchmarks/quality.py TABLES [--only nasbench201,darts] [--sample 150] [--seeds 1]
+    python benchmarks/quality.py TABLES [--only nasbench201,darts] [--sample 300] [--seeds 1]
         [--proxies quick] [--full] [--data noise] [--batch-size 32] [--out quality]
 
 TABLES is the folder with the tables of accuracies listed below. Of each, a random sample (the same
@@ -29,10 +29,10 @@ from zeroshot.models import find_space
 
 QUICK = (
     "flops,params,depth,l2_norm,grad_norm,snip,synflow,logsynflow,jacob_cov,naswot,swap,meco,zico,"
-    "wrcor,az_expressivity,az_progressivity,az_trainability,zen"
+    "wrcor,az_expressivity,az_progressivity,az_trainability,zen,meco_opt,deepmad"
 )
 ALL = (
-    QUICK + ",grasp,fisher,plain,synflow_bn,epe_nas,gradsign,meco_opt,epsilon,deepmad,dss,vkdnw,"
+    QUICK + ",grasp,fisher,plain,synflow_bn,epe_nas,gradsign,epsilon,dss,vkdnw,"
     "vkdnw_entropy,ntk_cond,ntk_trace,ntk_krr,label_alignment,linear_regions"
 )
 SHOWN = ("kendall", "spearman", "picked")
@@ -182,7 +182,7 @@ def main() -> None:
     )
     parser.add_argument("tables", type=Path)
     parser.add_argument("--only", default=",".join(table.name for table in TABLES))
-    parser.add_argument("--sample", type=int, default=150)
+    parser.add_argument("--sample", type=int, default=300)
     parser.add_argument("--seeds", type=int, default=1)
     parser.add_argument("--proxies", default="quick")
     parser.add_argument("--full", action="store_true")

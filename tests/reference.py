@@ -728,3 +728,52 @@ def az_trainability(
         largest = np.linalg.svd(total / len(places), compute_uv=False)[0]
         scores.append(2 - largest - 1 / largest)
     return float(np.mean(scores))
+
+
+# Ranks and spreads of layers
+
+
+def answers(module: nn.Module, inputs: Tensor, kinds: Any) -> list[np.ndarray]:
+    """What every run of modules of these kinds answers: a row a position, a column a channel."""
+    module, seen = prepared(module, inputs), []
+    for part in module.modules():
+        if isinstance(part, kinds):
+            part.register_forward_hook(lambda _, __, out: seen.append(numbers(out).copy()))
+    module(inputs)
+    return [
+        np.moveaxis(a, 1 if a.ndim == 4 else -1, -1).reshape(-1, a.shape[1 if a.ndim == 4 else -1])
+        for a in seen
+    ]
+
+
+def apd(module: nn.Module, inputs: Tensor, targets: Tensor) -> float:
+    """Sum of stable ranks of what batch norms answer, times the sum of ‖w‖₁/‖w‖₂ of kernels."""
+    ranks = 0.0
+    for rows in answers(module, inputs, nn.modules.batchnorm._BatchNorm):
+        values = np.linalg.svd(rows.astype(np.float64), compute_uv=False)
+        ranks += (values**2).sum() / values[0] ** 2
+    spreads = 0.0
+    for part in module.modules():
+        if isinstance(part, nn.modules.conv._ConvNd):
+            w = numbers(part.weight).astype(np.float64).ravel()
+            spreads += np.abs(w).sum() / math.sqrt((w**2).sum())
+    return ranks * spreads
+
+
+def intrain(module: nn.Module, inputs: Tensor, targets: Tensor) -> float:
+    """Σ log (Σ λ)²/Σ λ² of layers' covariances, (1 + Σ min(1, σ/max |g|)) / log(layers + 1)."""
+    capacity, layers = 0.0, answers(module, inputs, (nn.modules.conv._ConvNd, nn.Linear))
+    for rows in layers:
+        values = np.linalg.eigvalsh(np.cov(rows.astype(np.float64).T, bias=True))
+        capacity += math.log(values.sum() ** 2 / (values**2).sum())
+    health = 0.0
+    for _, gradient in loss_gradients(module, inputs, targets):
+        largest = np.abs(gradient).max()
+        health += min(1.0, np.std(gradient.astype(np.float64), ddof=1) / largest) if largest else 0
+    return capacity * (1 + health) / math.log(len(layers) + 1)
+
+
+def swap_reg(module: nn.Module, inputs: Tensor, targets: Tensor) -> float:
+    """The same number of columns, times a Gaussian of the size around a million."""
+    size = sum(p.numel() for p in module.parameters())
+    return swap(module, inputs, targets) * math.exp(-((size - 1e6) ** 2) / 1e12)

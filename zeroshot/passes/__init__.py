@@ -7,7 +7,9 @@ from zeroshot.passes.activations import (
     ConstantWeights,
     FeatureMaps,
     Handover,
+    LayerDimensions,
     Map,
+    NormSpectra,
     ResponseCorrelations,
 )
 from zeroshot.passes.altered import Patterns, Perturbation, Perturbed, Synflow
@@ -25,7 +27,7 @@ from zeroshot.passes.footprint import PeakMemory
 from zeroshot.passes.forward import Block, Codes, Forward, Layer, Trace
 from zeroshot.passes.information import FisherInformation, Information
 from zeroshot.passes.samples import SignSums, SplitGrads
-from zeroshot.passes.structure import Census, Targets, Weights, census
+from zeroshot.passes.structure import Census, Numbers, Targets, Weights, census
 from zeroshot.passes.tangent import FixedTangentKernel, TangentKernel
 
 __all__ = (
@@ -46,11 +48,14 @@ __all__ = (
     "Information",
     "InputGrads",
     "Layer",
+    "LayerDimensions",
     "LayerSaliency",
     "LossBackward",
     "LossGrads",
     "LossTrace",
     "Map",
+    "NormSpectra",
+    "Numbers",
     "Patterns",
     "PeakMemory",
     "Perturbation",

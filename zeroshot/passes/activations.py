@@ -17,6 +17,7 @@ from zeroshot.linalg import correlations, crossed
 from zeroshot.observe import by_sample, hooked, tapping_activations
 from zeroshot.passes.backward import gradients
 from zeroshot.passes.forward import Block, Forward, Trace
+from zeroshot.passes.twice import cheap_on_few_channels
 
 
 @dataclass(frozen=True)
@@ -30,6 +31,54 @@ class BlockSpectra(Pass[tuple[Float64[Tensor, " _"], ...]]):
         return tuple(
             _spectrum(_channels_last(block).flatten(0, -2)) for block in _blocks(net, trace)
         )
+
+
+@dataclass(frozen=True)
+class LayerDimensions(Pass[Float64[Tensor, " layers"]]):
+    """How many directions each run of a convolution or linear layer answers in.
+
+    The participation ratio (Σ λ)² / Σ λ² of the eigenvalues λ of the covariance of its channels
+    over samples and positions: from 1 to their number, and 0 if the answers are constant. Layers of
+    one channel are left out.
+    """
+
+    needs = (Forward(),)
+
+    def run(self, net: Net, batch: Batch, trace: Trace) -> Float64[Tensor, " layers"]:
+        """Take answers from the forward run; Undefined if no layer answers several channels."""
+        found = []
+        for layer in trace.layers:
+            rows = layer.output.detach().movedim(layer.channels, -1).flatten(0, -2)
+            if rows.shape[1] > 1:
+                covariance, constant = _covariance(rows)
+                ratio = covariance.trace() ** 2 / covariance.square().sum()
+                found.append(torch.zeros_like(ratio) if constant else ratio)
+        if not found:
+            raise Undefined("no convolution or linear layer answers more than one channel")
+        return torch.stack(found)
+
+
+@dataclass(frozen=True)
+class NormSpectra(Pass[tuple[Float64[Tensor, " _"], ...]]):
+    """Per run of a batch normalisation: squared singular values of its answers, ascending.
+
+    Of the matrix with a row for each sample and position and a column for each channel.
+    """
+
+    def run(self, net: Net, batch: Batch) -> tuple[Float64[Tensor, " _"], ...]:
+        """One forward run without gradients; Undefined without batch normalisation."""
+        spectra: list[Tensor] = []
+
+        def keep(module: nn.Module, _: object, output: Tensor) -> None:
+            rows = output.movedim(1, -1).flatten(0, -2)
+            spectra.append(torch.linalg.eigvalsh(crossed(rows, rows)).clamp(min=0))
+
+        norms = hooked(net.module, (nn.modules.batchnorm._BatchNorm,), keep)
+        with torch.no_grad(), norms, cheap_on_few_channels():
+            net(batch.inputs)
+        if not spectra:
+            raise Undefined("no batch normalisation ran")
+        return tuple(spectra)
 
 
 class Handover(NamedTuple):
@@ -223,13 +272,19 @@ def _channels_last(block: Block) -> Tensor:
 
 
 def _spectrum(rows: Float[Tensor, "m c"]) -> Float64[Tensor, " c"]:
+    covariance, constant = _covariance(rows)
+    found = torch.linalg.eigvalsh(covariance).clamp(min=0)
+    return torch.where(constant, 0.0, found)
+
+
+def _covariance(rows: Float[Tensor, "m c"]) -> tuple[Float64[Tensor, "c c"], Bool[Tensor, ""]]:
+    """The covariance of the columns, and whether they are constant but for rounding."""
     mean = rows.mean(0, dtype=torch.float64)
     centred = rows - mean.to(rows.dtype)
     covariance = crossed(centred, centred) / len(rows)
-    found = torch.linalg.eigvalsh(covariance).clamp(min=0)
     spread = covariance.trace()
     rounding = (8 * torch.finfo(rows.dtype).eps) ** 2 * (spread + mean.square().sum())
-    return torch.where(spread > rounding, found, 0.0)
+    return covariance, ~(spread > rounding)
 
 
 def _carried(output: Tensor, before: Tensor, drawn: Tensor) -> Tensor:

@@ -29,6 +29,15 @@ class Weights(Pass[tuple[Tensor, ...]]):
 
 
 @dataclass(frozen=True)
+class Numbers(Pass[int]):
+    """How many parameters the network has that runs; see `Census` for those of an architecture."""
+
+    def run(self, net: Net, batch: Batch) -> int:
+        """Count them."""
+        return sum(p.numel() for p in net.module.parameters())
+
+
+@dataclass(frozen=True)
 class Targets(Pass[Int[Tensor, " n"]]):
     """The class of every sample."""
 

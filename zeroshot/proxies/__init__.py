@@ -1,6 +1,7 @@
 """The proxies, in reading order. To add one: a file with its name, and a line here."""
 
 from zeroshot.core import Proxy
+from zeroshot.proxies.apd import APD
 from zeroshot.proxies.az_expressivity import AZ_EXPRESSIVITY
 from zeroshot.proxies.az_progressivity import AZ_PROGRESSIVITY
 from zeroshot.proxies.az_trainability import AZ_TRAINABILITY
@@ -14,6 +15,7 @@ from zeroshot.proxies.flops import FLOPS
 from zeroshot.proxies.grad_norm import GRAD_NORM
 from zeroshot.proxies.gradsign import GRADSIGN
 from zeroshot.proxies.grasp import GRASP
+from zeroshot.proxies.intrain import INTRAIN
 from zeroshot.proxies.jacob_cov import JACOB_COV
 from zeroshot.proxies.l2_norm import L2_NORM
 from zeroshot.proxies.label_alignment import LABEL_ALIGNMENT
@@ -31,6 +33,7 @@ from zeroshot.proxies.params import PARAMS
 from zeroshot.proxies.plain import PLAIN
 from zeroshot.proxies.snip import SNIP
 from zeroshot.proxies.swap import SWAP
+from zeroshot.proxies.swap_reg import SWAP_REG
 from zeroshot.proxies.synflow import SYNFLOW
 from zeroshot.proxies.synflow_bn import SYNFLOW_BN
 from zeroshot.proxies.vkdnw import VKDNW
@@ -62,9 +65,12 @@ PROXIES: tuple[Proxy, ...] = (
     EPE_NAS,
     NASWOT,
     SWAP,
+    SWAP_REG,
     WRCOR,
     MECO,
     MECO_OPT,
+    APD,
+    INTRAIN,
     AZ_EXPRESSIVITY,
     AZ_PROGRESSIVITY,
     AZ_TRAINABILITY,

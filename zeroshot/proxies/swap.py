@@ -13,9 +13,7 @@ def swap(codes: tuple[Bool[Tensor, "n _"], ...]) -> int:
 
     Range: 1 to the number of units, and at most 2ⁿ: with too few samples n all networks have the
         same score. Exact. Undefined without any ReLU-like activation.
-    Source: Peng et al., 2024, arXiv:2403.04161. Regularised, it is multiplied with
-        exp(−(P − µ)²/σ), P the parameters in thousands and µ, σ chosen for the size that is
-        wanted: that needs no more than the columns swap and params of a table.
+    Source: Peng et al., 2024, arXiv:2403.04161; its regularised form is `swap_reg`.
     Differs: all activations count; the authors' code takes those of maps that `nn.ReLU` computes.
         One network; they average 32 draws from N(0, 1): average over seeds with init "gaussian".
     """
