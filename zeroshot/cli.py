@@ -1,6 +1,7 @@
 """The command line. Each command calls the library function of its name."""
 
 import json
+import shutil
 import sys
 import warnings
 from collections.abc import Callable, Iterator
@@ -238,7 +239,9 @@ def rank(
     if all_ and archs:
         raise ZeroshotError(f"--all and --archs {archs}: expected one of them")
     path = _used(store, no_store)
-    with _stoppable(_kept(path, out)):
+    most = None if all_ or archs else sample
+    loading = _workers_started(workers, most, device, scheduler, out)
+    with _stoppable(_kept(path, out)), loading:
         from zeroshot import commands
 
         with _progress("networks") as progress:
@@ -899,6 +902,29 @@ def _console() -> "Console":
 def _say(console: "Console", words: str) -> None:
     """Print a line that the terminal may wrap, so that paths can be copied."""
     console.print(words, soft_wrap=True)
+
+
+@contextmanager
+def _workers_started(
+    workers: int | None, most: int | None, device: str, scheduler: str | None, out: Path | None
+) -> Iterator[None]:
+    """Processes that load PyTorch while this one does, if there is work for them on the CPU.
+
+    One for each core, worker and of the `most` networks that there are, whichever is least.
+    """
+    from joblib import cpu_count
+
+    from zeroshot.spread import started
+
+    limits = (cpu_count(), workers, most)
+    wanted = min(limit for limit in limits if limit is not None)
+    elsewhere = device.startswith("cuda") or scheduler is not None
+    maybe = device == "auto" and shutil.which("nvidia-smi")
+    if wanted < 2 or elsewhere or maybe or (out and out.exists()):
+        yield
+    else:
+        with started(wanted):
+            yield
 
 
 @contextmanager

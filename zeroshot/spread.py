@@ -6,9 +6,9 @@ import warnings
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
+from importlib import import_module
 from typing import Any, TypeVar
 
-import torch
 from joblib import Parallel, delayed
 from joblib.externals.loky.process_executor import BrokenProcessPool
 
@@ -72,15 +72,39 @@ def spread(
         ) from error
 
 
+@contextmanager
+def started(workers: int) -> Iterator[None]:
+    """Worker processes, which load what they need meanwhile; `spread` finds them there.
+
+    Loading PyTorch takes as long as ranking some networks: let this process do so at the same time.
+    """
+    with _workers_deaf_to_ctrl_c():
+        found = Parallel(n_jobs=workers, return_as="generator_unordered", pre_dispatch="all")(
+            delayed(_load)() for _ in range(workers)
+        )
+    try:
+        yield
+    finally:
+        _close(found)
+
+
+def _load() -> None:
+    import_module("zeroshot.worker")
+
+
 def _results(found: Any) -> Generator[Any, None, None]:
     """What joblib yields. Whoever stops early knows that the rest goes to waste."""
     try:
         for result in found:  # noqa: UP028 - closed below, and not before
             yield result
     finally:
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", r"\d+ tasks ", UserWarning)
-            found.close()
+        _close(found)
+
+
+def _close(found: Any) -> None:
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", r"\d+ tasks ", UserWarning)
+        found.close()
 
 
 def _kind(in_order: bool) -> str:
@@ -89,6 +113,8 @@ def _kind(in_order: bool) -> str:
 
 def _on_one_thread(task: Callable[..., T], *args: Any) -> T:
     """Sums of floating-point numbers depend on how many threads share them."""
+    import torch  # here, so that processes can be started before this one has loaded it
+
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
@@ -210,6 +236,8 @@ def connected(scheduler: Any) -> Iterator[Any]:
 
 def versions() -> dict[str, str]:
     """What has to be the same everywhere, for digits depend on it."""
+    import torch
+
     return {"zeroshot": zeroshot.__version__, "torch": torch.__version__}
 
 
