@@ -21,7 +21,7 @@ test: install    ## run the whole suite
 demo: install    ## rank NAS-Bench-201 cells, check the ranking, prune a supernet; into demo/
 	mkdir -p demo
 	$(BIN)/zeroshot rank nasbench201 --sample 100 --small --proxies \
-		params,depth,snip,synflow,naswot,meco,zico,flops,az_expressivity,az_progressivity,az_trainability,jacob_cov,logsynflow \
+		params,depth,snip,synflow,naswot,meco,zico,flops,apd,az_expressivity,az_progressivity,az_trainability,jacob_cov,logsynflow \
 		--batch-size 32 --out demo/scores.csv
 	$(BIN)/zeroshot validate demo/scores.csv --truth nb201 --out demo
 	test -e demo/pruned/architecture.json || \

@@ -29,7 +29,7 @@ from zeroshot.models import find_space
 
 QUICK = (
     "flops,params,depth,l2_norm,grad_norm,snip,synflow,logsynflow,jacob_cov,naswot,swap,meco,zico,"
-    "wrcor,az_expressivity,az_progressivity,az_trainability,zen,meco_opt,deepmad"
+    "wrcor,az_expressivity,az_progressivity,az_trainability,zen,meco_opt,deepmad,apd,intrain"
 )
 ALL = (
     QUICK + ",grasp,fisher,plain,synflow_bn,epe_nas,gradsign,epsilon,dss,vkdnw,"

@@ -222,13 +222,12 @@ def expression(text: str) -> Ensemble:
 # -- the ensembles there are -----------------------------------------------------------------------
 
 ENSEMBLES: tuple[Ensemble, ...] = (
-    # Ours (docs/reproductions.md). Size counts once, half of it parameters: which half is right
-    # depends on the space. Progressivity is what expressivity of blocks differs by, and counts
-    # half. Networks have to name their blocks.
+    # Ours; how its members and weights were chosen: docs/reproductions.md. Networks have to name
+    # their blocks.
     replace(
         expression(
-            "(log(params) + log(flops)) / 2 + log(az_expressivity) + log(az_progressivity) / 2 + "
-            "log(az_trainability) + log(jacob_cov) + log(logsynflow) + log(meco_opt)"
+            "2*log(apd) + log(az_expressivity) + log(az_trainability) + log(jacob_cov) + "
+            "(log(az_progressivity) + log(logsynflow)) / 2 + (log(params) + log(flops)) / 4"
         ),
         name="default",
         source="rule of arXiv:2403.19232",

@@ -9,8 +9,8 @@ from zeroshot.passes.activations import (
     Handover,
     LayerDimensions,
     Map,
-    NormSpectra,
     ResponseCorrelations,
+    StableRanks,
 )
 from zeroshot.passes.altered import Patterns, Perturbation, Perturbed, Synflow
 from zeroshot.passes.backward import (
@@ -54,7 +54,6 @@ __all__ = (
     "LossGrads",
     "LossTrace",
     "Map",
-    "NormSpectra",
     "Numbers",
     "Patterns",
     "PeakMemory",
@@ -64,6 +63,7 @@ __all__ = (
     "Saliency",
     "SignSums",
     "SplitGrads",
+    "StableRanks",
     "Synflow",
     "TangentKernel",
     "Targets",

@@ -59,26 +59,31 @@ class LayerDimensions(Pass[Float64[Tensor, " layers"]]):
 
 
 @dataclass(frozen=True)
-class NormSpectra(Pass[tuple[Float64[Tensor, " _"], ...]]):
-    """Per run of a batch normalisation: squared singular values of its answers, ascending.
+class StableRanks(Pass[Float64[Tensor, " norms"]]):
+    """‖M‖²_F / ‖M‖₂² of what each run of a batch normalisation answers, M.
 
-    Of the matrix with a row for each sample and position and a column for each channel.
+    M has a row for each sample and position and a column for each channel. 0 if it is zero.
     """
 
-    def run(self, net: Net, batch: Batch) -> tuple[Float64[Tensor, " _"], ...]:
-        """One forward run without gradients; Undefined without batch normalisation."""
-        spectra: list[Tensor] = []
+    def run(self, net: Net, batch: Batch) -> Float64[Tensor, " norms"]:
+        """One forward run without gradients; nothing without batch normalisation."""
+        found: list[Tensor] = []
 
         def keep(module: nn.Module, _: object, output: Tensor) -> None:
-            rows = output.movedim(1, -1).flatten(0, -2)
-            spectra.append(torch.linalg.eigvalsh(crossed(rows, rows)).clamp(min=0))
+            rows = output.movedim(1, -1).flatten(0, -2)  # now: the network may overwrite it
+            found.append(crossed(rows, rows))
 
         norms = hooked(net.module, (nn.modules.batchnorm._BatchNorm,), keep)
         with torch.no_grad(), norms, cheap_on_few_channels():
             net(batch.inputs)
-        if not spectra:
-            raise Undefined("no batch normalisation ran")
-        return tuple(spectra)
+        ranks = torch.zeros(len(found), dtype=torch.float64, device=batch.inputs.device)
+        for channels in {len(products) for products in found}:  # all of a size at once
+            places = [i for i, products in enumerate(found) if len(products) == channels]
+            products = torch.stack([found[i] for i in places])
+            largest = torch.linalg.eigvalsh(products)[:, -1]
+            total = products.diagonal(dim1=1, dim2=2).sum(1)
+            ranks[places] = torch.where(largest > 0, total / largest, 0.0)
+        return ranks
 
 
 class Handover(NamedTuple):

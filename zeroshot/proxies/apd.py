@@ -1,16 +1,13 @@
 """APD: how many directions normalised features fill, times how evenly weights are spread."""
 
-import torch
 from jaxtyping import Float64
 from torch import Tensor
 
 from zeroshot.core import Proxy
-from zeroshot.passes import NormSpectra, Weights
+from zeroshot.passes import StableRanks, Weights
 
 
-def apd(
-    spectra: tuple[Float64[Tensor, " _"], ...], weights: tuple[Tensor, ...]
-) -> Float64[Tensor, ""]:
+def apd(ranks: Float64[Tensor, " norms"], weights: tuple[Tensor, ...]) -> Float64[Tensor, ""]:
     """Σ ‖M‖²_F / ‖M‖₂² over batch normalisations · Σ ‖w‖₁ / ‖w‖₂ over convolution weights.
 
     M holds what a normalisation answers, a row for each sample and position, a column for each
@@ -18,17 +15,14 @@ def apd(
     number of weights, so that size and depth count too.
 
     Range: [0, ∞). A normalisation that answers nothing but zeros, and a weight of zeros, add
-        nothing. Undefined without batch normalisation.
+        nothing; 0 for networks without batch normalisation, or without convolutions.
     Source: "APD", NeurIPS 2025, found by a language model's search for proxies.
     Differs: the source names M the batch normalisation's matrix and no more. That it is what the
         layer answers, not its scale (a vector, of rank 1), is our reading.
     """
-    ranks = [values.sum() / values[-1] for values in spectra if values[-1] > 0]
-    spreads = [
-        w.double().abs().sum() / w.double().norm() for w in weights if w.ndim > 2 and w.any()
-    ]
-    zero = torch.zeros((), dtype=torch.float64)
-    return sum(ranks, zero) * sum(spreads, zero)
+    kernels = [w.double() for w in weights if w.ndim > 2 and w.any()]
+    spreads = (kernel.abs().sum() / kernel.norm() for kernel in kernels)
+    return ranks.sum() * sum(spreads, ranks.new_zeros(()))
 
 
-APD = Proxy("apd", (NormSpectra(), Weights()), apd, "higher", "NeurIPS 2025")
+APD = Proxy("apd", (StableRanks(), Weights()), apd, "higher", "NeurIPS 2025")
