@@ -169,3 +169,23 @@ def test_a_network_of_few_channels_gives_the_same(mode):
     for one, *others, usual in zip(*found, expected, strict=True):
         assert all(torch.equal(one, other) for other in others)
         torch.testing.assert_close(one, usual, rtol=1e-9, atol=1e-9)
+
+
+def test_several_rows_of_a_jacobian_at_once_are_those_one_by_one():
+    """As a tangent kernel's `chunk` takes them, through vmap."""
+    inputs, weight = maps().requires_grad_(), torch.ones(3).double().requires_grad_()
+    with cheap_on_few_channels():
+        normal = F.batch_norm(inputs, None, None, weight, training=True)
+        pooled = F.avg_pool2d(normal, 3, 1, 1, count_include_pad=False)
+    outputs = pooled.square().flatten(1).sum(1)[:4]
+    together = grad(
+        outputs,
+        (inputs, weight),
+        torch.eye(4).double(),
+        is_grads_batched=True,
+        retain_graph=True,
+    )
+    for row in range(4):
+        alone = grad(outputs[row], (inputs, weight), retain_graph=True)
+        for one, other in zip(alone, together, strict=True):
+            torch.testing.assert_close(one, other[row], rtol=1e-10, atol=1e-12)

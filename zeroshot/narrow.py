@@ -121,7 +121,7 @@ def is_average_of_neighbours(*args: Any, **kwargs: Any) -> bool:
     """
     if not args or not is_narrow(args[0]):
         return False
-    call = signature(_avg_pool2d).bind(*args, **kwargs)
+    call = _AVG_POOL.bind(*args, **kwargs)
     call.apply_defaults()
     given = call.arguments
     plain = all(_both(given[name]) == (value, value) for name, value in _SAME.items())
