@@ -171,7 +171,8 @@ def markdown(table: pd.DataFrame) -> str:
         lines.append(
             f"| {row['name']} | {row['kendall']:.3f} | {row['kendall_lo']:.2f} … "
             f"{row['kendall_hi']:.2f} | {row['spearman']:.3f} | {partial} | "
-            f"{row['precision_top10']:.0%} | {row['ndcg']:.3f} | {row['picked']:.4g} | {row['n']:,} |"
+            f"{row['precision_top10']:.0%} | {row['ndcg']:.3f} | {row['picked']:.4g} | "
+            f"{row['n']:,} |"
         )
     return "\n".join(lines).replace("-0.", "−0.")
 
