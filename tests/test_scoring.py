@@ -157,10 +157,12 @@ class TestReparametrised:
         (
             *("l2_norm", "grad_norm", "snip", "grasp", "plain", "zico", "gradsign", "dss"),
             *("synflow", "synflow_bn", "logsynflow", "zen", "epsilon"),
-            *("ntk_cond", "ntk_trace", "ntk_krr", "label_alignment"),
+            *("ntk_cond", "ntk_trace", "ntk_krr", "label_alignment", "apd", "intrain"),
         )
     )
-    BY_PARAMETERS = frozenset(["params", "memory", "memory_train", "vkdnw", "vkdnw_entropy"])
+    BY_PARAMETERS = frozenset(
+        ["params", "memory", "memory_train", "swap_reg", "vkdnw", "vkdnw_entropy"]
+    )
 
     @pytest.mark.filterwarnings("ignore:.*weight_norm:FutureWarning")
     @pytest.mark.parametrize(("change", "undo"), WAYS)
