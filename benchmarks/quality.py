@@ -33,7 +33,8 @@ QUICK = (
 )
 ALL = (
     QUICK + ",grasp,fisher,plain,synflow_bn,epe_nas,gradsign,epsilon,dss,vkdnw,"
-    "vkdnw_entropy,ntk_cond,ntk_trace,ntk_krr,label_alignment,linear_regions"
+    "vkdnw_entropy,ntk_cond,ntk_trace,ntk_krr,label_alignment,linear_regions,swap_reg,memory,"
+    "memory_train"
 )
 SHOWN = ("kendall", "spearman", "picked")
 
@@ -136,20 +137,20 @@ def scored(table: Table, truth: pd.DataFrame, seed: int, options: argparse.Names
     """The file of a seed's scores; made if it is not there."""
     shape = "full" if options.full else "small"
     path = options.out / f"{table.name}-{shape}-{len(truth)}-{seed}.csv"
-    if not path.exists():
-        start = time.perf_counter()
-        zeroshot.rank(
-            table.space,
-            archs=list(truth.index),
-            proxies=options.proxies,
-            by=options.proxies.split(",")[0],
-            data=options.data,
-            batch_size=options.batch_size,
-            seed=seed,
-            small=not options.full,
-            out=path,
-        )
-        print(f"{path.name}: {time.perf_counter() - start:.0f} s", flush=True)
+    # What is there already is read, if it is of the same run; of another, that is an error.
+    start = time.perf_counter()
+    zeroshot.rank(
+        table.space,
+        archs=list(truth.index),
+        proxies=options.proxies,
+        by=options.proxies.split(",")[0],
+        data=options.data,
+        batch_size=options.batch_size,
+        seed=seed,
+        small=not options.full,
+        out=path,
+    )
+    print(f"{path.name}: {time.perf_counter() - start:.0f} s", flush=True)
     return path
 
 

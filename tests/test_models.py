@@ -4,7 +4,14 @@ import pytest
 import torch
 
 from zeroshot.errors import ZeroshotError
-from zeroshot.models import find_device, find_model, find_proxies, find_space
+from zeroshot.models import (
+    default_ensemble,
+    find_device,
+    find_model,
+    find_proxies,
+    find_space,
+    refining_ensemble,
+)
 from zeroshot.proxies import PROXIES
 from zeroshot.spaces import NASBENCH201, SPACES, NasBench201, Task
 
@@ -202,3 +209,17 @@ def test_every_space_is_found():
     for space in SPACES:
         assert find_space(space.name) is space
         assert isinstance(space.task, Task)
+
+
+@pytest.mark.parametrize(
+    ("space", "first", "again"),
+    [
+        ("nasbench201", "default", "az_nas"),
+        ("torchvision", "log_rank", "log_rank"),
+        ("enas_rnn", "swap", "swap"),
+        ("nasbench_nlp", "swap", "swap"),
+    ],
+)
+def test_what_ranks_by_default_can_speak_of_the_space(space, first, again):
+    found = find_space(space)
+    assert (default_ensemble(found), refining_ensemble(found)) == (first, again)

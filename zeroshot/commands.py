@@ -236,8 +236,8 @@ def rank(
             list.
         proxies: what to compute; by default the members of `by`. 'all' is all of them.
         by: what to order by: an ensemble, a proxy or an expression of proxies. By default the
-            ensemble `default`, or `log_rank` for spaces whose networks name no blocks, or the first
-            of `proxies`, if these lack one of its members.
+            ensemble `default`, `log_rank` for spaces whose networks name no blocks, `swap` where
+            they read tokens, or the first of `proxies`, if these lack one of its members.
         data: what the networks are shown, or a batch of your own; see `load_batch`.
         batch_size: number of samples.
         seed: of sample, batch, weights and all draws.

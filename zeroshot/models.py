@@ -80,13 +80,24 @@ def find_proxies(names: str | tuple[str | Proxy, ...]) -> tuple[Proxy, ...]:
 
 
 def default_ensemble(space: Space) -> str:
-    """What ranks the networks of a space best, as far as we know: it depends on their blocks."""
+    """What ranks the networks of a space best, as far as we know: it depends on their blocks.
+
+    And on their inputs: tokens have no gradient, without which both ensembles are undefined.
+    """
+    if _reads_tokens(space):
+        return "swap"
     return "default" if _names_blocks(space) else "log_rank"
 
 
 def refining_ensemble(space: Space) -> str:
     """What tells the good networks of a space apart, among which jacob_cov is mostly chance."""
+    if _reads_tokens(space):
+        return "swap"
     return "az_nas" if _names_blocks(space) else "log_rank"
+
+
+def _reads_tokens(space: Space) -> bool:
+    return not space.task.inputs(2, torch.Generator().manual_seed(0)).is_floating_point()
 
 
 def _names_blocks(space: Space) -> bool:
