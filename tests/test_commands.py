@@ -568,3 +568,12 @@ def test_advise_on_a_space_of_ones_own():
 def test_advise_refuses(options, words):
     with pytest.raises(ZeroshotError, match=words):
         told(**options)
+
+
+def test_a_record_of_another_run_is_refused(tmp_path):
+    path = tmp_path / "scores.csv"
+    path.write_text("arch,seed,params\n0,1,5\n1,1,6\n2,1,7\n")
+    (tmp_path / "scores.csv.json").write_text('{"run": {"seeds": [0]}}')
+    truth = pd.Series([1.0, 2.0, 3.0], index=["0", "1", "2"])
+    with pytest.raises(ZeroshotError, match=r"scores of the seeds 1, its record .* tells of 0"):
+        validate(path, truth)

@@ -417,6 +417,7 @@ def validate(
         path = Path(scores)
         scores = read_scores(path)
         record = _read_record(record_path(path))
+        _check_record(record, scores, path)
     proxies_of(scores)  # says what is wrong, if it is no table of scores
     if not isinstance(truth, pd.Series):
         files = None if benchmark_path is None else Path(benchmark_path)
@@ -798,6 +799,22 @@ def _read_record(path: Path) -> dict[str, Any]:
     except (OSError, ValueError) as error:
         raise ZeroshotError(f"the run record {path} is damaged; restore or delete it") from error
     return record if isinstance(record, dict) else {}
+
+
+def _check_record(record: dict[str, Any], scores: pd.DataFrame, path: Path) -> None:
+    """Refuse a record of other seeds than the table's: it would tell of another run."""
+    run = record.get("run")
+    told = run.get("seeds") if isinstance(run, dict) else None
+    here = sorted(scores["seed"].unique().tolist()) if "seed" in scores.columns else []
+    if isinstance(told, list) and sorted(told) != here:
+        raise ZeroshotError(
+            f"{path} has scores of the seeds {_few(here)}, its record {record_path(path)} tells of "
+            f"{_few(told)}: they are of different runs; keep those of one run together"
+        )
+
+
+def _few(seeds: Sequence[Any]) -> str:
+    return ", ".join(map(str, seeds[:5])) + (" …" if len(seeds) > 5 else "")
 
 
 def _better(record: dict[str, Any]) -> dict[str, str]:
