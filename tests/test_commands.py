@@ -570,10 +570,13 @@ def test_advise_refuses(options, words):
         told(**options)
 
 
-def test_a_record_of_another_run_is_refused(tmp_path):
+@pytest.mark.parametrize(
+    ("seeds", "told"), [("[0]", "0"), ('[0, "a"]', "0, a"), ("[[1]]", r"\[1\]"), ("[]", "none")]
+)
+def test_a_record_of_another_run_is_refused(tmp_path, seeds, told):
     path = tmp_path / "scores.csv"
     path.write_text("arch,seed,params\n0,1,5\n1,1,6\n2,1,7\n")
-    (tmp_path / "scores.csv.json").write_text('{"run": {"seeds": [0]}}')
+    (tmp_path / "scores.csv.json").write_text(f'{{"run": {{"seeds": {seeds}}}}}')
     truth = pd.Series([1.0, 2.0, 3.0], index=["0", "1", "2"])
-    with pytest.raises(ZeroshotError, match=r"scores of the seeds 1, its record .* tells of 0"):
+    with pytest.raises(ZeroshotError, match=rf"scores of seed 1, its record .* tells of {told}:"):
         validate(path, truth)

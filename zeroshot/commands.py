@@ -574,13 +574,13 @@ def prune(
     Raises:
         ZeroshotError: for a space that cannot be pruned, or a folder of another run.
     """
+    from zeroshot.eval.benchmarks import load_truth
+
     space = find_space(space) if isinstance(space, str) else space
     _check_space(space)
     for what, number in (("seed", seed), ("finalists", finalists)):
         whole(what, number)
     files = None if benchmark_path is None else Path(benchmark_path)
-    from zeroshot.eval.benchmarks import load_truth
-
     accuracies = None if truth is None else load_truth(str(truth), column, files, trust=trust)
     where = find_device(device)
     by = by or refining_ensemble(space)
@@ -805,16 +805,14 @@ def _check_record(record: dict[str, Any], scores: pd.DataFrame, path: Path) -> N
     """Refuse a record of other seeds than the table's: it would tell of another run."""
     run = record.get("run")
     told = run.get("seeds") if isinstance(run, dict) else None
-    here = sorted(scores["seed"].unique().tolist()) if "seed" in scores.columns else []
-    if isinstance(told, list) and sorted(told) != here:
+    # As words, for a damaged record may hold anything.
+    here, there = (set(map(str, seeds)) for seeds in (scores["seed"].unique(), told or ()))
+    if isinstance(told, list) and there != here:
         raise ZeroshotError(
-            f"{path} has scores of the seeds {_few(here)}, its record {record_path(path)} tells of "
-            f"{_few(told)}: they are of different runs; keep those of one run together"
+            f"{path} has scores of seed {', '.join(sorted(here))}, its record {record_path(path)} "
+            f"tells of {', '.join(sorted(there)) or 'none'}: they are of different runs; keep those "
+            "of one run together"
         )
-
-
-def _few(seeds: Sequence[Any]) -> str:
-    return ", ".join(map(str, seeds[:5])) + (" …" if len(seeds) > 5 else "")
 
 
 def _better(record: dict[str, Any]) -> dict[str, str]:
