@@ -15,9 +15,7 @@ picked accuracy, each seed a ranking of its own. A final table has τ of every p
 
 import argparse
 import json
-import re
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,6 +23,7 @@ import numpy as np
 import pandas as pd
 
 import zeroshot
+from zeroshot.eval.tables import read_truth
 from zeroshot.models import find_space
 
 QUICK = (
@@ -47,7 +46,7 @@ class Table:
         name: the word for --only.
         file: in the folder TABLES.
         space: whose architectures they are of.
-        spell: a row's architecture as the space reads it.
+        arch: how the columns of a row spell its architecture, as the space reads it.
         columns: of accuracies, higher is better; the first is the one of the final table. One
             named with a minus is of losses, which are negated.
     """
@@ -55,29 +54,26 @@ class Table:
     name: str
     file: str
     space: str
-    spell: Callable[[pd.Series], str]
+    arch: str
     columns: tuple[str, ...]
 
     def read(self, folder: Path, sample: int) -> pd.DataFrame:
         """A sample of the rows, the column `arch` as our space spells it; 0 for all of them."""
-        rows = pd.read_csv(folder / self.file, dtype=str)
-        rows = rows[rows[self.columns[0].removeprefix("-")].notna()]  # some trainings fail
-        if 0 < sample < len(rows):
-            rows = rows.iloc[np.random.default_rng(0).permutation(len(rows))[:sample]]
-        space = find_space(self.space)
-        archs = [space.spell(space.parse(self.spell(row))) for _, row in rows.iterrows()]
         measured = {
-            column: rows[column.removeprefix("-")].astype(float) * (-1 if column[0] == "-" else 1)
+            column: read_truth(
+                folder / self.file,
+                column.removeprefix("-"),
+                arch=self.arch,
+                better="lower" if column[0] == "-" else "higher",
+            )
             for column in self.columns
         }
-        truth = pd.DataFrame(measured).set_axis(pd.Index(archs, name="arch"))
+        truth = pd.DataFrame(measured).dropna(subset=self.columns[0])  # some trainings fail
+        if 0 < sample < len(truth):
+            truth = truth.iloc[np.random.default_rng(0).permutation(len(truth))[:sample]]
+        space = find_space(self.space)
+        truth.index = truth.index.map(lambda text: space.spell(space.parse(text)))
         return truth.groupby(level=0, sort=False).mean()  # one cell may have been trained twice
-
-
-def _micro(genes: str) -> str:
-    """The benchmark's string of '(1, 3, 0, 3, 2, 1)'."""
-    a, *rest = re.findall(r"\d", genes)
-    return f"64-41414-{a}_{''.join(rest[:2])}_{''.join(rest[2:])}"
 
 
 TABLES = (
@@ -85,49 +81,49 @@ TABLES = (
         "nasbench201",
         "nasbench201-cifar10.csv.gz",
         "nasbench201",
-        lambda row: row["arch"],
+        "{arch}",
         ("cifar10_test_accuracy",),
     ),
     Table(
         "nasbench101",
         "nasbench101-sample.csv.gz",
         "nasbench101",
-        lambda row: f"{row['matrix']}-{row['ops']}",
+        "{matrix}-{ops}",
         ("val108", "val12"),
     ),
     Table(
         "transnasbench101",
         "transnasbench101-micro-class-scene.csv.gz",
         "transnasbench101_micro",
-        lambda row: _micro(row["arch"]),
+        "{arch}",
         ("class_scene_val",),
     ),
     Table(
         "darts",
         "darts-214.csv.gz",
         "darts",
-        lambda row: f"{row['normal']}, {row['reduce']}",
+        "{normal}, {reduce}",
         ("best_test", "test_ep100"),
     ),
     Table(
         "mnasnet",
         "mnasnet-imagenet-sample.csv.gz",
         "mobilenet",
-        lambda row: ",".join(row[["e", "k", "l", "se"]]),
+        "{e},{k},{l},{se}",
         ("top1",),
     ),
     Table(
         "autoformer",
         "vit-autoformer.csv.gz",
         "autoformer",
-        lambda row: row["arch"],
+        "{arch}",
         ("c100_base_acc", "imagenet_super_acc"),
     ),
     Table(
         "nasbench_nlp",
         "nasbench-nlp-sample.csv.gz",
         "nasbench_nlp",
-        lambda row: row["recepie"],
+        "{recepie}",
         ("-test_at_valmin",),
     ),
 )

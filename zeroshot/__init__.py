@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from zeroshot.data import load_batch
     from zeroshot.deploy import export
     from zeroshot.errors import OutOfMemoryError, Undefined, ZeroshotError
-    from zeroshot.eval.benchmarks import BENCHMARKS, load_truth
+    from zeroshot.eval.benchmarks import BENCHMARKS, load_benchmark, load_truth
     from zeroshot.proxies import PROXIES
     from zeroshot.pruning import load
     from zeroshot.ranking import ENSEMBLES, Ensemble
@@ -31,7 +31,7 @@ _HOME = {
     "zeroshot.data": ("load_batch",),
     "zeroshot.deploy": ("export",),
     "zeroshot.errors": ("OutOfMemoryError", "Undefined", "ZeroshotError"),
-    "zeroshot.eval.benchmarks": ("BENCHMARKS", "load_truth"),
+    "zeroshot.eval.benchmarks": ("BENCHMARKS", "load_benchmark", "load_truth"),
     "zeroshot.proxies": ("PROXIES",),
     "zeroshot.pruning": ("load",),
     "zeroshot.ranking": ("ENSEMBLES", "Ensemble"),
@@ -67,6 +67,7 @@ __all__ = [
     "finetune",
     "load",
     "load_batch",
+    "load_benchmark",
     "load_trained",
     "load_truth",
     "prune",

@@ -63,6 +63,17 @@ NoStore = Annotated[bool, typer.Option("--no-store", help="Neither look up nor k
 Trust = Annotated[
     bool, typer.Option("--trust", help="Run what a benchmark's files ask for; most need nothing.")
 ]
+TRUTH = "BENCHMARK, BENCHMARK/DATASET, or a table with a column arch; perhaps several times."
+Column = Annotated[str | None, typer.Option(help="Which column of the table.")]
+Spelling = Annotated[
+    str, typer.Option("--arch", help="How a table's columns spell one: '{normal}, {reduce}'.")
+]
+LowerIsBetter = Annotated[
+    bool, typer.Option("--lower-is-better", help="The table is of losses or latencies.")
+]
+BenchmarkPath = Annotated[
+    Path | None, typer.Option(help="The benchmark's own files, where it needs them.")
+]
 
 WIDE = 140  # columns of a terminal that has room for everything
 
@@ -199,6 +210,7 @@ def rank(
     archs: Annotated[
         Path | None, typer.Option(help="A file's architectures instead: lines, or a table.")
     ] = None,
+    arch: Spelling = "{arch}",
     proxies: Annotated[
         str | None, typer.Option(help="What to compute; by default what --by needs. Or: all.")
     ] = None,
@@ -249,6 +261,7 @@ def rank(
                 space,
                 sample=None if all_ else sample,
                 archs=archs,
+                arch=arch,
                 proxies=proxies,
                 by=by,
                 data=data,
@@ -376,13 +389,11 @@ def _say_gaps(console: "Console", record: dict[str, Any]) -> None:
 @app.command()
 def validate(
     scores: Annotated[Path, typer.Argument(help="What `zeroshot rank` wrote.")],
-    truth: Annotated[
-        str, typer.Option(help="BENCHMARK, BENCHMARK/DATASET, or a table with a column arch.")
-    ],
-    column: Annotated[str | None, typer.Option(help="Which column of the table.")] = None,
-    benchmark_path: Annotated[
-        Path | None, typer.Option(help="The benchmark's own files, where it needs them.")
-    ] = None,
+    truth: Annotated[list[str], typer.Option(help=TRUTH)],
+    column: Column = None,
+    arch: Spelling = "{arch}",
+    lower_is_better: LowerIsBetter = False,
+    benchmark_path: BenchmarkPath = None,
     trust: Trust = False,
     out: Annotated[Path | None, typer.Option(help="Folder for CSV, plots and report.html.")] = None,
     resamples: Annotated[int, typer.Option(help="Of the bootstrap.")] = 1000,
@@ -395,6 +406,8 @@ def validate(
         scores,
         truth,
         column=column,
+        arch=arch,
+        lower_is_better=lower_is_better,
         benchmark_path=benchmark_path,
         trust=trust,
         out=out,
@@ -488,14 +501,11 @@ def prune(
         Path | None, typer.Option(help="Folder for architecture, history, plot and checkpoint.")
     ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in --out.")] = False,
-    truth: Annotated[
-        str | None,
-        typer.Option(help="BENCHMARK or BENCHMARK/DATASET, or a table with a column arch."),
-    ] = None,
-    column: Annotated[str | None, typer.Option(help="Which column of the table.")] = None,
-    benchmark_path: Annotated[
-        Path | None, typer.Option(help="The benchmark's own files, where it needs them.")
-    ] = None,
+    truth: Annotated[list[str] | None, typer.Option(help=TRUTH)] = None,
+    column: Column = None,
+    arch: Spelling = "{arch}",
+    lower_is_better: LowerIsBetter = False,
+    benchmark_path: BenchmarkPath = None,
     trust: Trust = False,
     finetune: Annotated[
         int, typer.Option(help="Train the result for so many epochs, in --out/finetune.")
@@ -526,8 +536,10 @@ def prune(
                 store=path,
                 out=out,
                 resume=resume,
-                truth=truth,
+                truth=truth or None,
                 column=column,
+                arch=arch,
+                lower_is_better=lower_is_better,
                 benchmark_path=benchmark_path,
                 trust=trust,
                 progress=progress,

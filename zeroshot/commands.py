@@ -4,7 +4,7 @@ import json
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -45,6 +45,9 @@ from zeroshot.scoring import Scores, evaluate
 from zeroshot.search.candidates import MANY, Chosen, Limits, choose, list_archs, read_archs
 from zeroshot.spaces import SPACES, Arch, Space, Task
 from zeroshot.store import Selection, Setting, Store
+
+if TYPE_CHECKING:
+    from zeroshot.eval.truth import Truth
 
 TIMED = 10  # of the best that are fast enough, before timing stops
 BETTER = {proxy.name: proxy.better for proxy in PROXIES}
@@ -206,6 +209,7 @@ def rank(
     *,
     sample: int | None = 100,
     archs: str | Path | Sequence[str | int | Arch] | None = None,
+    arch: str = "{arch}",
     proxies: str | tuple[str | Proxy, ...] | None = None,
     by: str | Ensemble | None = None,
     data: str | Batch = "noise",
@@ -234,6 +238,7 @@ def rank(
         sample: how many architectures, at random; None takes all. A smaller space is taken whole.
         archs: instead of a sample: a file (one per line, or a table with a column `arch`), or a
             list.
+        arch: how the file's columns spell one, in braces: "{normal}, {reduce}".
         proxies: what to compute; by default the members of `by`. 'all' is all of them.
         by: what to order by: an ensemble, a proxy or an expression of proxies. By default the
             ensemble `default`, `log_rank` for spaces whose networks name no blocks, `swap` where
@@ -313,7 +318,7 @@ def rank(
         drawn = choose(space, task, sample=sample, limits=limits, rng=generator)
         chosen, notes = drawn.archs, _told(drawn)
     elif isinstance(archs, (str, Path)):
-        chosen = read_archs(space, Path(archs))
+        chosen = read_archs(space, Path(archs), arch)
     else:
         chosen = list_archs(space, archs)
     run = Run(
@@ -368,9 +373,11 @@ def rank(
 
 def validate(
     scores: str | Path | pd.DataFrame | Ranking,
-    truth: str | Path | pd.Series,
+    truth: str | Path | Sequence[str | Path] | pd.Series,
     *,
     column: str | None = None,
+    arch: str = "{arch}",
+    lower_is_better: bool = False,
     benchmark_path: str | Path | None = None,
     trust: bool = False,
     out: str | Path | None = None,
@@ -383,8 +390,11 @@ def validate(
         scores: what `rank` returned, or its table, or its file. The table alone does not tell what
             the proxies cost.
         truth: 'nb201', 'torchvision', another benchmark, 'BENCHMARK/DATASET', or a file with a
-            column `arch`; or accuracies indexed by architecture.
+            column `arch`; several of these, which have to agree; or accuracies indexed by
+            architecture. Architectures may be spelt in any way that their space reads.
         column: of the file, if it has several of numbers.
+        arch: how the file spells an architecture, its columns in braces: "{normal}, {reduce}".
+        lower_is_better: the file is of losses or latencies. They are negated.
         benchmark_path: where the benchmark's own files lie, for those that need them.
         trust: whether code that these files ask for may run. Most need none.
         out: folder for validation.csv, plots and report.html; nothing is written without.
@@ -398,7 +408,6 @@ def validate(
         ZeroshotError: if a file is damaged, or scores and accuracies have too little in common.
     """
     # Here, because statistics and plots take longer to load than some rankings take.
-    from zeroshot.eval.benchmarks import load_truth
     from zeroshot.eval.report import write_report
     from zeroshot.eval.validate import validate as compare
     from zeroshot.eval.verdict import verdict
@@ -408,10 +417,9 @@ def validate(
         record, scores = scores.record, scores.scores
     if not isinstance(scores, (str, Path, pd.DataFrame)):
         raise ZeroshotError(f"scores {scores!r}: expected a ranking, its table or its file")
-    if not isinstance(truth, (str, Path, pd.Series)):
-        raise ZeroshotError(
-            f"truth {truth!r}: expected a benchmark, a file, or accuracies indexed by architecture"
-        )
+    source = truth
+    if not isinstance(source, pd.Series):
+        source = _truth(truth, column, arch, lower_is_better, benchmark_path, trust)
     whole("seed", seed)
     if not isinstance(scores, pd.DataFrame):
         path = Path(scores)
@@ -419,16 +427,17 @@ def validate(
         record = _read_record(record_path(path))
         _check_record(record, scores, path)
     proxies_of(scores)  # says what is wrong, if it is no table of scores
-    if not isinstance(truth, pd.Series):
-        files = None if benchmark_path is None else Path(benchmark_path)
-        record = {"truth": str(truth) + (f", column {column}" if column else "")} | record
-        truth = load_truth(str(truth), column, files, trust=trust, archs=scores["arch"])
+    if isinstance(source, pd.Series):
+        known = source
+    else:
+        record = {"truth": str(source)} | record
+        known = source.read(list(scores["arch"].unique()), _space_of(scores))
     scores = _with_baselines(scores)
     better = _better(record)
-    table = compare(scores, truth, better=better, resamples=resamples, seed=seed, record=record)
+    table = compare(scores, known, better=better, resamples=resamples, seed=seed, record=record)
     report = None
     if out is not None:
-        report = write_report(Path(out), table, scores, truth, record, better=better)
+        report = write_report(Path(out), table, scores, known, record, better=better)
     return Validation(table, verdict(table), report)
 
 
@@ -534,8 +543,10 @@ def prune(
     store: str | Path | None = None,
     out: str | Path | None = None,
     resume: bool = False,
-    truth: str | Path | None = None,
+    truth: str | Path | Sequence[str | Path] | None = None,
     column: str | None = None,
+    arch: str = "{arch}",
+    lower_is_better: bool = False,
     benchmark_path: str | Path | None = None,
     trust: bool = False,
     progress: Progress = lambda done, total: None,
@@ -564,6 +575,8 @@ def prune(
         resume: go on with the unfinished run in `out`.
         truth: accuracies, as for `validate`; the record then says that of the network and its rank.
         column: of the file, if it has several of numbers.
+        arch: how the file spells an architecture, as for `validate`.
+        lower_is_better: the file is of losses or latencies.
         benchmark_path: where the benchmark's own files lie, for those that need them.
         trust: whether code that these files ask for may run. Most need none.
         progress: called with the numbers of options measured and in all.
@@ -574,14 +587,15 @@ def prune(
     Raises:
         ZeroshotError: for a space that cannot be pruned, or a folder of another run.
     """
-    from zeroshot.eval.benchmarks import load_truth
-
     space = find_space(space) if isinstance(space, str) else space
     _check_space(space)
     for what, number in (("seed", seed), ("finalists", finalists)):
         whole(what, number)
-    files = None if benchmark_path is None else Path(benchmark_path)
-    accuracies = None if truth is None else load_truth(str(truth), column, files, trust=trust)
+    source = accuracies = None
+    if truth is not None:
+        source = _truth(truth, column, arch, lower_is_better, benchmark_path, trust)
+        # What is wrong with it is said before the work. A surrogate has to be asked something.
+        accuracies = source.read([space.spell(space.at(0))], space)
     where = find_device(device)
     by = by or refining_ensemble(space)
     pruning = Pruning(space, criterion, method, fidelity, finalists, by, data, seed, where)
@@ -591,9 +605,11 @@ def prune(
     found = pruning.run(
         path, resume=resume, store=kept, workers=workers, scheduler=scheduler, progress=progress
     )
-    if accuracies is not None:
+    if source is not None and accuracies is not None:
+        if found.name not in accuracies.index:
+            accuracies = source.read([found.name], space)
         own = float(accuracies.get(found.name, float("nan")))
-        better = int((accuracies > own).sum())
+        better = int(accuracies.gt(own).sum())
         found.record["accuracy"] = own
         found.record["rank"] = None if own != own else better + 1
         found.record["of"] = int(accuracies.notna().sum())
@@ -810,9 +826,29 @@ def _check_record(record: dict[str, Any], scores: pd.DataFrame, path: Path) -> N
     if isinstance(told, list) and there != here:
         raise ZeroshotError(
             f"{path} has scores of seed {', '.join(sorted(here))}, its record {record_path(path)} "
-            f"tells of {', '.join(sorted(there)) or 'none'}: they are of different runs; keep those "
-            "of one run together"
+            f"tells of {', '.join(sorted(there)) or 'none'}: they are of different runs; keep "
+            "those of one run together"
         )
+
+
+def _truth(
+    truth: object,
+    column: str | None,
+    arch: str,
+    lower_is_better: bool,
+    path: str | Path | None,
+    trust: bool,
+) -> "Truth":
+    from zeroshot.eval.truth import Truth
+
+    specs = tuple(truth) if isinstance(truth, (list, tuple)) else (truth,)
+    if not all(isinstance(spec, (str, Path)) for spec in specs):
+        raise ZeroshotError(
+            f"truth {truth!r}: expected a benchmark, a file, or accuracies indexed by architecture"
+        )
+    files = None if path is None else Path(path)
+    better = "lower" if lower_is_better else "higher"
+    return Truth(tuple(map(str, specs)), column, files, trust, arch, better)
 
 
 def _better(record: dict[str, Any]) -> dict[str, str]:

@@ -53,6 +53,42 @@ class TestReadTruth:
         with pytest.raises(ZeroshotError, match=r"rows of a disagree on 'acc' \(90 and 91\)"):
             read_truth(csv("arch,acc\na,90\nb,1\na,91\n"))
 
+    def test_an_architecture_of_several_columns(self, csv, tmp_path):
+        text = "matrix,ops,acc\n010,01,90\n0010,1,80\n"
+        parquet = tmp_path / "t.parquet"
+        table = {"matrix": ["010", "0010"], "ops": ["01", "1"], "acc": [90.0, 80.0]}
+        pd.DataFrame(table).to_parquet(parquet)
+        for path in (csv(text), parquet):  # the only column of numbers is the last
+            truth = read_truth(path, arch="{matrix}-{ops}")
+            assert truth.to_dict() == {"010-01": 90, "0010-1": 80}
+
+    @pytest.mark.parametrize(
+        ("arch", "message"),
+        [
+            ("arch", "names of columns in braces"),
+            ("{}", "names of columns in braces"),
+            ("{0}", "names of columns in braces"),
+            ("{arch", "names of columns in braces"),
+            ("{arch.__class__}", "names of columns in braces"),
+            ("{arch!r}", "names of columns in braces"),
+            ("{arch:>9}", "names of columns in braces"),
+            ("{arch}{ops}", "no column 'ops', only arch, acc.*--arch"),
+        ],
+    )
+    def test_a_spelling_of_something_else(self, csv, arch, message):
+        with pytest.raises(ZeroshotError, match=message):
+            read_truth(csv("arch,acc\na,90\n"), arch=arch)
+
+    def test_losses_are_negated(self, csv):
+        path = csv("arch,loss\na,0.5\nb,\n")
+        assert load_truth(str(path), better="lower").fillna(7).to_dict() == {"a": -0.5, "b": 7}
+        with pytest.raises(ZeroshotError, match="better 'less': expected"):
+            load_truth(str(path), better="less")
+
+    def test_an_infinite_accuracy(self, csv):
+        with pytest.raises(ZeroshotError, match="-inf in column 'acc', row 2; leave"):
+            read_truth(csv("arch,acc\na,90\nb,-inf\n"))
+
     @pytest.mark.parametrize(
         ("text", "message"),
         [

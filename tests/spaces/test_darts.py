@@ -1,4 +1,5 @@
 import itertools
+import json
 import math
 import re
 from dataclasses import replace
@@ -36,6 +37,12 @@ WRITTEN = (  # V2, the inputs of each node in order
     "('max_pool_3x3', 1), ('max_pool_3x3', 1), ('skip_connect', 2), ('max_pool_3x3', 0), "
     "('skip_connect', 2), ('max_pool_3x3', 1), ('skip_connect', 2)], reduce_concat=range(2, 6))"
 )
+
+CELL = (
+    "[('skip_connect', 0), ('max_pool_3x3', 1), ('sep_conv_3x3', 0), ('sep_conv_5x5', 2), "
+    "('dil_conv_3x3', 1), ('dil_conv_5x5', 3), ('avg_pool_3x3', 0), ('skip_connect', 4)]"
+)
+TWICE = SPACE.parse(f"{CELL}, {CELL}")
 
 
 def rng(seed=0):
@@ -78,6 +85,47 @@ class TestNotation:
         for arch in some(100):
             assert SPACE.parse(SPACE.spell(arch)) == arch
             assert SPACE.at(SPACE.index(arch)) == arch
+
+    def test_compact(self):
+        """What BANANAS and NASLib write: (input, operation), without 'none' among operations."""
+        arch = SPACE.at(10**17)
+        assert SPACE.parse(str(SPACE.compact(arch))) == arch
+        cell = "((0, 2), (1, 0), (0, 3), (2, 4), (1, 5), (3, 6), (0, 1), (4, 2))"
+        assert SPACE.parse(f"({cell}, {cell})") == TWICE
+
+    def test_configurations_of_nas_bench_301(self):
+        """Edges are numbered 0 and 1 into node 2, 2 to 4 into node 3, 5 to 8, and 9 to 13."""
+        config = SPACE.config(TWICE)
+        assert len(config) == 22
+        normal = {key.split(":")[2]: value for key, value in config.items() if "normal" in key}
+        assert normal == {
+            "edge_normal_0": "skip_connect",
+            "edge_normal_1": "max_pool_3x3",
+            "edge_normal_2": "sep_conv_3x3",
+            "edge_normal_4": "sep_conv_5x5",
+            "edge_normal_6": "dil_conv_3x3",
+            "edge_normal_8": "dil_conv_5x5",
+            "edge_normal_9": "avg_pool_3x3",
+            "edge_normal_13": "skip_connect",
+            "inputs_node_normal_3": "0_2",
+            "inputs_node_normal_4": "1_3",
+            "inputs_node_normal_5": "0_4",
+        }
+        assert SPACE.parse(json.dumps({**config, "OptimizerSelector:optimizer": "sgd"})) == TWICE
+
+    @pytest.mark.parametrize(
+        ("old", "new", "message"),
+        [
+            ("skip_connect", "skip", "expected one of max_pool"),
+            ('"0_2"', '"1_2"', "expected 0 among them"),
+            ("edge_normal_0", "edge_normal_14", "1 operations lead to node 2"),
+            ("{", "{{", "expected the JSON"),
+        ],
+    )
+    def test_damaged_configurations(self, old, new, message):
+        text = json.dumps(SPACE.config(TWICE))
+        with pytest.raises(ZeroshotError, match=message):
+            SPACE.parse(text.replace(old, new))
 
     def test_two_lists(self):
         normal = WRITTEN[WRITTEN.index("[") : WRITTEN.index("]") + 1]

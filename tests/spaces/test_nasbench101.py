@@ -168,6 +168,15 @@ class TestNotation:
         for text in (f"{matrix},{ops}", f"{matrix} {ops}", f"{matrix}, {ops}"):
             assert SPACE.parse(text) == arch
 
+    def test_notation_of_naslib(self):
+        """Matrix, then operations: input, max pooling, 1x1 and 3x3 convolution, output."""
+        matrix = "0111000010000100000100000"
+        text = str((*map(int, matrix), 0, 2, 3, 4, 1))
+        assert SPACE.spell(SPACE.parse(text)) == f"{matrix}-210"
+        for wrong in (text.replace("4, 1)", "4, 4)"), text.replace(", 1)", ")")):
+            with pytest.raises(ZeroshotError, match="expected an adjacency matrix"):
+                SPACE.parse(wrong)
+
     def test_vertices(self):
         arch = SPACE.parse("010001000-1")
         assert arch == cell([(0, 1), (1, 6)], CONV1, None, None, None, None)

@@ -60,6 +60,14 @@ class TestNotation:
             (2, 3): ("nor_conv_3x3",),
         }
 
+    def test_notation_of_naslib(self):
+        arch = MICRO.parse("(1, 0, 2, 3, 3, 3)")
+        assert MICRO.spell(arch) == "64-41414-1_02_333"
+        assert MACRO.spell(MACRO.parse("(1, 2, 3, 4, 0, 0)")) == "64-1234-basic"
+        for space, wrong in ((MICRO, "(1, 0, 2, 3, 3)"), (MACRO, "(1, 0, 2, 3, 4, 1)")):
+            with pytest.raises(ZeroshotError, match="expected"):
+                space.parse(wrong)
+
     def test_macro(self):
         """The published number, and the rules behind it, on strings."""
         expected = set()

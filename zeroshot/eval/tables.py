@@ -4,8 +4,10 @@ import csv
 import gzip
 import io
 import zlib
+from collections.abc import Collection
 from difflib import get_close_matches
 from pathlib import Path
+from string import Formatter
 from typing import Any
 
 import numpy as np
@@ -15,13 +17,14 @@ from zeroshot.errors import ZeroshotError
 from zeroshot.ranking import KEYS, proxies_of
 
 SUFFIXES = (".csv", ".csv.gz", ".parquet")
+SPELLING = "{arch}"  # of an architecture by the columns of a table
 # Numbers come back as they were written: by default from pandas 3.1 on, which deprecates to ask.
 _RECENT = tuple(map(int, pd.__version__.split(".")[:2])) >= (3, 1)
 EXACT: dict[str, Any] = {} if _RECENT else {"float_precision": "round_trip"}
 
 
-def read_table(path: Path) -> pd.DataFrame:
-    """The table in a .csv, .csv.gz or .parquet file; the column `arch`, if any, is text.
+def read_table(path: Path, words: Collection[str] = ("arch",)) -> pd.DataFrame:
+    """The table in a .csv, .csv.gz or .parquet file; the columns `words`, if there, are text.
 
     Raises:
         ZeroshotError: naming the file and, for a CSV, the line: if the file is not there, of
@@ -38,15 +41,14 @@ def read_table(path: Path) -> pd.DataFrame:
             raise ZeroshotError(f"there is no file {path}; check the path") from error
         except (OSError, ValueError, KeyError) as error:
             raise ZeroshotError(f"{path} is no readable Parquet file: {_first(error)}") from error
-        if "arch" in table.columns:
-            table = table.astype({"arch": str})
-        return _named(table, path)
+        spelt = [name for name in words if name in table.columns]
+        return _named(table.astype(dict.fromkeys(spelt, str)), path)
     text = read_text(path)
-    archs = _check(text, path)
+    spelt = _check(text, path, words)
     try:
         table = pd.read_csv(io.StringIO(text), low_memory=False, **EXACT)
-        if archs:  # one may be called NA or 007: it stays what it is
-            table["arch"] = archs
+        for name, column in spelt.items():  # one may be called NA or 007: it stays what it is
+            table[name] = column
     except ValueError as error:
         raise ZeroshotError(f"{path} is no readable CSV: {_first(error)}") from error
     return _named(table, path)
@@ -77,6 +79,24 @@ def read_text(path: Path) -> str:
         raise ZeroshotError(f"cannot read {path}: {error.strerror or error}") from error
 
 
+def read_spelt(path: Path, arch: str = SPELLING) -> tuple[pd.DataFrame, list[str]]:
+    """A table, and its rows' architectures as `arch` spells them; see `read_truth`.
+
+    Raises:
+        ZeroshotError: as `read_table`, or if there is no column that `arch` names.
+    """
+    words = _fields(arch)
+    table = read_table(path, words)
+    lacking = [name for name in words if name not in table.columns]
+    if lacking:
+        raise ZeroshotError(
+            f"{path} has no column {lacking[0]!r}, only {', '.join(map(str, table.columns))}; "
+            "rename the one that holds the architectures, or say how several spell one, as in "
+            "'{normal}, {reduce}' (--arch)"
+        )
+    return table, [arch.format_map(row) for row in table[list(words)].to_dict("records")]
+
+
 def read_scores(path: Path) -> pd.DataFrame:
     """A scores table: `arch`, `seed`, then one numeric column per proxy.
 
@@ -95,42 +115,72 @@ def read_scores(path: Path) -> pd.DataFrame:
     return table
 
 
-def read_truth(path: Path, column: str | None = None) -> pd.Series:
-    """The accuracies in one column of a table, indexed by `arch`.
+def read_truth(
+    path: Path, column: str | None = None, *, arch: str = SPELLING, better: str = "higher"
+) -> pd.Series:
+    """The accuracies in one column of a table, indexed by architecture.
 
     Rows of one architecture that agree are one. An empty cell is an unknown accuracy, NaN.
 
     Args:
         path: of a .csv, .csv.gz or .parquet file.
         column: which to read; not needed if there is only one of numbers.
+        arch: how the columns spell an architecture, names in braces: "{normal}, {reduce}".
+        better: "lower" for losses and latencies, which are negated.
 
     Raises:
-        ZeroshotError: naming the file, if it is unreadable, has no column `arch`, several columns
-            it could be, not the column asked for, a text where a number should be, or rows of one
-            architecture that disagree.
+        ZeroshotError: naming the file, if it is unreadable, lacks a column that `arch` names or the
+            one asked for, has several it could be, a text or an infinity where a number should be,
+            or rows of one architecture that disagree.
     """
-    table = read_table(path)
-    if "arch" not in table.columns:
-        raise ZeroshotError(
-            f"{path} has no column 'arch', only {', '.join(map(str, table.columns))}; rename the "
-            "one that holds the architectures"
-        )
-    column = _column(table, column, path)
+    table, spelt = read_spelt(path, arch)
+    words = _fields(arch)
+    column = _column(table.drop(columns=[name for name in words if name != "arch"]), column, path)
     if column not in table.columns:
         close = get_close_matches(column, map(str, table.columns), n=1)
         hint = f" (did you mean {close[0]!r}?)" if close else ""
-        listed = ", ".join(str(name) for name in table.columns if name != "arch")
+        listed = ", ".join(str(name) for name in table.columns if name not in words)
         raise ZeroshotError(f"{path} has no column {column!r}{hint}; it has {listed}")
-    table = table.assign(**{column: _numbers(table[column], column, path)})
-    table = table.drop_duplicates(["arch", column])
-    repeated = table["arch"].duplicated()
-    if repeated.any():
-        arch = table.loc[repeated, "arch"].iloc[0]
-        first, second = table.loc[table["arch"] == arch, column].iloc[:2]
+    values = _numbers(table[column], column, path).astype(np.float64)
+    infinite = np.flatnonzero(np.isinf(values))
+    if len(infinite):
         raise ZeroshotError(
-            f"{path}: rows of {arch} disagree on {column!r} ({first:g} and {second:g}); keep one"
+            f"{path}: {values.iloc[infinite[0]]} in column {column!r}, row {infinite[0] + 1}; "
+            "leave the cell empty where no accuracy is known"
         )
-    return table.set_index("arch")[column].astype(np.float64)
+    truth = pd.Series(values.to_numpy(), pd.Index(spelt, name="arch", dtype=object), name=column)
+    return agreed(truth if better == "higher" else -truth, path)
+
+
+def agreed(truth: pd.Series, source: object) -> pd.Series:
+    """Every architecture once; ZeroshotError, naming the source, if two values of one disagree."""
+    pairs = pd.DataFrame({"arch": truth.index, "value": truth.to_numpy()}).drop_duplicates()
+    repeated = pairs["arch"].duplicated()
+    if repeated.any():
+        arch = pairs.loc[repeated, "arch"].iloc[0]
+        first, second = pairs.loc[pairs["arch"] == arch, "value"].iloc[:2]
+        raise ZeroshotError(
+            f"{source}: rows of {arch} disagree on {truth.name!r} ({first:g} and {second:g}); keep "
+            "one"
+        )
+    return truth[~truth.index.duplicated()]
+
+
+def _fields(arch: str) -> tuple[str, ...]:
+    """The columns that a spelling names; ZeroshotError if it names none, or does more than that."""
+    try:
+        parts = list(Formatter().parse(arch))
+    except ValueError:
+        parts = []
+    names = tuple(dict.fromkeys(name for _, name, _, _ in parts if name is not None))
+    plain = all(form in ("", None) and how is None for _, _, form, how in parts)
+    columns = (name and not name.isdecimal() and not set(".[") & set(name) for name in names)
+    if not names or not plain or not all(columns):
+        raise ZeroshotError(
+            f"the spelling {arch!r} of architectures: expected names of columns in braces, as in "
+            "'{arch}' or '{normal}, {reduce}'"
+        )
+    return names
 
 
 def _column(table: pd.DataFrame, column: str | None, path: Path) -> str:
@@ -174,13 +224,13 @@ def _named(table: pd.DataFrame, path: Path) -> pd.DataFrame:
     return table
 
 
-def _check(text: str, path: Path) -> list[str]:
-    """Check that a CSV is whole; returns the column `arch` as it is spelled, if there is one."""
+def _check(text: str, path: Path, words: Collection[str]) -> dict[str, list[str]]:
+    """Check that a CSV is whole; returns the columns `words` as they are spelt, those there are."""
     if not text:
         raise ZeroshotError(f"{path} is empty; expected a header and rows")
     reader = csv.reader(io.StringIO(text, newline=""), strict=True)
     header: list[str] = []
-    archs: list[str] = []
+    spelt: dict[str, list[str]] = {}
     try:
         for fields in reader:
             if not header:
@@ -188,20 +238,22 @@ def _check(text: str, path: Path) -> list[str]:
                 doubled = {name for name in header if header.count(name) > 1}
                 if doubled:
                     raise ZeroshotError(f"{path} has two columns {min(doubled)!r}; rename one")
+                spelt = {name: [] for name in header if name in words}
             elif fields and len(fields) != len(header):
                 raise ZeroshotError(
                     f"{path}, line {reader.line_num}: {len(fields)} fields, expected "
                     f"{len(header)} as in the header; the file is truncated or damaged"
                 )
-            elif fields and "arch" in header:
-                archs.append(fields[header.index("arch")])
+            elif fields:
+                for name, column in spelt.items():
+                    column.append(fields[header.index(name)])
     except csv.Error as error:
         raise ZeroshotError(f"{path}, line {reader.line_num}: {error}; it is damaged") from error
     if not text.endswith(("\n", "\r")):
         raise ZeroshotError(
             f"{path}, line {reader.line_num}: ends in the middle of a line; it is truncated"
         )
-    return archs
+    return spelt
 
 
 def _first(error: BaseException) -> str:

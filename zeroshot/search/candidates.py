@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from zeroshot.errors import ZeroshotError, whole
-from zeroshot.eval.tables import SUFFIXES, read_table, read_text
+from zeroshot.eval.tables import SPELLING, SUFFIXES, read_spelt, read_text
 from zeroshot.spaces.space import Arch, Space, Task
 
 MANY = 1_000_000  # architectures above which a space is neither taken whole nor shuffled
@@ -151,8 +151,8 @@ def _evolved(
     return found
 
 
-def read_archs(space: Space, path: Path) -> list[Arch]:
-    """Architectures of a file: one per line, or the `arch` column of a table.
+def read_archs(space: Space, path: Path, arch: str = SPELLING) -> list[Arch]:
+    """Architectures of a file: one per line, or of a table's rows as `arch` spells them.
 
     A table of scores has an architecture once per seed: it counts once.
 
@@ -161,13 +161,11 @@ def read_archs(space: Space, path: Path) -> list[Arch]:
             its line).
     """
     if path.name.endswith(SUFFIXES):
-        table = read_table(path)
-        if "arch" not in table.columns:
-            listed = ", ".join(map(str, table.columns))
-            raise ZeroshotError(f"{path} has no column 'arch', only {listed}")
+        table, spelt = read_spelt(path, arch)
+        entries = [(f"row {row}", text) for row, text in enumerate(spelt, start=1)]
         if "seed" in table.columns:
-            table = table.drop_duplicates("arch")
-        entries = [(f"row {row}", text) for row, text in enumerate(table["arch"], start=1)]
+            first = {text: place for place, text in reversed(entries)}
+            entries = [(place, text) for place, text in entries if first[text] == place]
     else:
         lines = enumerate(read_text(path).splitlines(), start=1)
         entries = [(f"line {number}", line) for number, line in lines if line.strip()]

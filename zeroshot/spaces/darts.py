@@ -1,6 +1,7 @@
 """DARTS: a normal and a reduction cell of 4 nodes and 14 edges each; 1.08·10¹⁸ genotypes."""
 
 import ast
+import json
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -29,6 +30,7 @@ OPS = (
 )
 NONE = 0
 CELLS = ("normal", "reduce")
+_CONFIG = "NetworkSelectorDatasetInfo:darts:"  # how NAS-Bench-301's entries begin
 NODES = (2, 3, 4, 5)  # 0 and 1 are the outputs of the two cells before
 EDGES = tuple((i, j) for j in NODES for i in range(j))  # ordered by target, then source
 
@@ -177,11 +179,40 @@ class Darts(Space):
         )
         return f"Genotype({', '.join(parts)})"
 
+    def config(self, arch: Arch) -> dict[str, str]:
+        """The genotype as NAS-Bench-301 configures it: what ConfigSpace calls a configuration.
+
+        Edges are numbered by target, then source. Node 2 has no choice of inputs and no entry.
+        """
+        found: dict[str, str] = {}
+        for number, group in enumerate(_genotype(self, arch)):
+            cell, node = CELLS[number // len(NODES)], NODES[number % len(NODES)]
+            for source, op in _inputs(group):
+                found[f"{_CONFIG}edge_{cell}_{EDGES.index((source, node))}"] = OPS[op]
+            if node > NODES[0]:
+                sources = "_".join(str(source) for source, _ in _inputs(group))
+                found[f"{_CONFIG}inputs_node_{cell}_{node}"] = sources
+        return found
+
+    def compact(self, arch: Arch) -> tuple[tuple[tuple[int, int], ...], ...]:
+        """The (input, operation) pairs of the two cells, operations from 0, max_pool_3x3, on.
+
+        So BANANAS, NASLib and the JSON of NAS-Bench-Suite-Zero write a genotype.
+        """
+        pairs = [
+            [(source, op - 1) for source, op in _inputs(group)] for group in _genotype(self, arch)
+        ]
+        halves = pairs[: len(NODES)], pairs[len(NODES) :]
+        return tuple(tuple(pair for group in half for pair in group) for half in halves)
+
     def parse_native(self, text: str) -> Arch:
         """Read a genotype, or just its two lists: '[normal], [reduce]'.
 
-        The concatenated nodes may be a range, a list, or missing. Nothing is evaluated.
+        The concatenated nodes may be a range, a list, or missing. Also read: what `compact` gives,
+        and a `config` as JSON, whatever else it configures. Nothing is evaluated.
         """
+        if text.startswith("{"):
+            return self.arch(*_from_config(text))
         try:
             tree = ast.parse(text, mode="eval").body
         except (SyntaxError, ValueError, RecursionError, MemoryError):
@@ -357,6 +388,8 @@ def _read(cell: str, tree: ast.expr) -> _Genes:
         if not isinstance(entry, (list, tuple)) or len(entry) != 2:
             wrong(place, entry, "(operation, input)")
         op, source = entry
+        if type(op) is type(source) is int and 0 <= source < len(OPS) - 1:  # as `compact` writes
+            op, source = OPS[source + 1], op
         if op not in OPS[1:]:
             wrong(place, entry, f"one of {', '.join(OPS[1:])}")
         if type(source) is not int or not 0 <= source < node:
@@ -365,6 +398,26 @@ def _read(cell: str, tree: ast.expr) -> _Genes:
             wrong(place, entry, f"another input of node {node} than {source}, which it has already")
         genes[source, node] = OPS.index(op)
     return tuple(genes.values())
+
+
+def _from_config(text: str) -> _Genes:
+    """The genes of a configuration of NAS-Bench-301."""
+    try:
+        config = json.loads(text)
+    except (ValueError, RecursionError):
+        _wrong(repr(text), "the JSON of a configuration of NAS-Bench-301")
+    genes = []
+    for cell in CELLS:
+        for number, (source, node) in enumerate(EDGES):
+            name = f"{_CONFIG}edge_{cell}_{number}"
+            op = config.get(name, "none")
+            if op not in OPS:
+                _wrong(f"{name}: {op!r}", f"one of {', '.join(OPS[1:])}")
+            inputs = f"{_CONFIG}inputs_node_{cell}_{node}"
+            if op != "none" and str(source) not in str(config.get(inputs, source)).split("_"):
+                _wrong(f"{inputs}: {config[inputs]!r}", f"{source} among them, as {name} is given")
+            genes.append(OPS.index(op))
+    return tuple(genes)
 
 
 # -- networks ------------------------------------------------------------------------------------

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from zeroshot.core import Cost
 from zeroshot.errors import ZeroshotError
 from zeroshot.spaces.constrained import Constrained
-from zeroshot.spaces.space import Arch, Axis, Task
+from zeroshot.spaces.space import Arch, Axis, Task, tupled
 
 OPS = ("conv3x3-bn-relu", "conv1x1-bn-relu", "maxpool3x3")
 CONV3, CONV1, POOL = range(len(OPS))
@@ -148,13 +148,16 @@ class NasBench101(Constrained):
         """Read matrix and operations; in between a dash, a comma or blanks.
 
         Of 2 to 7 vertices: '010001000-0' is one convolution between input and output. As in the
-        benchmark vertices on no path from input to output are left out.
+        benchmark vertices on no path from input to output are left out. Or NASLib's tuple: the
+        matrix, then the operation of every vertex, 0 for the input, 1 for the output, and 2, 3 and
+        4 for what the benchmark numbers 2, 1 and 0.
         """
 
         def wrong(expected: str) -> NoReturn:
             shown = text if len(text) <= 80 else f"{text[:79]}…"
             raise ZeroshotError(f"{shown!r} is no nasbench101 architecture: expected {expected}")
 
+        text = _from_naslib(text)
         found = re.fullmatch(r"([01]+)(?:\s*[-,]\s*|\s+)([0-9]*)", text, re.ASCII)
         if not found:
             wrong(
@@ -421,6 +424,16 @@ def _within(arch: Arch) -> Iterator[tuple[_Cell, list[list[int]]]]:
             and all(0 in options for options in op_options[inner:])
         ):
             yield shape, ops
+
+
+def _from_naslib(text: str) -> str:
+    """Matrix and operations of NASLib's tuple; any other text as it is."""
+    digits = tupled(text)
+    vertices = isqrt(len(digits))  # of n² + n digits
+    matrix, ops = digits[: vertices**2], digits[vertices**2 :]
+    if vertices < 2 or not re.fullmatch(rf"0[234]{{{vertices - 2}}}1", ops):
+        return text
+    return f"{matrix}-{ops[1:-1].translate(str.maketrans('234', '210'))}"
 
 
 def _md5(text: str) -> str:

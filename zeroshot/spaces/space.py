@@ -1,6 +1,7 @@
 """What every search space is made of: Axis, Arch, Task, Cost, Space."""
 
 import math
+import re
 import zlib
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
@@ -407,3 +408,9 @@ def _shared(module: nn.Module, source: nn.Module) -> nn.Module:
         ):
             own.update({key: there[key] for key, tensor in own.items() if tensor is not None})  # type: ignore[arg-type]
     return module
+
+
+def tupled(text: str) -> str:
+    """The digits of a tuple such as '(1, 0, 2)', which is how NASLib writes many; '' if none."""
+    found = re.fullmatch(r"\((\d(?:, ?\d)*),?\)", text, re.ASCII)
+    return re.sub(r"[, ]", "", found[1]) if found else ""

@@ -28,7 +28,7 @@ from zeroshot.spaces.nasbench201 import (
     plain_cell,
     total,
 )
-from zeroshot.spaces.space import Arch, Axis, Space, Task
+from zeroshot.spaces.space import Arch, Axis, Space, Task, tupled
 
 OPS = ("none", "skip_connect", "nor_conv_1x1", "nor_conv_3x3")  # the first of NAS-Bench-201
 MICRO_MODULES = "41414"
@@ -76,15 +76,16 @@ class TransNasBench101Micro(Space):
         return f"64-{MICRO_MODULES}-{a}_{b}{c}_{d}{e}{f}"
 
     def parse_native(self, text: str) -> Arch:
-        """Read the benchmark's string."""
+        """Read the benchmark's string, or its six operations as in '(1, 0, 2, 3, 3, 3)'."""
         found = re.fullmatch(rf"64-{MICRO_MODULES}-([0-3])_([0-3]{{2}})_([0-3]{{3}})", text)
-        if not found:
+        digits = "".join(found.groups()) if found else tupled(text)
+        if not re.fullmatch("[0-3]{6}", digits):
             raise ZeroshotError(
                 f"{_shown(text)} is no {self.name} architecture: expected "
                 f"'64-{MICRO_MODULES}-a_bc_def' with an operation from 0 ({OPS[0]}) to 3 "
                 f"({OPS[3]}) for each letter, as in '64-{MICRO_MODULES}-1_02_333'"
             )
-        return self.arch(*map(int, "".join(found.groups())))
+        return self.arch(*map(int, digits))
 
     def canonical(self, arch: Arch) -> Arch:
         """The smallest cell with the same function at initialisation.
@@ -224,14 +225,15 @@ class TransNasBench101Macro(Constrained):
         return f"64-{self._modules(arch)}-basic"
 
     def parse_native(self, text: str) -> Arch:
-        """Read the benchmark's string."""
-        found = re.fullmatch(rf"64-([1-4]{{{LEAST_MODULES},{MOST_MODULES}}})-basic", text)
-        if not found:
+        """Read the benchmark's string, or NASLib's kinds of modules, with zeros at the end."""
+        found = re.fullmatch(r"64-([1-4]+)-basic", text)
+        digits = found[1] if found else tupled(text).rstrip("0")
+        if not re.fullmatch(rf"[1-4]{{{LEAST_MODULES},{MOST_MODULES}}}", digits):
             raise ZeroshotError(
                 f"{_shown(text)} is no {self.name} architecture: expected '64-MODULES-basic' with "
                 f"{LEAST_MODULES} to {MOST_MODULES} digits from 1 to 4, as in '64-1234-basic'"
             )
-        kinds = (*found[1], *("none",) * (MOST_MODULES - len(found[1])))
+        kinds = (*digits, *("none",) * (MOST_MODULES - len(digits)))
         pairs = zip(self.axes, kinds, strict=True)
         return self.arch(*(axis.options.index(kind) for axis, kind in pairs))
 

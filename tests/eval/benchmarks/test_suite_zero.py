@@ -4,6 +4,9 @@ import pytest
 
 from zeroshot.errors import ZeroshotError
 from zeroshot.eval.benchmarks import load_truth
+from zeroshot.eval.truth import Truth
+from zeroshot.models import find_space
+from zeroshot.spaces import Darts
 
 CELL = "|avg_pool_3x3~0|+|skip_connect~0|none~1|+|nor_conv_1x1~0|avg_pool_3x3~1|nor_conv_1x1~2|"
 
@@ -26,6 +29,20 @@ class TestNbsz:
         other = file.with_name("zc_transbench101_micro.json")
         other.write_bytes(file.read_bytes())
         assert list(load_truth(f"{other}:cifar10").index) == ["(4, 0, 3, 1, 4, 3)"]
+
+    @pytest.mark.parametrize("name", ["nasbench101", "darts", "transnasbench101_micro"])
+    def test_the_spaces_read_these(self, name, tmp_path):
+        space = find_space(name)
+        archs = [space.spell(space.at(index)) for index in (100, 2000)]
+        keys = {
+            "nasbench101": "(0, 1, 1, 1, 0, 0, 0, 1, 0, 0, 0, 1, 0, 0, 0, 0, 0, 3, 3, 1)",
+            "darts": str(Darts().compact(Darts().at(2000))),
+            "transnasbench101_micro": "(1, 3, 3, 1, 0, 0)",
+        }
+        own = space.spell(space.parse(keys[name]))
+        path = tmp_path / "zc_other.json"
+        path.write_text(json.dumps({"x": {keys[name]: {"val_accuracy": 85.0}}}))
+        assert Truth((str(path),)).read([*archs, own], space).to_dict() == {own: 85.0}
 
     def test_data_sets(self, file):
         with pytest.raises(ZeroshotError, match=r"has several; name one, .*json:cifar10"):

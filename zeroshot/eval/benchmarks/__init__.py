@@ -21,7 +21,7 @@ from zeroshot.eval.benchmarks.benchmark import Benchmark, Query, did_you_mean
 from zeroshot.eval.benchmarks.nasbench201 import load_nb201
 from zeroshot.eval.benchmarks.suite_zero import load_nbsz
 from zeroshot.eval.benchmarks.torchvision import load_torchvision
-from zeroshot.eval.tables import SUFFIXES, read_truth
+from zeroshot.eval.tables import SPELLING, SUFFIXES, read_truth
 
 __all__ = ["BENCHMARKS", "Benchmark", "Query", "load_benchmark", "load_truth"]
 
@@ -103,11 +103,13 @@ def load_truth(
     *,
     trust: bool = False,
     archs: Iterable[str] = (),
+    arch: str = SPELLING,
+    better: str = "higher",
 ) -> pd.Series:
-    """Accuracies, indexed by arch; NaN where one is unknown.
+    """Accuracies, indexed by architecture; NaN where one is unknown.
 
-    Of a benchmark whose values are better lower, or of its `seconds`, they are the negative: more
-    is better in everything that this returns.
+    What is better lower is negated: more is better in everything that this returns. Of a benchmark
+    that is known, and so are its `seconds`; of a table say it by `better`.
 
     Args:
         spec: BENCHMARK, BENCHMARK/DATASET, or a file: a table with a column `arch`, or a
@@ -116,23 +118,31 @@ def load_truth(
         path: the files of a benchmark that has to be downloaded.
         trust: whether code that a benchmark's files ask for may run.
         archs: for surrogates, the architectures to predict.
+        arch: how a table spells an architecture, its columns in braces: "{normal}, {reduce}".
+        better: "higher", or "lower" for a table of losses or latencies.
 
     Raises:
         ZeroshotError: if there is no such benchmark, data set, file or column, or it is damaged.
     """
+    if better not in ("higher", "lower"):
+        raise ZeroshotError(f"better {better!r}: expected 'higher' or 'lower'")
     file, named = _file(spec)
-    if file is not None:
+    if file is not None and file.suffix != ".json":
         if named and column and named != column:
             raise ZeroshotError(f"{spec!r} and column {column!r} name two columns; name one")
-        column = named or column
-        if file.suffix == ".json":
-            return load_nbsz(Query(column or "", file))["accuracy"]
         if not file.name.endswith(SUFFIXES):
             raise ZeroshotError(
                 f"{file} is no table ({', '.join(SUFFIXES)}); if it is a benchmark's file, name "
                 "the benchmark, and give the file as its path (--benchmark-path)"
             )
-        return read_truth(file, column)
+        return read_truth(file, named or column, arch=arch, better=better)
+    if arch != SPELLING or better != "higher":
+        asked = f"the spelling {arch!r}" if arch != SPELLING else f"better {better!r}"
+        raise ZeroshotError(f"{asked} is for tables; {spec} tells these things itself")
+    if file is not None:
+        if named and column and named != column:
+            raise ZeroshotError(f"{spec!r} and column {column!r} name two data sets; name one")
+        return load_nbsz(Query(named or column or "", file))["accuracy"]
     benchmark, dataset = _named(spec)
     table = benchmark.load(Query(dataset, path, trust, tuple(dict.fromkeys(archs))))
     column = column or str(table.columns[0])

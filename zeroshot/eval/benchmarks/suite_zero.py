@@ -19,7 +19,8 @@ def load_nbsz(query: Query) -> pd.DataFrame:
 
     The file is {dataset: {architecture: {"val_accuracy": …, proxy: {"score": …, "time": …}}}}. In a
     file with nasbench201 in its name, the six operation indices of NASLib become the official
-    string. Architectures of other spaces keep NASLib's notation, such as "(0, 1, 4, 2, …)".
+    string. Architectures of other spaces keep NASLib's notation, such as "(0, 1, 4, 2, …)", which
+    these spaces read.
     """
     path, dataset = query.path, query.dataset
     if path is None:
