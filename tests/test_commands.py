@@ -3,6 +3,7 @@
 import importlib.util
 import inspect
 import json
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,7 +16,7 @@ import zeroshot
 from zeroshot.commands import advise, prune, rank, score, validate
 from zeroshot.core import Proxy
 from zeroshot.errors import ZeroshotError, real, whole
-from zeroshot.passes import Forward
+from zeroshot.passes import Forward, Weights
 from zeroshot.ranking import Ensemble, rank_sum
 from zeroshot.spaces import Axis, NasBench201, Space
 
@@ -100,6 +101,28 @@ def test_latency_is_of_the_network_that_is_not_small(clock):
     found = fast(NasBench201(), archs=ARCHS[-2:], small=True, max_latency=1e6)
     built = NasBench201().network(SPACE.parse(found.latency.index[0])).module
     assert found.latency.iloc[0] == sum(p.ndim == 4 for p in built.parameters())
+
+
+def test_latency_of_all(clock, tmp_path):
+    """Also of those beyond the limit; the scores stay as they are."""
+    found = fast(archs=ARCHS, latency=True, max_latency=15.0, out=tmp_path / "x.csv")
+    assert len(found.latency) == found.order.notna().sum() > len(found.admitted)
+    table = pd.read_csv(tmp_path / "x.latency.csv", index_col="arch")["latency"]
+    assert table.to_dict() == found.latency.to_dict()
+    assert "latency" not in pd.read_csv(tmp_path / "x.csv").columns
+    again = fast(archs=ARCHS, latency=True, out=tmp_path / "x.csv")
+    assert again.latency.equals(found.latency)
+    assert again.admitted.equals(again.order.dropna())
+
+
+def test_what_has_no_say_is_told():
+    """Constant members and infinite scores."""
+    own = Proxy("endless", (Weights(),), lambda weights: -math.inf, "higher", "here")
+    found = fast(proxies=("params", own), by="endless")
+    assert found.notes == (
+        "endless is infinite for 5 of 5 architectures, and ranked as such.",
+        "endless is the same for all 5 architectures: no say.",
+    )
 
 
 # -- score -----------------------------------------------------------------------------------------

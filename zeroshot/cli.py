@@ -230,6 +230,9 @@ def rank(
     max_latency: Annotated[
         float | None, typer.Option(help="At most so many milliseconds a sample, timed here.")
     ] = None,
+    latency: Annotated[
+        bool, typer.Option("--latency", help="Time all of them here, also into a file by --out.")
+    ] = False,
     small: Small = False,
     channels: Annotated[int | None, typer.Option(help="Width of the networks.")] = None,
     cells: Annotated[int | None, typer.Option(help="Cells per stage.")] = None,
@@ -272,6 +275,7 @@ def rank(
                 max_params=max_params,
                 max_flops=max_flops,
                 max_latency=max_latency,
+                latency=latency,
                 small=small,
                 channels=channels,
                 cells=cells,
@@ -289,7 +293,7 @@ def rank(
     if found.refined:
         title += f", refined by {shown.order.name}"
     _say_order(console, shown, top, title, found.latency)
-    if found.latency is not None:
+    if found.latency is not None and max_latency is not None:
         slow = int((found.latency > max_latency).sum())
         words = f"Of {len(found.latency)} timed here, {slow} take longer than {max_latency:g} ms."
         _say(console, words)
@@ -388,13 +392,18 @@ def _say_gaps(console: "Console", record: dict[str, Any]) -> None:
 
 @app.command()
 def validate(
-    scores: Annotated[Path, typer.Argument(help="What `zeroshot rank` wrote.")],
+    scores: Annotated[
+        list[Path], typer.Argument(help="What `zeroshot rank` wrote; several are put together.")
+    ],
     truth: Annotated[list[str], typer.Option(help=TRUTH)],
     column: Column = None,
     arch: Spelling = "{arch}",
     lower_is_better: LowerIsBetter = False,
     benchmark_path: BenchmarkPath = None,
     trust: Trust = False,
+    by: Annotated[
+        list[str] | None, typer.Option(help="A formula of proxies to compare too, or its file.")
+    ] = None,
     out: Annotated[Path | None, typer.Option(help="Folder for CSV, plots and report.html.")] = None,
     resamples: Annotated[int, typer.Option(help="Of the bootstrap.")] = 1000,
     seed: Annotated[int, typer.Option(help="Of the bootstrap.")] = 0,
@@ -410,6 +419,7 @@ def validate(
         lower_is_better=lower_is_better,
         benchmark_path=benchmark_path,
         trust=trust,
+        by=by,
         out=out,
         resamples=resamples,
         seed=seed,

@@ -1,6 +1,7 @@
 """The library calls behind the commands, with the same names and defaults."""
 
 import json
+import math
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
@@ -16,7 +17,6 @@ from zeroshot import measure, ranking
 from zeroshot.core import Batch, Net, Proxy
 from zeroshot.data import load_batch
 from zeroshot.errors import ZeroshotError, real, whole
-from zeroshot.eval.tables import read_scores
 from zeroshot.models import (
     default_ensemble,
     find_device,
@@ -29,7 +29,7 @@ from zeroshot.models import (
 )
 from zeroshot.proxies import PROXIES
 from zeroshot.pruning import DRAWS, Pruned, Pruning
-from zeroshot.ranking import Ensemble, proxies_of
+from zeroshot.ranking import ENSEMBLES, Ensemble, proxies_of
 from zeroshot.run import (
     Outcome,
     Progress,
@@ -39,6 +39,7 @@ from zeroshot.run import (
     formula_of,
     record_path,
     write,
+    write_table,
     writing,
 )
 from zeroshot.scoring import Scores, evaluate
@@ -63,7 +64,7 @@ class Ranking:
         scores: columns `arch`, `seed`, then one per proxy, raw values.
         record: how they came about.
         refined: the ranking of the best alone, if they were ranked once more.
-        latency: milliseconds of those that were timed, in their order; None without a limit.
+        latency: milliseconds of those that were timed, in their order; None if none was.
         max_latency: the limit.
         notes: what there is to know of sample and order, in sentences.
     """
@@ -220,6 +221,7 @@ def rank(
     max_params: float | None = None,
     max_flops: float | None = None,
     max_latency: float | None = None,
+    latency: bool = False,
     small: bool = False,
     channels: int | None = None,
     cells: int | None = None,
@@ -254,6 +256,8 @@ def rank(
         max_latency: milliseconds that an inference of one sample may take on `device`. Timed after
             the ranking, on networks that are not `small`, from the best down until `TIMED` (or
             `refine`) are fast enough; see `zeroshot.measure.latency`.
+        latency: time all that are rated, one after the other, and keep that beside `out`, in a file
+            with 'latency' in its name: columns `arch` and `latency`, in milliseconds.
         small: smaller networks, which rank almost as well; for spaces that have such a shape.
         channels: width of the networks, for spaces that have it.
         cells: cells per stage, for spaces that have it.
@@ -343,12 +347,16 @@ def rank(
     better = {proxy.name: proxy.better for proxy in wanted}
     order = ranking.rank(outcome.scores, by, better)
     notes += _gaps(order, ensemble, outcome, path or kept, needed=ordered)
-    latency = None
-    if max_latency is not None:
+    times = None
+    if latency or max_latency is not None:
         rated = order.dropna().index
-        latency = _timed(timed, rated, task, where, max_latency, refine or TIMED)
+        enough = len(rated) if latency else refine or TIMED
+        limit = math.inf if max_latency is None else max_latency
+        times = _timed(timed, rated, task, where, limit, enough)
+        if latency and path is not None:
+            write_table(times.reset_index(), path.with_name(f"{path.stem}.latency{path.suffix}"))
     found = Ranking(
-        order, ensemble.members, outcome.scores, outcome.record, None, latency, max_latency, notes
+        order, ensemble.members, outcome.scores, outcome.record, None, times, max_latency, notes
     )
     if refine:
         refined = rank(
@@ -372,7 +380,7 @@ def rank(
 
 
 def validate(
-    scores: str | Path | pd.DataFrame | Ranking,
+    scores: str | Path | Sequence[str | Path] | pd.DataFrame | Ranking,
     truth: str | Path | Sequence[str | Path] | pd.Series,
     *,
     column: str | None = None,
@@ -380,6 +388,7 @@ def validate(
     lower_is_better: bool = False,
     benchmark_path: str | Path | None = None,
     trust: bool = False,
+    by: str | Ensemble | Sequence[str | Ensemble] | None = None,
     out: str | Path | None = None,
     resamples: int = 1000,
     seed: int = 0,
@@ -387,8 +396,9 @@ def validate(
     """Check a ranking against accuracies that others measured.
 
     Args:
-        scores: what `rank` returned, or its table, or its file. The table alone does not tell what
-            the proxies cost.
+        scores: what `rank` returned, or its table, or its file; the table alone does not tell what
+            the proxies cost. Several files of one setting, with other proxies, architectures or
+            seeds, are put together; see `zeroshot.eval.recorded`.
         truth: 'nb201', 'torchvision', another benchmark, 'BENCHMARK/DATASET', or a file with a
             column `arch`; several of these, which have to agree; or accuracies indexed by
             architecture. Architectures may be spelt in any way that their space reads.
@@ -397,6 +407,8 @@ def validate(
         lower_is_better: the file is of losses or latencies. They are negated.
         benchmark_path: where the benchmark's own files lie, for those that need them.
         trust: whether code that these files ask for may run. Most need none.
+        by: ensembles of your own to compare too: expressions of the proxies, files that hold one,
+            or values.
         out: folder for validation.csv, plots and report.html; nothing is written without.
         resamples: of the bootstrap, at least 100.
         seed: of the bootstrap.
@@ -408,6 +420,7 @@ def validate(
         ZeroshotError: if a file is damaged, or scores and accuracies have too little in common.
     """
     # Here, because statistics and plots take longer to load than some rankings take.
+    from zeroshot.eval.recorded import read_recorded
     from zeroshot.eval.report import write_report
     from zeroshot.eval.validate import validate as compare
     from zeroshot.eval.verdict import verdict
@@ -415,17 +428,17 @@ def validate(
     record: dict[str, Any] = {}
     if isinstance(scores, Ranking):
         record, scores = scores.record, scores.scores
-    if not isinstance(scores, (str, Path, pd.DataFrame)):
-        raise ZeroshotError(f"scores {scores!r}: expected a ranking, its table or its file")
+    files = [scores] if isinstance(scores, (str, Path)) else scores
+    if not isinstance(files, (list, tuple, pd.DataFrame)) or not len(files):
+        raise ZeroshotError(f"scores {scores!r}: expected a ranking, its table or its files")
     source = truth
     if not isinstance(source, pd.Series):
         source = _truth(truth, column, arch, lower_is_better, benchmark_path, trust)
     whole("seed", seed)
-    if not isinstance(scores, pd.DataFrame):
-        path = Path(scores)
-        scores = read_scores(path)
-        record = _read_record(record_path(path))
-        _check_record(record, scores, path)
+    if isinstance(files, pd.DataFrame):
+        scores = files
+    else:
+        scores, record = read_recorded([Path(file) for file in files])
     proxies_of(scores)  # says what is wrong, if it is no table of scores
     if isinstance(source, pd.Series):
         known = source
@@ -433,11 +446,14 @@ def validate(
         record = {"truth": str(source)} | record
         known = source.read(list(scores["arch"].unique()), _space_of(scores))
     scores = _with_baselines(scores)
-    better = _better(record)
-    table = compare(scores, known, better=better, resamples=resamples, seed=seed, record=record)
+    asked = [by] if isinstance(by, (str, Ensemble)) else list(by or ())
+    own = [ranking.find(each, proxies_of(scores)) for each in asked]
+    listed = {each.name: each for each in (*ENSEMBLES, *own)}
+    given: dict[str, Any] = {"better": _better(record), "ensembles": tuple(listed.values())}
+    table = compare(scores, known, resamples=resamples, seed=seed, record=record, **given)
     report = None
     if out is not None:
-        report = write_report(Path(out), table, scores, known, record, better=better)
+        report = write_report(Path(out), table, scores, known, record, **given)
     return Validation(table, verdict(table), report)
 
 
@@ -781,20 +797,35 @@ def _told(chosen: Chosen) -> tuple[str, ...]:
 def _gaps(
     order: pd.Series, ensemble: Ensemble, outcome: Outcome, kept: Path | None, *, needed: bool
 ) -> tuple[str, ...]:
-    """For how many architectures there is nothing to order by; an error, if `needed` for any."""
+    """What the order does not know or lean on; an error, if `needed` and it knows nothing at all.
+
+    For how many architectures there is nothing to order by, which members are infinite for how
+    many, and which are the same for all.
+    """
     silent = int(order.isna().sum())
-    if not silent:
-        return ()
-    if silent < len(order) or not needed:
-        return (f"{order.name} is undefined for {silent:,} of {len(order):,} architectures.",)
-    told = outcome.record["not a number"]
-    reasons = [reason for member in ensemble.members for reason in told.get(member, {})]
-    why = f": {reasons[0]}" if reasons else ""
-    saved = f"; the scores are kept in {kept}" if kept else ""
-    raise ZeroshotError(
-        f"{order.name} is undefined for all {len(order):,} architectures{why}; order --by "
-        f"something else{saved}"
-    )
+    if silent == len(order) and needed:
+        told = outcome.record["not a number"]
+        reasons = [reason for member in ensemble.members for reason in told.get(member, {})]
+        why = f": {reasons[0]}" if reasons else ""
+        saved = f"; the scores are kept in {kept}" if kept else ""
+        raise ZeroshotError(
+            f"{order.name} is undefined for all {len(order):,} architectures{why}; order --by "
+            f"something else{saved}"
+        )
+    notes = []
+    if silent:
+        notes.append(f"{order.name} is undefined for {silent:,} of {len(order):,} architectures.")
+    scores = outcome.scores.set_index("arch")[list(ensemble.members)]
+    for member, values in scores.items():
+        infinite = values.index[np.isinf(values)].nunique()
+        if infinite:
+            notes.append(
+                f"{member} is infinite for {infinite:,} of {len(order):,} architectures, and "
+                "ranked as such."
+            )
+        if len(order) > 1 and values.nunique(dropna=False) == 1:
+            notes.append(f"{member} is the same for all {len(order):,} architectures: no say.")
+    return tuple(notes)
 
 
 def _workers(asked: int | None, device: str) -> int:
@@ -805,30 +836,6 @@ def _workers(asked: int | None, device: str) -> int:
     if whole("workers", asked) < 1:
         raise ZeroshotError(f"{asked} workers; expected at least 1")
     return asked
-
-
-def _read_record(path: Path) -> dict[str, Any]:
-    try:
-        record = json.loads(path.read_text())
-    except FileNotFoundError:
-        return {}
-    except (OSError, ValueError) as error:
-        raise ZeroshotError(f"the run record {path} is damaged; restore or delete it") from error
-    return record if isinstance(record, dict) else {}
-
-
-def _check_record(record: dict[str, Any], scores: pd.DataFrame, path: Path) -> None:
-    """Refuse a record of other seeds than the table's: it would tell of another run."""
-    run = record.get("run")
-    told = run.get("seeds") if isinstance(run, dict) else None
-    # As words, for a damaged record may hold anything.
-    here, there = (set(map(str, seeds)) for seeds in (scores["seed"].unique(), told or ()))
-    if isinstance(told, list) and there != here:
-        raise ZeroshotError(
-            f"{path} has scores of seed {', '.join(sorted(here))}, its record {record_path(path)} "
-            f"tells of {', '.join(sorted(there)) or 'none'}: they are of different runs; keep "
-            "those of one run together"
-        )
 
 
 def _truth(

@@ -433,6 +433,12 @@ def write(outcome: Outcome, out: Path, kept: str = "") -> None:
         replace_file(out, lambda part: _write_table(outcome.scores, part))
 
 
+def write_table(table: pd.DataFrame, out: Path) -> None:
+    """Write a table alone, whole or not at all."""
+    with writing(out):
+        replace_file(out, lambda part: _write_table(table, part))
+
+
 def check_out(out: Path) -> None:
     """Refuse a name that is no table's, or in no folder."""
     if out.suffix not in (".csv", ".parquet"):

@@ -42,7 +42,8 @@ def test_columns_and_rows(scores, truth):
         f"{name}{end}" for name in ("kendall", "spearman") for end in ("", "_lo", "_hi")
     ]
     assert list(table.columns) == [
-        *("name", "kind", "n", "coverage", "unmatched", "ties", *correlations),
+        *("name", "kind", "n", "coverage", "unmatched", "infinite", "constant", "ties"),
+        *correlations,
         *("partial_spearman", "precision_top10", "ndcg", "picked", "best", "interval"),
         *("best_delta", "best_delta_lo", "best_delta_hi", "beats_best"),
         *("baseline_delta", "baseline_delta_lo", "baseline_delta_hi", "beats_baseline"),
@@ -69,6 +70,25 @@ def test_the_pick_is_the_first_of_rank(scores, truth):
     table = validate(scores, truth, better=better, ensembles=(BOTH,), resamples=100)
     for by in ("good", "cost", BOTH):
         assert row(table, str(by))["picked"] == truth[rank(scores, by, better).index[0]]
+
+
+def test_infinite_and_constant_are_counted(scores, truth):
+    """In any member, for any seed; NaN is neither."""
+    again = scores.assign(seed=1)
+    again.loc[again.index[0], "good"] = np.inf
+    again.loc[again.index[1], "good"] = np.nan
+    scores.loc[scores.index[2], "good"] = -np.inf
+    flat = Ensemble("flat too", ("good", "flat"), BOTH.combine, "")
+    both = pd.concat([scores, again])
+    table = validate(both, truth, ensembles=(flat,), resamples=100).set_index("name")
+    assert table["infinite"].to_dict() == {
+        **dict.fromkeys(("cost", "params", "flat"), 0),
+        **dict.fromkeys(("good", "flat too"), 2),
+    }
+    assert table["constant"].to_dict() == {
+        **dict.fromkeys(("good", "cost", "params"), 0),
+        **dict.fromkeys(("flat", "flat too"), 1),
+    }
 
 
 def test_a_constant_column_has_no_correlation(scores, truth):

@@ -16,6 +16,8 @@ def row(name, kendall, kind="proxy", **changes):
         "kind": kind,
         "n": 100,
         "coverage": 1.0,
+        "infinite": 0,
+        "constant": 0,
         "ties": 0.0,
         "kendall": kendall,
         "kendall_lo": kendall - 0.1,
@@ -53,6 +55,16 @@ def test_the_cheapest_of_those_not_told_apart():
     found = said(level, cheap, BEST, SIZE)
     assert found[0] == "Use cheap (20 ms a network): not told apart from the best, and cheaper."
     assert "Not told apart from it: level and cheap." in found
+
+
+def test_infinite_scores_and_silent_members():
+    endless = row("endless", 0.6, infinite=1234)
+    few = row("few", 0.6, "ensemble", constant=2, infinite=1234)
+    found = said(SIZE, BEST, endless, few)
+    assert found[-2:] == (
+        "Infinite for some, and ranked as such: endless (1,234 architectures).",
+        "Members that are the same for all have no say: 2 in few.",
+    )
 
 
 def test_the_unstable_are_passed_over():

@@ -220,7 +220,7 @@ def _direction(by: str | Ensemble, better: Mapping[str, str]) -> str:
 
 def _unused(name: str, taken: Mapping[str, Any]) -> str:
     """A file name like `name` that no other plot has; a proxy may be called anything."""
-    plain = re.sub(r"[^\w.-]", "_", name)
+    plain = re.sub(r"[^\w.-]", "_", name)[:80]
     count, result = 1, plain
     while result in taken:
         count += 1

@@ -66,6 +66,9 @@ def validate(
         - n: architectures with a rating and an accuracy
         - coverage: n as a share of the architectures with an accuracy
         - unmatched: scored architectures without an accuracy (unknown, or NaN)
+        - infinite: architectures for which its score, or a member's, is infinite for some seed;
+          infinities are ranked like other values
+        - constant: how many members (or 1, itself) are the same for all, and so have no say
         - ties: share of tied pairs among the n ratings
         - kendall, kendall_lo, kendall_hi; spearman, spearman_lo, spearman_hi: with 95 % intervals
         - partial_spearman: given the ranks of params and flops, or of one where the other is
@@ -118,6 +121,8 @@ def validate(
     judged = rated.loc[accuracy.index]
     drawn = Resamples(judged, accuracy, resamples, seed)
     controls = [judged[control].to_numpy() for control in CONTROLS if control in proxies]
+    infinite = np.isinf(scores.set_index("arch")[list(proxies)]).groupby(level=0).any()
+    constant = {name for name in proxies if scores[name].nunique(dropna=False) == 1}
     rows = []
     for entry in entries:
         name = str(entry)
@@ -136,6 +141,8 @@ def validate(
                 "n": len(x),
                 "coverage": len(x) / len(accuracy),
                 "unmatched": len(archs) - len(accuracy),
+                "infinite": int(infinite[list(_members(entry))].any(axis=1).sum()),
+                "constant": len(constant & set(_members(entry))),
                 "ties": tied_pairs(x),
                 "kendall": values["kendall"],
                 "kendall_lo": interval["kendall"][0],
@@ -210,6 +217,10 @@ def rank_correlations(
     table = pd.DataFrame({str(entry): ratings(scores, entry, better) for entry in entries})
     last = "accuracy" if "accuracy" not in table else "true accuracy"
     return correlations(table.assign(**{last: truth.reindex(table.index).astype(np.float64)}))
+
+
+def _members(entry: str | Ensemble) -> tuple[str, ...]:
+    return entry.members if isinstance(entry, Ensemble) else (entry,)
 
 
 def _kind(entry: str | Ensemble) -> str:

@@ -24,8 +24,9 @@ def verdict(table: pd.DataFrame) -> tuple[str, ...]:
     The further sentences name the best; those not told apart from it; those that do not beat the
     best baseline; clusters (see `compare.clusters`); the unstable ones, whose mean Spearman's ρ
     between seeds is below 0.8; those that rate less than 90 % of the architectures; the misleading
-    ones, whose interval of τ is below 0; those that say nothing; and what could not be told for
-    lack of seeds, costs or baselines. With fewer than 10 architectures only the last two are said.
+    ones, whose interval of τ is below 0; those that say nothing; those that are infinite for some
+    architectures; members of ensembles that are the same for all; and what could not be told for
+    lack of seeds, costs or baselines. With fewer than 10 architectures only the last four are said.
 
     Args:
         table: what `validate` returned.
@@ -49,7 +50,7 @@ def verdict(table: pd.DataFrame) -> tuple[str, ...]:
     if len(silent) and len(known):
         why = (f"{row['name']} ({_silence(row)})" for row in _rows(silent))
         said.append(f"Nothing is said here by {_listed(why)}.")
-    return (*said, *_untold(table))
+    return (*said, *_odd(known), *_untold(table))
 
 
 def advice(table: pd.DataFrame) -> tuple[str, ...]:
@@ -189,6 +190,20 @@ def _alike(table: pd.DataFrame) -> list[str]:
         f"Redundant (mean |Spearman's ρ| of at least {ALIKE}), one of each is enough: "
         f"{'; '.join(groups)}."
     ]
+
+
+def _odd(known: pd.DataFrame) -> list[str]:
+    """Scores that are infinite, and members of ensembles that are the same for all."""
+    said = []
+    infinite = known[(known["infinite"] > 0) & (known["kind"] != "ensemble")]
+    if len(infinite):
+        each = (f"{row['name']} ({row['infinite']:,} architectures)" for row in _rows(infinite))
+        said.append(f"Infinite for some, and ranked as such: {_listed(each)}.")
+    silent = known[(known["constant"] > 0) & (known["kind"] == "ensemble")]
+    if len(silent):
+        each = (f"{row['constant']} in {row['name']}" for row in _rows(silent))
+        said.append(f"Members that are the same for all have no say: {_listed(each)}.")
+    return said
 
 
 def _untold(table: pd.DataFrame) -> list[str]:
