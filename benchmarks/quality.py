@@ -1,7 +1,7 @@
 """Every proxy and ensemble against measured accuracies, table by table.
 
     python benchmarks/quality.py TABLES [--only nasbench201,darts] [--sample 300] [--seeds 1]
-        [--proxies quick] [--full] [--data noise] [--batch-size 32] [--out quality]
+        [--proxies quick] [--full] [--data noise] [--batch-size 32] [--out quality] [--csv FILE]
 
 TABLES is the folder with the tables of accuracies listed below. Of each, a random sample (the same
 one always; 0 for all rows) is ranked as small networks, or with --full as the benchmark's own, once
@@ -11,6 +11,7 @@ Printed for each table: every proxy and ensemble with Kendall's τ and Spearman'
 intervals over architectures, ρ given size, how many of the best 10 % are found, and the accuracy of
 the architecture picked. With several seeds: mean and standard deviation over them of τ, ρ and the
 picked accuracy, each seed a ranking of its own. A final table has τ of every proxy on every table.
+With --csv the figures of seed 0 are kept in a file too, docs/proxies.md is made of that.
 """
 
 import argparse
@@ -36,6 +37,10 @@ ALL = (
     "memory_train"
 )
 SHOWN = ("kendall", "spearman", "picked")
+KEPT = (
+    *("name", "kind", "n", "kendall", "kendall_lo", "kendall_hi", "spearman", "partial_spearman"),
+    *("precision_top10", "ndcg", "picked", "best", "seconds"),
+)
 
 
 @dataclass(frozen=True)
@@ -187,6 +192,7 @@ def main() -> None:
     parser.add_argument("--data", default="noise")
     parser.add_argument("--batch-size", type=int, default=32)
     parser.add_argument("--out", type=Path, default=Path("quality"))
+    parser.add_argument("--csv", type=Path, help="of the figures of seed 0")
     options = parser.parse_args()
     unknown = set(options.only.split(",")) - {table.name for table in TABLES}
     if unknown:
@@ -194,6 +200,7 @@ def main() -> None:
     options.proxies = {"quick": QUICK, "all": ALL}.get(options.proxies, options.proxies)
     options.out.mkdir(parents=True, exist_ok=True)
     across: dict[str, pd.Series] = {}
+    figures: list[pd.DataFrame] = []
     for table in TABLES:
         if table.name not in options.only.split(","):
             continue
@@ -202,6 +209,8 @@ def main() -> None:
         seconds = json.loads(Path(f"{files[0]}.json").read_text())["seconds per pass"]
         for column in table.columns:
             found = [zeroshot.validate(file, truth[column]).table for file in files]
+            named = {"table": table.name, "column": column}
+            figures.append(found[0][list(KEPT)].assign(**named)[[*named, *KEPT]])
             print(f"\n## {table.name}, {column}: {len(truth)} architectures, seed 0\n")
             print(markdown(found[0]))
             if len(found) > 1:
@@ -210,6 +219,8 @@ def main() -> None:
             if column == table.columns[0]:
                 across[table.name] = found[0].set_index("name")["kendall"]
         print(f"\n{sum(seconds.values()):.0f} s of passes on one core for seed 0")
+    if options.csv:
+        pd.concat(figures).round(4).to_csv(options.csv, index=False)
     print("\n## Kendall τ across tables\n")
     overview = pd.DataFrame(across)
     overview = overview.loc[overview.mean(axis=1).sort_values(ascending=False).index]

@@ -391,7 +391,8 @@ def test_refine_ranks_the_best_once_more(tmp_path):
 @pytest.mark.parametrize(
     ("given", "first", "again"),
     [
-        ({"proxies": None}, "default", "az_nas"),
+        ({"proxies": None}, "default", "default"),
+        ({"proxies": "params,naswot", "by": "naswot"}, "naswot", "naswot"),
         ({"proxies": None, "by": "flops"}, "flops", "flops"),
         ({"proxies": "params,naswot"}, "params", "params"),
         ({"proxies": None, "space": Widths(), "archs": None}, "log_rank", "log_rank"),

@@ -5,18 +5,22 @@ checked too.
 """
 
 import inspect
+import math
 import re
 import shlex
 import sys
 from dataclasses import fields
 from pathlib import Path
 
+import pandas as pd
 import pytest
 import typer
 
 import zeroshot
+from tests.checks import batch, toy
 from zeroshot.cli import app, proxy_module
 from zeroshot.core import Pass
+from zeroshot.eval.verdict import duration
 
 ROOT = Path(__file__).parents[1]
 README, PROXIES = ROOT / "README.md", ROOT / "docs" / "proxies.md"
@@ -48,10 +52,11 @@ def families() -> str:
 
 
 def proxies() -> str:
-    """What the lists and docstrings say of each proxy."""
+    """What the lists and docstrings say of each proxy, and what was measured."""
+    measured = figures()
     rows = [
-        "| proxy | better | what it is | range | passes | source |",
-        "|---|---|---|---|---|---|",
+        "| proxy | better | what it is | range | passes | source | cost | τ |",
+        "|---|---|---|---|---|---|---|---|",
     ]
     for proxy in zeroshot.PROXIES:
         place = proxy_module(proxy)
@@ -64,6 +69,8 @@ def proxies() -> str:
             paragraph("Range", says),
             ", ".join(spelled(need) for need in proxy.needs),
             linked(proxy.source),
+            duration(measured.loc[("nasbench201", proxy.name), "seconds"]),
+            ", ".join(tau(measured, table, proxy.name) for table in COMPARED),
         )
         rows.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
     return "\n".join(rows)
@@ -76,6 +83,45 @@ def ensembles() -> str:
         members = ", ".join(f"`{member}`" for member in ensemble.members)
         rule = f"`{ensemble.combine.__name__}`"
         rows.append(f"| `{ensemble.name}` | {members} | {rule} | {linked(ensemble.source)} |")
+    return "\n".join(rows)
+
+
+# Tables of accuracies, in the order of the column τ.
+COMPARED = ("nasbench201", "nasbench101", "transnasbench101", "mnasnet", "autoformer")
+
+
+def figures() -> pd.DataFrame:
+    """What benchmarks/quality.py measured, by table and proxy; the first column of each table."""
+    found = pd.read_csv(ROOT / "docs" / "quality.csv")
+    return found.drop_duplicates(["table", "name"]).set_index(["table", "name"])
+
+
+def tau(measured: pd.DataFrame, table: str, name: str) -> str:
+    value = measured["kendall"].get((table, name), math.nan)
+    return "–" if math.isnan(value) else f"{value:.2f}".replace("-", "−")
+
+
+UNUSUAL = {
+    "Plain": "convolutions, batch norm, ReLU",
+    "Residual": "the same with skips",
+    "NoNorm": "without batch norm",
+    "Transformer": "a vision transformer: layer norm, attention, GELU",
+    "ReluFree": "without a ReLU",
+    "Disconnected": "a part that reaches nothing",
+}
+
+
+def unusual() -> str:
+    """Which proxies say nothing of a kind of network, and why."""
+    rows = ["| network | undefined | nothing but 0, or rounding |", "|---|---|---|"]
+    for kind, words in UNUSUAL.items():
+        scores = zeroshot.evaluate(toy(kind), batch())
+        reasons: dict[str, list[str]] = {}
+        for name, reason in scores.reasons.items():
+            reasons.setdefault(reason, []).append(f"`{name}`")
+        silent = "; ".join(f"{', '.join(names)}: {why}" for why, names in reasons.items())
+        zero = ", ".join(f"`{name}`" for name, value in scores.items() if abs(value) < 1e-12)
+        rows.append(f"| {words} | {silent} | {zero} |")
     return "\n".join(rows)
 
 
@@ -98,7 +144,7 @@ def linked(source: str) -> str:
     return re.sub(r"arXiv:(\S+)", r"[\g<0>](https://arxiv.org/abs/\1)", source)
 
 
-TABLES = {README: (families,), PROXIES: (proxies, ensembles)}
+TABLES = {README: (families,), PROXIES: (proxies, unusual, ensembles)}
 
 
 def renewed(page: Path) -> str:

@@ -237,7 +237,7 @@ def rank(
     channels: Annotated[int | None, typer.Option(help="Width of the networks.")] = None,
     cells: Annotated[int | None, typer.Option(help="Cells per stage.")] = None,
     refine: Annotated[
-        int, typer.Option(help="Rank so many of the best once more, by az_nas, with more draws.")
+        int, typer.Option(help="Rank so many of the best once more, with other draws.")
     ] = 0,
     workers: Workers = None,
     scheduler: Scheduler = None,

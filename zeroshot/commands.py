@@ -261,9 +261,8 @@ def rank(
         small: smaller networks, which rank almost as well; for spaces that have such a shape.
         channels: width of the networks, for spaces that have it.
         cells: cells per stage, for spaces that have it.
-        refine: so many of the best are ranked once more, with other data and `DRAWS` other
-            initialisations, by the ensemble `az_nas` (or `by`, if that is given): what looks best
-            is lucky as well as good.
+        refine: so many of the best are ranked once more, alone, with other data and `DRAWS` other
+            initialisations: what looks best is lucky as well as good.
         workers: processes; by default one per core, and on CUDA one per GPU.
         scheduler: of a dask cluster that is to do the work instead of processes here: its address,
             as 'tcp://host:8786', or a `distributed.Client`.
@@ -302,14 +301,10 @@ def rank(
     workers = _workers(workers, where)
     wanted: tuple[Proxy, ...] = () if proxies is None else find_proxies(proxies)
     ordered = by is not None or not wanted  # else it is the table that was asked for
-    again: dict[str, Any] = {"by": by, "proxies": proxies}
     if by is None:
         by = default_ensemble(space)
-        again = {"by": refining_ensemble(space)}
-        lacking = set(find_members(by)[0].members) - {proxy.name for proxy in wanted}
-        if wanted and lacking:
+        if wanted and set(find_members(by)[0].members) - {proxy.name for proxy in wanted}:
             by = wanted[0].name
-            again = {"by": by, "proxies": (wanted[0],)}
     if not wanted:
         by, wanted = find_members(by)
     ensemble = ranking.find(by, tuple(proxy.name for proxy in wanted))
@@ -362,7 +357,8 @@ def rank(
         refined = rank(
             space,
             archs=[str(arch) for arch in found.admitted.index[:refine]],
-            **again,
+            by=ensemble,
+            proxies=tuple(proxy for proxy in wanted if proxy.name in ensemble.members),
             data=data,
             batch_size=batch_size,
             seed=seed + repeats,
