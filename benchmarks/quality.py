@@ -38,7 +38,8 @@ ALL = (
 )
 SHOWN = ("kendall", "spearman", "picked")
 KEPT = (
-    *("name", "kind", "n", "kendall", "kendall_lo", "kendall_hi", "spearman", "partial_spearman"),
+    *("name", "kind", "n", "kendall", "kendall_lo", "kendall_hi"),
+    *("spearman", "spearman_lo", "spearman_hi", "partial_spearman"),
     *("precision_top10", "ndcg", "picked", "best", "seconds"),
 )
 
