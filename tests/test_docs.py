@@ -1,6 +1,6 @@
 """Tables in the documentation are generated from the lists, and complain when they are stale.
 
-`python tests/test_docs.py` writes them anew. Commands, code and the picture of the layers are
+`python -m tests.test_docs` writes them anew. Commands, code and the picture of the layers are
 checked too.
 """
 
@@ -24,6 +24,7 @@ from zeroshot.eval.verdict import duration
 
 ROOT = Path(__file__).parents[1]
 README, PROXIES = ROOT / "README.md", ROOT / "docs" / "proxies.md"
+REPRODUCTIONS = ROOT / "docs" / "reproductions.md"
 PAGES = [README, ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
 
 # -- tables ----------------------------------------------------------------------------------------
@@ -69,7 +70,7 @@ def proxies() -> str:
             paragraph("Range", says),
             ", ".join(spelled(need) for need in proxy.needs),
             linked(proxy.source),
-            duration(measured.loc[("nasbench201", proxy.name), "seconds"]),
+            duration(measured["seconds"].get(("nasbench201", proxy.name), math.nan)),
             ", ".join(tau(measured, table, proxy.name) for table in COMPARED),
         )
         rows.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
@@ -99,6 +100,28 @@ def figures() -> pd.DataFrame:
 def tau(measured: pd.DataFrame, table: str, name: str) -> str:
     value = measured["kendall"].get((table, name), math.nan)
     return "–" if math.isnan(value) else f"{value:.2f}".replace("-", "−")
+
+
+def published() -> str:
+    """Published correlations beside ours of the same table, and whether our interval holds them."""
+    measured = figures()
+    rows = [
+        "| table | proxy | | published | source | ours | 95 % | |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    for line in pd.read_csv(ROOT / "docs" / "published.csv").itertuples():
+        ours = measured.loc[(line.table, line.name)]
+        value, low, high = (ours[f"{line.statistic}{end}"] for end in ("", "_lo", "_hi"))
+        if math.isnan(value):
+            cells = ("undefined", "", "")
+        else:
+            where = "inside" if low <= line.published <= high else "apart"
+            cells = (f"{value:.2f}", f"{low:.2f} … {high:.2f}", where)
+        sign = {"kendall": "τ", "spearman": "ρ"}[line.statistic]
+        told = (f"{line.published:.2f}", linked(line.source), *cells)
+        words = " | ".join(told).replace("-0.", "−0.")
+        rows.append(f"| {line.table} | `{line.name}` | {sign} | {words} |")
+    return "\n".join(rows)
 
 
 UNUSUAL = {
@@ -144,7 +167,11 @@ def linked(source: str) -> str:
     return re.sub(r"arXiv:(\S+)", r"[\g<0>](https://arxiv.org/abs/\1)", source)
 
 
-TABLES = {README: (families,), PROXIES: (proxies, unusual, ensembles)}
+TABLES = {
+    README: (families,),
+    PROXIES: (proxies, unusual, ensembles),
+    REPRODUCTIONS: (published,),
+}
 
 
 def renewed(page: Path) -> str:
@@ -161,7 +188,7 @@ def renewed(page: Path) -> str:
 
 @pytest.mark.parametrize("page", TABLES, ids=lambda page: page.name)
 def test_tables_are_up_to_date(page):
-    assert page.read_text() == renewed(page), "stale: run python tests/test_docs.py"
+    assert page.read_text() == renewed(page), "stale: run python -m tests.test_docs"
 
 
 # -- words -----------------------------------------------------------------------------------------

@@ -16,9 +16,11 @@ def apd(ranks: Float64[Tensor, " norms"], weights: tuple[Tensor, ...]) -> Float6
 
     Range: [0, ∞). A normalisation that answers nothing but zeros, and a weight of zeros, add
         nothing; 0 for networks without batch normalisation, or without convolutions.
-    Source: "APD", NeurIPS 2025, found by a language model's search for proxies.
-    Differs: the source names M the batch normalisation's matrix and no more. That it is what the
-        layer answers, not its scale (a vector, of rank 1), is our reading.
+    Source: "APD", NeurIPS 2025, found by a language model's search for proxies. The paper itself
+        was not to be had; this follows a description of its formula, which names M the batch
+        normalisation's matrix and no more.
+    Differs: that M is what the layer answers, not its scale (a vector, of rank 1), is our reading;
+        with the latter the proxy orders worse than the authors report, with the former better.
     """
     kernels = [w.double() for w in weights if w.ndim > 2 and w.any()]
     spreads = (kernel.abs().sum() / kernel.norm() for kernel in kernels)

@@ -22,7 +22,8 @@ def intrain(dimensions: Float64[Tensor, " layers"], found: Grads) -> Float64[Ten
     Range: [0, ∞), grows with depth and the logarithm of width. −∞ if a layer answers the same
         everywhere. Undefined if no layer answers more than one channel, or for weights that are
         computed from others.
-    Source: Zhou et al., 2026, arXiv:2606.18676.
+    Source: Zhou et al., 2026, arXiv:2606.18676; the formula is from a summary of it, not checked
+        against the paper's own text.
     Differs: layers are convolution and linear layers, each as often as it runs; gradients are those
         of the batch's own targets, where the authors take random ones on images of 64×64. They have
         published no code.
