@@ -169,7 +169,8 @@ def markdown(table: pd.DataFrame) -> str:
         "| | Kendall τ | 95 % | Spearman ρ | ρ given size | top 10 % | nDCG | picked | n |",
         "|---|---|---|---|---|---|---|---|---|",
     ]
-    for _, row in table.sort_values("kendall", ascending=False).iterrows():
+    rated = table[table["kendall"].notna()]
+    for _, row in rated.sort_values("kendall", ascending=False).iterrows():
         partial = "–" if np.isnan(row["partial_spearman"]) else f"{row['partial_spearman']:.2f}"
         lines.append(
             f"| {row['name']} | {row['kendall']:.3f} | {row['kendall_lo']:.2f} … "

@@ -2,7 +2,7 @@
 
 import json
 import math
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,6 +17,7 @@ from zeroshot import measure, ranking
 from zeroshot.core import Batch, Net, Proxy
 from zeroshot.data import load_batch
 from zeroshot.errors import ZeroshotError, real, whole
+from zeroshot.eval.tables import record_path
 from zeroshot.models import (
     default_ensemble,
     find_device,
@@ -37,7 +38,6 @@ from zeroshot.run import (
     check_out,
     execute,
     formula_of,
-    record_path,
     write,
     write_table,
     writing,
@@ -440,7 +440,7 @@ def validate(
         known = source
     else:
         record = {"truth": str(source)} | record
-        known = source.read(list(scores["arch"].unique()), _space_of(scores))
+        known = source.read(list(scores["arch"].unique()), _respelling(_space_of(scores)))
     scores = _with_baselines(scores)
     asked = [by] if isinstance(by, (str, Ensemble)) else list(by or ())
     own = [ranking.find(each, proxies_of(scores)) for each in asked]
@@ -607,7 +607,7 @@ def prune(
     if truth is not None:
         source = _truth(truth, column, arch, lower_is_better, benchmark_path, trust)
         # What is wrong with it is said before the work. A surrogate has to be asked something.
-        accuracies = source.read([space.spell(space.at(0))], space)
+        accuracies = source.read([space.spell(space.at(0))], _respelling(space))
     where = find_device(device)
     by = by or refining_ensemble(space)
     pruning = Pruning(space, criterion, method, fidelity, finalists, by, data, seed, where)
@@ -619,7 +619,7 @@ def prune(
     )
     if source is not None and accuracies is not None:
         if found.name not in accuracies.index:
-            accuracies = source.read([found.name], space)
+            accuracies = source.read([found.name], _respelling(space))
         own = float(accuracies.get(found.name, float("nan")))
         better = int(accuracies.gt(own).sum())
         found.record["accuracy"] = own
@@ -852,6 +852,11 @@ def _truth(
     files = None if path is None else Path(path)
     better = "lower" if lower_is_better else "higher"
     return Truth(tuple(map(str, specs)), column, files, trust, arch, better)
+
+
+def _respelling(space: Space | None) -> Callable[[str], str] | None:
+    """Any notation that a space reads, as it spells it."""
+    return None if space is None else lambda text: space.spell(space.parse(text))
 
 
 def _better(record: dict[str, Any]) -> dict[str, str]:

@@ -23,7 +23,7 @@ import zeroshot
 from zeroshot.core import Batch, Pass, Proxy, closure
 from zeroshot.edition import edition
 from zeroshot.errors import OutOfMemoryError, ZeroshotError, in_a_line
-from zeroshot.eval.tables import read_scores
+from zeroshot.eval.tables import read_scores, record_path
 from zeroshot.initial import INITS
 from zeroshot.passes import Census
 from zeroshot.ranking import KEYS
@@ -247,11 +247,6 @@ def _told(
 def _where(store: Store | None) -> str:
     """What is kept so far, as the end of an error's line."""
     return f"; {store.kept} networks are kept in {store.path}" if store and store.kept else ""
-
-
-def record_path(out: Path) -> Path:
-    """Where the run record of a table lies."""
-    return out.with_name(out.name + ".json")
 
 
 # -- scoring ---------------------------------------------------------------------------------------

@@ -8,9 +8,8 @@ from typing import Any
 import pandas as pd
 
 from zeroshot.errors import ZeroshotError
-from zeroshot.eval.tables import read_scores
+from zeroshot.eval.tables import read_scores, record_path
 from zeroshot.ranking import KEYS
-from zeroshot.run import record_path
 
 # What scores have to have in common to be compared with each other.
 SAME = ("space", "data", "batch", "task", "init")

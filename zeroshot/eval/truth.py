@@ -1,6 +1,6 @@
 """Accuracies of one or several sources, for the architectures that were scored."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,7 +9,8 @@ import pandas as pd
 from zeroshot.errors import ZeroshotError
 from zeroshot.eval.benchmarks import load_truth
 from zeroshot.eval.tables import SPELLING, agreed
-from zeroshot.spaces import Space
+
+Respell = Callable[[str], str]
 
 
 @dataclass(frozen=True)
@@ -33,26 +34,27 @@ class Truth:
         lower = ", lower is better" if self.better == "lower" else ""
         return " and ".join(self.specs) + column + lower
 
-    def read(self, archs: Sequence[str] = (), space: Space | None = None) -> pd.Series:
+    def read(self, archs: Sequence[str] = (), respell: Respell | None = None) -> pd.Series:
         """The accuracies, more is better, indexed by architecture, each once.
 
         Args:
             archs: those that were scored. If some are not found, all are looked for in other words.
-            space: which reads the words of other notations and spells them as it does.
+            respell: reads the words of other notations and spells them as the scores do;
+                ZeroshotError for what it cannot read.
 
         Raises:
             ZeroshotError: as `load_truth`, or if two sources disagree.
         """
         if not self.specs:
             raise ZeroshotError("no truth: expected a benchmark or a file with accuracies")
-        found = [self._read(spec, archs, space) for spec in self.specs]
+        found = [self._read(spec, archs, respell) for spec in self.specs]
         together = pd.concat(found)
         together.name = found[0].name
         known = together.dropna()  # what one source does not know, another may
         unknown = together[~together.index.isin(known.index)]
         return agreed(pd.concat([known, unknown]), self)
 
-    def _read(self, spec: str, archs: Sequence[str], space: Space | None) -> pd.Series:
+    def _read(self, spec: str, archs: Sequence[str], respell: Respell | None) -> pd.Series:
         truth = load_truth(
             spec,
             self.column,
@@ -62,20 +64,20 @@ class Truth:
             arch=self.arch,
             better=self.better,
         )
-        if space is None or set(archs) <= set(truth.index):
+        if respell is None or set(archs) <= set(truth.index):
             return truth
-        spelt = [_respelt(str(text), space) for text in truth.index]
+        spelt = [_respelt(str(text), respell) for text in truth.index]
         return agreed(truth.set_axis(pd.Index(spelt, name="arch", dtype=object)), spec)
 
 
-def _respelt(text: str, space: Space) -> str:
-    """An architecture as the space spells it; what it cannot read stays as it is.
+def _respelt(text: str, respell: Respell) -> str:
+    """An architecture in the words of the scores; what cannot be read stays as it is.
 
     So does a number, which may count the table's rows rather than the space's architectures.
     """
     if text.isdecimal():
         return text
     try:
-        return space.spell(space.parse(text))
+        return respell(text)
     except ZeroshotError:
         return text

@@ -42,7 +42,9 @@ class TestNbsz:
         own = space.spell(space.parse(keys[name]))
         path = tmp_path / "zc_other.json"
         path.write_text(json.dumps({"x": {keys[name]: {"val_accuracy": 85.0}}}))
-        assert Truth((str(path),)).read([*archs, own], space).to_dict() == {own: 85.0}
+        assert Truth((str(path),)).read(
+            [*archs, own], lambda text: space.spell(space.parse(text))
+        ).to_dict() == {own: 85.0}
 
     def test_data_sets(self, file):
         with pytest.raises(ZeroshotError, match=r"has several; name one, .*json:cifar10"):
