@@ -6,7 +6,8 @@ TABLES is the folder of accuracies and TABLE the name of one, both as in quality
 files that `zeroshot rank` wrote, or quality.py, with the members of `default` (several of one run
 with commas). Of each the first column of accuracies counts, or that of TABLE:COLUMN. Printed for
 each: Kendall's τ of `default`, without each of its members, with every weight 1, of each formula
-given, and of size. Cells whose logits ignore the input have a jacob_cov of −∞, so come last.
+given whose members are there, and of size. Cells whose logits ignore the input have a jacob_cov of
+−∞, so come last.
 """
 
 import argparse
@@ -18,6 +19,7 @@ from quality import TABLES
 
 from zeroshot.eval.correlate import kendall
 from zeroshot.eval.recorded import read_recorded
+from zeroshot.models import find_members
 from zeroshot.proxies import PROXIES
 from zeroshot.ranking import ENSEMBLES, ratings
 
@@ -61,6 +63,8 @@ def main() -> None:
         asked = variants() | {text: text for text in options.by}
         asked |= {size: size for size in ("params", "flops", "depth") if size in scores}
         for words, by in asked.items():
+            if set(find_members(by)[0].members) - set(scores.columns):
+                continue
             rated = ratings(scores, by, BETTER).dropna()
             rated = rated[rated.index.isin(accuracy.index)]
             row = found.setdefault(words, {})
