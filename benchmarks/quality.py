@@ -1,11 +1,13 @@
 """Every proxy and ensemble against measured accuracies, table by table.
 
     python benchmarks/quality.py TABLES [--only nasbench201,darts] [--sample 300] [--seeds 1]
-        [--proxies quick] [--full] [--data noise] [--batch-size 32] [--out quality] [--csv FILE]
+        [--proxies all] [--full] [--data noise] [--batch-size 32] [--out quality] [--csv FILE]
 
 TABLES is the folder with the tables of accuracies listed below. Of each, a random sample (the same
 one always; 0 for all rows) is ranked as small networks, or with --full as the benchmark's own, once
 for each seed. Scores are kept in OUT: an interrupted run goes on, a finished one is only read.
+
+All of it takes two hours of one core; `--proxies quick`, the cheaper half of the proxies, one.
 
 Printed for each table: every proxy and ensemble with Kendall's τ and Spearman's ρ, 95 % bootstrap
 intervals over architectures, ρ given size, how many of the best 10 % are found, and the accuracy of
@@ -36,6 +38,7 @@ ALL = (
     "vkdnw_entropy,ntk_cond,ntk_trace,ntk_krr,label_alignment,linear_regions,swap_reg,memory,"
     "memory_train"
 )
+KERNELS = ("vkdnw", "vkdnw_entropy", "ntk_cond", "ntk_trace", "ntk_krr", "label_alignment")
 SHOWN = ("kendall", "spearman", "picked")
 KEPT = (
     *("name", "kind", "n", "kendall", "kendall_lo", "kendall_hi"),
@@ -55,6 +58,7 @@ class Table:
         arch: how the columns of a row spell its architecture, as the space reads it.
         columns: of accuracies, higher is better; the first is the one of the final table. One
             named with a minus is of losses, which are negated.
+        without: proxies that take too long for these networks.
     """
 
     name: str
@@ -62,6 +66,7 @@ class Table:
     space: str
     arch: str
     columns: tuple[str, ...]
+    without: tuple[str, ...] = ()
 
     def read(self, folder: Path, sample: int) -> pd.DataFrame:
         """A sample of the rows, the column `arch` as our space spells it; 0 for all of them."""
@@ -110,6 +115,7 @@ TABLES = (
         "darts",
         "{normal}, {reduce}",
         ("best_test", "test_ep100"),
+        ("gradsign", "epsilon", "memory", "memory_train", *KERNELS),
     ),
     Table(
         "mnasnet",
@@ -141,11 +147,12 @@ def scored(table: Table, truth: pd.DataFrame, seed: int, options: argparse.Names
     path = options.out / f"{table.name}-{shape}-{len(truth)}-{seed}.csv"
     # What is there already is read, if it is of the same run; of another, that is an error.
     start = time.perf_counter()
+    proxies = [name for name in options.proxies.split(",") if name not in table.without]
     zeroshot.rank(
         table.space,
         archs=list(truth.index),
-        proxies=options.proxies,
-        by=options.proxies.split(",")[0],
+        proxies=",".join(proxies),
+        by=proxies[0],
         data=options.data,
         batch_size=options.batch_size,
         seed=seed,
@@ -189,7 +196,7 @@ def main() -> None:
     parser.add_argument("--only", default=",".join(table.name for table in TABLES))
     parser.add_argument("--sample", type=int, default=300)
     parser.add_argument("--seeds", type=int, default=1)
-    parser.add_argument("--proxies", default="quick")
+    parser.add_argument("--proxies", default="all", help="quick, all, or names with commas")
     parser.add_argument("--full", action="store_true")
     parser.add_argument("--data", default="noise")
     parser.add_argument("--batch-size", type=int, default=32)
