@@ -278,7 +278,7 @@ def test_models_of_the_zoo_within_limits():
         ({"archs": None, "sample": -2}, "a sample of -2"),
         ({"by": "x"}, r"cannot rank by 'x': .*expected a column"),
         ({"by": "vote"}, "the ensemble 'vote' needs synflow, jacob_cov, snip, which"),
-        ({"proxies": None, "by": "x"}, "unknown proxy 'x'"),
+        ({"proxies": None, "by": "x"}, "unknown proxy or ensemble 'x'"),
         ({"init": "x"}, "unknown initialisation 'x'"),
         ({"space": "x"}, "unknown space 'x'"),
         ({"space": "torchvision", "archs": None, "channels": 3}, "no such setting"),

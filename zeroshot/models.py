@@ -15,7 +15,7 @@ from zeroshot.core import Net, Proxy, seeded
 from zeroshot.errors import ZeroshotError, in_a_line
 from zeroshot.initial import INITS
 from zeroshot.proxies import PROXIES
-from zeroshot.ranking import Ensemble, check_by, check_members, named, single
+from zeroshot.ranking import ENSEMBLES, Ensemble, check_by, check_members, named, single
 from zeroshot.spaces import SPACES, Space, Task
 
 
@@ -115,6 +115,10 @@ def find_members(by: str | Ensemble) -> tuple[Ensemble, tuple[Proxy, ...]]:
     if isinstance(by, str):
         ensemble = named(by)
         if ensemble is None:
+            names = [proxy.name for proxy in PROXIES]
+            if ":" not in by and by.strip() not in names:
+                every = [*(ensemble.name for ensemble in ENSEMBLES), *names]
+                raise ZeroshotError(_unknown("proxy or ensemble", by, every))
             (proxy,) = find_proxies((by,))
             return single(proxy.name), (proxy,)
         by = ensemble
