@@ -215,7 +215,7 @@ def test_refuses():
         "unknown method 'fast'; expected prune, perturb": {"method": "fast"},
         "0 finalists; expected at least 1": {"finalists": 0},
         "unknown proxy or ensemble 'tenas'; did you mean te_nas": {"criterion": "tenas"},
-        "unknown proxy 'best'": {"finalists": 64, "by": "best"},
+        "unknown proxy or ensemble 'best'": {"finalists": 64, "by": "best"},
         "there is no function 'ln'": {"criterion": "ln(flops)"},
         "0 workers": {"workers": 0},
     }.items():

@@ -425,7 +425,8 @@ def validate(
     if isinstance(scores, Ranking):
         record, scores = scores.record, scores.scores
     files = [scores] if isinstance(scores, (str, Path)) else scores
-    if not isinstance(files, (list, tuple, pd.DataFrame)) or not len(files):
+    some = isinstance(files, pd.DataFrame) or (isinstance(files, (list, tuple)) and files)
+    if not some:
         raise ZeroshotError(f"scores {scores!r}: expected a ranking, its table or its files")
     source = truth
     if not isinstance(source, pd.Series):
