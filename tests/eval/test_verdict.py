@@ -62,7 +62,7 @@ def test_infinite_scores_and_silent_members():
     few = row("few", 0.6, "ensemble", constant=2, infinite=1234)
     found = said(SIZE, BEST, endless, few)
     assert found[-2:] == (
-        "Infinite for some, and ranked as such: endless (1,234 architectures).",
+        "Infinite for some architectures, and ranked as such: endless (1,234).",
         "Members that are the same for all have no say: 2 in few.",
     )
 

@@ -197,8 +197,8 @@ def _odd(known: pd.DataFrame) -> list[str]:
     said = []
     infinite = known[(known["infinite"] > 0) & (known["kind"] != "ensemble")]
     if len(infinite):
-        each = (f"{row['name']} ({row['infinite']:,} architectures)" for row in _rows(infinite))
-        said.append(f"Infinite for some, and ranked as such: {_listed(each)}.")
+        each = (f"{row['name']} ({row['infinite']:,})" for row in _rows(infinite))
+        said.append(f"Infinite for some architectures, and ranked as such: {_listed(each)}.")
     silent = known[(known["constant"] > 0) & (known["kind"] == "ensemble")]
     if len(silent):
         each = (f"{row['constant']} in {row['name']}" for row in _rows(silent))
