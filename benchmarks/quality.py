@@ -7,7 +7,7 @@ TABLES is the folder with the tables of accuracies listed below. Of each, a rand
 one always; 0 for all rows) is ranked as small networks, or with --full as the benchmark's own, once
 for each seed. Scores are kept in OUT: an interrupted run goes on, a finished one is only read.
 
-All of it takes two hours of one core; `--proxies quick`, the cheaper half of the proxies, one.
+All of it takes about three hours of one core; `--proxies quick` is the cheaper half of the proxies.
 
 Printed for each table: every proxy and ensemble with Kendall's τ and Spearman's ρ, 95 % bootstrap
 intervals over architectures, ρ given size, how many of the best 10 % are found, and the accuracy of
