@@ -17,13 +17,12 @@ from pathlib import Path
 import pandas as pd
 from quality import TABLES
 
+from zeroshot.commands import BETTER
 from zeroshot.eval.correlate import kendall
 from zeroshot.eval.recorded import read_recorded
 from zeroshot.models import find_members
-from zeroshot.proxies import PROXIES
 from zeroshot.ranking import ENSEMBLES, ratings
 
-BETTER = {proxy.name: proxy.better for proxy in PROXIES}
 DEFAULT = next(ensemble for ensemble in ENSEMBLES if ensemble.name == "default")
 FORMULA = DEFAULT.combine.__name__
 

@@ -37,8 +37,8 @@ class Trial:
 
 
 OFFICIAL = FisherInformation(fidelity="official")
-FISHER = replace(VKDNW, name="vkdnw", needs=(OFFICIAL,))
-ENTROPY = replace(VKDNW_ENTROPY, name="vkdnw_entropy", needs=(OFFICIAL,))
+FISHER = replace(VKDNW, needs=(OFFICIAL,))
+ENTROPY = replace(VKDNW_ENTROPY, needs=(OFFICIAL,))
 SIGNS = replace(GRADSIGN, needs=(SignSums(fidelity="official"),))
 KAIMING = {"init": "kaiming_normal"}
 AGG = "vkdnw_agg"

@@ -164,7 +164,7 @@ def spelled(need: Pass) -> str:
 
 def linked(source: str) -> str:
     """A source with its arXiv number as a link."""
-    return re.sub(r"arXiv:(\S+)", r"[\g<0>](https://arxiv.org/abs/\1)", source)
+    return re.sub(r"arXiv:(\d+\.\d+)", r"[\g<0>](https://arxiv.org/abs/\1)", source)
 
 
 TABLES = {

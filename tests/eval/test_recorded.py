@@ -107,6 +107,18 @@ def test_what_differs(files, tmp_path, field, message):
         read_recorded([files[0], path])
 
 
+def test_a_damaged_record(files, tmp_path):
+    """What it does not tell as it should is not told; the scores are put together all the same."""
+    path = tmp_path / "other.csv"
+    path.write_bytes(files[1].read_bytes())
+    record = json.loads(files[1].with_name("two.csv.json").read_text())
+    record["run"] |= {"formulas": 5, "better": ["x"], "proxies": None, "seeds": "0"}
+    path.with_name("other.csv.json").write_text(json.dumps(record | {"networks scored": [3]}))
+    scores, whole = read_recorded([files[0], path])
+    assert scores["synflow"].notna().sum() == 3
+    assert set(whole["run"]["better"]) == {"params", "snip"}
+
+
 def test_validate_files_and_formulas(files, tmp_path):
     truth = pd.Series({arch: 1.0 + i for i, arch in enumerate(pd.read_csv(files[1])["arch"])})
     saved = tmp_path / "mine.txt"

@@ -37,7 +37,8 @@ def read_recorded(paths: Sequence[Path]) -> tuple[pd.DataFrame, dict[str, Any]]:
         return found[0][1:]
     for path, _, record in found:
         _check_setting(record, path, found[0][2], found[0][0])
-    return _table(found), _record([record for _, _, record in found])
+    scores = _table(found)
+    return scores, _record([record for _, _, record in found], scores)
 
 
 def _read_record(path: Path) -> dict[str, Any]:
@@ -85,7 +86,7 @@ def _check_setting(
                 f"{path} is of the {field} {run[field]}, {beside} of {other.get(field)}: their "
                 "scores cannot be compared; validate each alone"
             )
-    formulas, others = (dict(of.get("formulas") or {}) for of in (run, other))
+    formulas, others = _part(run, "formulas"), _part(other, "formulas")
     for proxy in formulas.keys() & others.keys():
         if formulas[proxy] != others[proxy]:
             raise ZeroshotError(
@@ -116,24 +117,27 @@ def _table(found: Sequence[tuple[Path, pd.DataFrame, Mapping[str, Any]]]) -> pd.
     return whole.reset_index()
 
 
-def _record(records: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+def _record(records: Sequence[Mapping[str, Any]], scores: pd.DataFrame) -> dict[str, Any]:
     """What all records tell together; of files that were put together, not of one run."""
     run = dict(_run(records[0]))
     for field in ("proxies", "formulas", "better"):
-        run[field] = {
-            k: v for record in records for k, v in (_run(record).get(field) or {}).items()
-        }
-    run["seeds"] = sorted({seed for record in records for seed in _run(record).get("seeds") or ()})
+        run[field] = {k: v for record in records for k, v in _part(_run(record), field).items()}
+    run["seeds"] = sorted(scores["seed"].unique().tolist())
     whole: dict[str, Any] = {"run": run, "files": len(records)}
-    if len({record.get("networks scored") for record in records}) == 1:
+    if all(
+        record.get("networks scored") == records[0].get("networks scored") for record in records
+    ):
         whole["networks scored"] = records[0].get("networks scored")
         for field in ("passes", "seconds per pass"):
-            whole[field] = {
-                k: v for r in reversed(records) for k, v in (r.get(field) or {}).items()
-            }
+            whole[field] = {k: v for r in reversed(records) for k, v in _part(r, field).items()}
     return whole
 
 
 def _run(record: Mapping[str, Any]) -> Mapping[str, Any]:
-    run = record.get("run")
-    return run if isinstance(run, dict) else {}
+    return _part(record, "run")
+
+
+def _part(of: Mapping[str, Any], field: str) -> Mapping[str, Any]:
+    """A mapping within a record; an empty one if a damaged record has something else there."""
+    found = of.get(field)
+    return found if isinstance(found, dict) else {}
