@@ -24,9 +24,16 @@ def test_work_is_done_by_processes_that_have_loaded_what_it_takes():
     assert any(loaded for *_, loaded in found)
 
 
-def test_an_error_meanwhile_is_seen():
-    with pytest.raises(KeyError), started(2):
-        raise KeyError
+def test_an_error_meanwhile_is_seen_and_nothing_else():
+    """Closing at once, while loky's thread sleeps, ends that thread with a traceback."""
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(0.2)
+    try:
+        for _ in range(4):
+            with pytest.raises(KeyError), started(2):
+                raise KeyError
+    finally:
+        sys.setswitchinterval(interval)
 
 
 @pytest.mark.parametrize(
