@@ -1,6 +1,9 @@
 import inspect
 import math
 import re
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -106,6 +109,23 @@ class TestNames:
         assert len(str(inspect.signature(evaluate))) < 300
 
 
+class Switches:
+    """What PyTorch's products and cuDNN are told."""
+
+    NEW = hasattr(torch.backends.cudnn, "conv")
+    WANTED = (True, False, *(["ieee"] * 6 if NEW else [False] * 2))
+
+    @staticmethod
+    def now() -> tuple[object, ...]:
+        cudnn, cuda, mkldnn = torch.backends.cudnn, torch.backends.cuda, torch.backends.mkldnn
+        if Switches.NEW:
+            kinds = cuda.matmul, cudnn.conv, cudnn.rnn, mkldnn.matmul, mkldnn.conv, mkldnn.rnn
+            products = [kind.fp32_precision for kind in kinds]
+        else:
+            products = [cudnn.allow_tf32, cuda.matmul.allow_tf32]
+        return (cudnn.deterministic, cudnn.benchmark, *products)
+
+
 class TestTheCallersContextDoesNotMatter:
     EXPECTED = evaluate(networks.network("Plain", torch.float32), batch(torch.float32))
 
@@ -125,6 +145,36 @@ class TestTheCallersContextDoesNotMatter:
             assert evaluate(module, shown).found == self.EXPECTED.found
         finally:
             torch.set_default_dtype(torch.float32)
+
+    @pytest.mark.parametrize("switch", ["legacy", "mkldnn", "all", "cudnn"])
+    def test_products_of_fewer_bits(self, switch):
+        """In a process of its own, for some switches cannot be put back."""
+        lines = {
+            "legacy": "torch.set_float32_matmul_precision('medium')",
+            "mkldnn": "backends.mkldnn.conv.fp32_precision = backends.mkldnn.matmul.fp32_precision"
+            " = 'bf16'",
+            "all": "backends.fp32_precision = 'tf32'",
+            "cudnn": "backends.cudnn.benchmark = True; backends.cudnn.allow_tf32 = True",
+        }
+        if switch in ("mkldnn", "all") and not hasattr(torch.backends.cudnn, "conv"):
+            pytest.skip("PyTorch before 2.9 has no such switch")
+        code = f"""
+import torch
+from torch import backends
+from tests import checks, networks
+from tests.test_scoring import Switches
+from zeroshot import evaluate
+{lines[switch]}
+seen = []
+module = networks.network("Plain", torch.float32)
+module.register_forward_hook(lambda *_: seen.append(Switches.now()))
+before = Switches.now()
+evaluate(module, checks.batch(torch.float32), "grad_norm")
+assert Switches.now() == before, (before, Switches.now())
+assert seen and all(now == Switches.WANTED for now in seen), seen
+"""
+        root = Path(__file__).parents[1]
+        subprocess.run([sys.executable, "-W", "error", "-c", code], check=True, cwd=root)
 
     def test_the_batch_takes_the_networks_precision(self):
         module = networks.network("Plain", torch.float32)

@@ -118,7 +118,13 @@ class convolving_by_matrix(TorchFunctionMode):  # noqa: N801
         bias = rest.pop(0) if rest else kwargs.pop("bias", None)
         maps = inputs.shape[1:]
         # By where a weight lies: a network may make another tensor of the same memory in every run.
-        how = (weight.data_ptr(), weight.shape, maps, *map(_hashable, (*rest, *kwargs.items())))
+        how = (
+            weight.data_ptr(),
+            weight.shape,
+            weight.stride(),
+            maps,
+            *map(_hashable, (*rest, *kwargs.items())),
+        )
         if how not in self.matrices:
             each = torch.eye(maps.numel(), dtype=inputs.dtype, device=inputs.device)
             answers = func(each.unflatten(1, maps), weight, None, *rest, **kwargs)

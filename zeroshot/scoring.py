@@ -48,6 +48,8 @@ def evaluate(
     afterwards what they were; a score depends on the network, the batch and the seed alone. It is
     the same to the last digit for the same number of threads: with another, sums are added in
     another order. Here PyTorch's own number holds; `zeroshot.rank` takes one thread a network.
+    On CUDA float32 is not rounded to TF32, and cuDNN's algorithms are deterministic; of some other
+    operations PyTorch does not say so, as of the gradient of adaptive pooling to several pixels.
 
     Args:
         net: a network of a space, or any module (with seed 0) that maps the batch to logits.
@@ -156,10 +158,43 @@ def _planned(passes: Iterable[Pass[Any]]) -> Iterator[Pass[Any]]:
 
 @contextmanager
 def _as_usual(device: torch.device) -> Iterator[None]:
-    """Gradients on and autocast off, whatever the caller has set."""
+    """Gradients on, autocast off and no rounding below float32, whatever the caller has set."""
     autocast = torch.autocast(device.type, enabled=False)
-    with torch.inference_mode(False), torch.enable_grad(), autocast:
+    with torch.inference_mode(False), torch.enable_grad(), autocast, _to_the_last_digit():
         yield
+
+
+@contextmanager
+def _to_the_last_digit() -> Iterator[None]:
+    """Products in float32 as they are, and cuDNN's algorithms the same every time.
+
+    PyTorch lets convolutions on CUDA round to TF32's ten bits, and products if asked to: then
+    signs of activations flip, and small eigenvalues are noise.
+    """
+    backends = torch.backends
+    wanted: list[tuple[Any, str, object]] = [
+        (backends.cudnn, "deterministic", True),
+        (backends.cudnn, "benchmark", False),
+    ]
+    if hasattr(backends.cudnn, "conv"):  # PyTorch 2.9; its older switches do not mix with these
+        kinds = (
+            *(backends.cuda.matmul, backends.cudnn.conv, backends.cudnn.rnn),
+            *(backends.mkldnn.matmul, backends.mkldnn.conv, backends.mkldnn.rnn),
+        )
+        wanted += [(kind, "fp32_precision", "ieee") for kind in kinds]
+    else:
+        wanted += [
+            (backends.cudnn, "allow_tf32", False),
+            (backends.cuda.matmul, "allow_tf32", False),
+        ]
+    before = [(where, name, getattr(where, name)) for where, name, _ in wanted]
+    try:
+        for where, name, value in wanted:
+            setattr(where, name, value)
+        yield
+    finally:
+        for where, name, value in before:
+            setattr(where, name, value)
 
 
 def _check(module: nn.Module) -> None:
