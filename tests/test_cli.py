@@ -19,6 +19,7 @@ import typer
 
 import zeroshot
 from zeroshot import cli, commands
+from zeroshot.cli import screen
 from zeroshot.spaces import NasBench201
 
 ROOT = Path(__file__).parents[1]
@@ -79,7 +80,11 @@ def ranked(run):
 @pytest.mark.parametrize("name", ["score", "rank", "validate", "advise", "prune"])
 def test_flags_are_the_librarys_with_its_defaults(name):
     library = inspect.signature(getattr(commands, name)).parameters
-    flags = inspect.signature(getattr(cli, name)).parameters
+    (flags,) = (
+        inspect.signature(command.callback).parameters
+        for command in cli.app.registered_commands
+        if command.callback and command.callback.__name__ == name
+    )
     # of the command line
     own = {"rank": {"top", "all_", "no_store"}, "advise": {"no_store"}}
     own = own.get(name) or ({"finetune", "no_store"} if name == "prune" else set())
@@ -91,7 +96,7 @@ def test_flags_are_the_librarys_with_its_defaults(name):
 def test_the_flags_of_finetune_are_the_librarys_and_its_recipes():
     library = inspect.signature(zeroshot.finetune).parameters
     recipe = {field.name: field.default for field in fields(zeroshot.Recipe)}
-    flags = inspect.signature(cli.finetune).parameters
+    flags = inspect.signature(cli.prune.finetune).parameters
     assert set(flags) == (set(library) | set(recipe)) - {"recipe", "progress"}
     for flag in flags:
         expected = recipe[flag] if flag in recipe else library[flag].default
@@ -125,7 +130,7 @@ def test_help_names_every_command(run):
         assert run(name, "-h").code == 0
 
 
-@pytest.mark.parametrize("what", list(cli.What))
+@pytest.mark.parametrize("what", list(cli.lists.What))
 def test_every_list(run, what):
     found = run("list", what.value)
     assert (found.code, found.err) == (0, "")
@@ -181,7 +186,7 @@ def test_rank_fits_80_columns(ranked, run, monkeypatch):
 
         return Console(width=80, markup=False, emoji=False, highlight=False)
 
-    monkeypatch.setattr(cli, "_console", narrow)
+    monkeypatch.setattr(cli.rank, "new_console", narrow)
     flags = ["--archs", "archs.txt", "--proxies", "naswot", "--out", "a.csv", "--top", "3"]
     found = run("rank", "nasbench201", *flags, *SMALL)
     best = pd.read_csv("a.csv").sort_values("naswot", ascending=False)["arch"].tolist()
@@ -240,7 +245,7 @@ def test_advise(run, monkeypatch):
 
         return Console(width=80, markup=False, emoji=False, highlight=False)
 
-    monkeypatch.setattr(cli, "_console", narrow)
+    monkeypatch.setattr(cli.validate, "new_console", narrow)
     lines = run(*command).out.splitlines()
     assert max(map(len, lines)) <= 80
     assert not any("…" in line for line in lines)
@@ -283,14 +288,14 @@ def test_a_rank_table_never_cuts(run, monkeypatch, width):
     found = commands.Ranking(order, tuple(names), scores, {})
     file = io.StringIO()
     console = Console(width=width, file=file, markup=False, emoji=False, highlight=False)
-    cli._say_order(console, found, 200, "Best")
+    cli.rank._say_order(console, found, 200, "Best")
     lines = file.getvalue().splitlines()
     words = [line.split() for line in lines]
     assert not any("…" in line for line in lines)
     for place, (arch, rating) in enumerate(order.items(), start=1):
         rows = [row for row in words if row and row[0] == str(place)]
         assert any(arch in row for row in rows)
-        assert any(cli._number(rating) in row for row in rows)
+        assert any(screen.number_text(rating) in row for row in rows)
 
 
 def test_the_version(run):
@@ -516,11 +521,11 @@ def test_typer_names_wrong_flags(run):
     ],
 )
 def test_numbers_are_readable(value, text):
-    assert cli._number(value) == text
+    assert screen.number_text(value) == text
 
 
 def test_scores_of_many_magnitudes_are_shown_as_powers_of_ten():
-    assert cli._shown("synflow", 2.5e11) == "10^11.40"
-    assert cli._shown("synflow", 0.0) == "0"
-    assert cli._shown("ntk_cond", float("inf")) == "inf"
-    assert cli._shown("snip", 2.5e11) == "250,000,000,000"
+    assert screen.score_text("synflow", 2.5e11) == "10^11.40"
+    assert screen.score_text("synflow", 0.0) == "0"
+    assert screen.score_text("ntk_cond", float("inf")) == "inf"
+    assert screen.score_text("snip", 2.5e11) == "250,000,000,000"

@@ -18,7 +18,8 @@ import typer
 
 import zeroshot
 from tests.checks import batch, toy
-from zeroshot.cli import app, proxy_module
+from zeroshot.cli import app
+from zeroshot.cli.lists import proxy_module
 from zeroshot.core import Pass
 from zeroshot.eval.verdict import duration
 

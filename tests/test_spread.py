@@ -7,7 +7,7 @@ from contextlib import nullcontext
 import pytest
 
 from tests import test_spread  # by this name the workers find it
-from zeroshot.cli import _workers_started
+from zeroshot.cli.rank import workers_started
 from zeroshot.spread import spread, started
 
 
@@ -57,9 +57,9 @@ def test_processes_are_started_where_there_is_work(
     monkeypatch.setattr("joblib.cpu_count", lambda: 4)
     monkeypatch.setattr("shutil.which", lambda name: None)
     monkeypatch.setattr("zeroshot.spread.started", lambda n: asked.append(n) or nullcontext())
-    with _workers_started(workers, most, device, scheduler, tmp_path / "new.csv"):
+    with workers_started(workers, most, device, scheduler, tmp_path / "new.csv"):
         pass
     assert asked == ([] if expected is None else [expected])
-    with _workers_started(workers, most, device, scheduler, tmp_path):  # is there already
+    with workers_started(workers, most, device, scheduler, tmp_path):  # is there already
         pass
     assert len(asked) == (expected is not None)

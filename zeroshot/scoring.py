@@ -171,7 +171,7 @@ def _to_the_last_digit() -> Iterator[None]:
     PyTorch lets convolutions on CUDA round to TF32's ten bits, and products if asked to: then
     signs of activations flip, and small eigenvalues are noise.
     """
-    backends = torch.backends
+    backends: Any = torch.backends
     wanted: list[tuple[Any, str, object]] = [
         (backends.cudnn, "deterministic", True),
         (backends.cudnn, "benchmark", False),

@@ -1,0 +1,269 @@
+"""`zeroshot score` and `zeroshot rank`."""
+
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from zeroshot.cli.options import (
+    BatchSize,
+    Data,
+    Device,
+    Init,
+    NoStore,
+    Scheduler,
+    Seed,
+    Small,
+    SpaceName,
+    Spelling,
+    StoreFile,
+    Workers,
+    kept_where,
+    used_store,
+)
+from zeroshot.cli.screen import (
+    WIDE,
+    new_console,
+    new_table,
+    number_text,
+    progress_bar,
+    say,
+    score_text,
+    stoppable,
+)
+from zeroshot.errors import ZeroshotError
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from rich.console import Console
+    from rich.table import Table
+
+    from zeroshot.commands import Ranking
+
+
+def score(
+    models: Annotated[
+        list[str],
+        typer.Argument(help="nasbench201:13714, torchvision:resnet18 or package.module:factory."),
+    ],
+    proxies: Annotated[str, typer.Option(help="Names with commas, all, or module:PROXY.")] = "all",
+    data: Data = "noise",
+    batch_size: BatchSize = 64,
+    size: Annotated[int | None, typer.Option(help="Of the images; by default the space's.")] = None,
+    init: Init = "default",
+    seed: Seed = 0,
+    device: Device = "auto",
+) -> None:
+    """Score one or several networks."""
+    from zeroshot import commands
+
+    found = commands.score(
+        models,
+        proxies=proxies,
+        data=data,
+        batch_size=batch_size,
+        size=size,
+        init=init,
+        seed=seed,
+        device=device,
+    )
+    table = new_table("proxy", *found, right=True)
+    first = next(iter(found.values()))
+    for name in first:
+        table.add_row(name, *(score_text(name, scores[name]) for scores in found.values()))
+    console = new_console()
+    console.print(table)
+    for model, scores in found.items():
+        for name, reason in scores.reasons.items():
+            say(console, f"{name} of {model} is not a number: {reason}")
+
+
+def rank(
+    space: SpaceName,
+    sample: Annotated[int, typer.Option(help="How many architectures, at random.")] = 100,
+    all_: Annotated[bool, typer.Option("--all", help="All architectures instead.")] = False,
+    archs: Annotated[
+        Path | None, typer.Option(help="A file's architectures instead: lines, or a table.")
+    ] = None,
+    arch: Spelling = "{arch}",
+    proxies: Annotated[
+        str | None, typer.Option(help="What to compute; by default what --by needs. Or: all.")
+    ] = None,
+    by: Annotated[
+        str | None,
+        typer.Option(
+            help="Order: an ensemble, a proxy or a formula; by default the ensemble default."
+        ),
+    ] = None,
+    data: Data = "noise",
+    batch_size: BatchSize = 64,
+    seed: Seed = 0,
+    repeats: Annotated[int, typer.Option(help="Initialisations; ranks are averaged.")] = 1,
+    init: Init = "default",
+    max_params: Annotated[float | None, typer.Option(help="At most so many parameters.")] = None,
+    max_flops: Annotated[float | None, typer.Option(help="At most so many multiply-adds.")] = None,
+    max_latency: Annotated[
+        float | None, typer.Option(help="At most so many milliseconds a sample, timed here.")
+    ] = None,
+    latency: Annotated[
+        bool, typer.Option("--latency", help="Time all of them here, also into a file by --out.")
+    ] = False,
+    small: Small = False,
+    channels: Annotated[int | None, typer.Option(help="Width of the networks.")] = None,
+    cells: Annotated[int | None, typer.Option(help="Cells per stage.")] = None,
+    refine: Annotated[
+        int, typer.Option(help="Rank so many of the best once more, with other draws.")
+    ] = 0,
+    workers: Workers = None,
+    scheduler: Scheduler = None,
+    device: Device = "auto",
+    store: StoreFile = None,
+    no_store: NoStore = False,
+    out: Annotated[Path | None, typer.Option(help="A .csv or .parquet file.")] = None,
+    top: Annotated[int, typer.Option(min=0, help="How many of the best to show.")] = 10,
+) -> None:
+    """Rank architectures of a space without training any.
+
+    With --out, the same command goes on where it was interrupted.
+    """
+    if all_ and archs:
+        raise ZeroshotError(f"--all and --archs {archs}: expected one of them")
+    path = used_store(store, no_store)
+    most = None if all_ or archs else sample
+    loading = workers_started(workers, most, device, scheduler, out)
+    with stoppable(kept_where(path, out)), loading:
+        from zeroshot import commands
+
+        with progress_bar("networks") as progress:
+            found = commands.rank(
+                space,
+                sample=None if all_ else sample,
+                archs=archs,
+                arch=arch,
+                proxies=proxies,
+                by=by,
+                data=data,
+                batch_size=batch_size,
+                seed=seed,
+                repeats=repeats,
+                init=init,
+                max_params=max_params,
+                max_flops=max_flops,
+                max_latency=max_latency,
+                latency=latency,
+                small=small,
+                channels=channels,
+                cells=cells,
+                refine=refine,
+                workers=workers,
+                scheduler=scheduler,
+                device=device,
+                store=path,
+                out=out,
+                progress=progress,
+            )
+    console = new_console()
+    shown = found.refined or found
+    title = f"Best {min(top, len(shown.admitted)):,} of {len(found.order):,} by {found.order.name}"
+    if found.refined:
+        title += f", refined by {shown.order.name}"
+    _say_order(console, shown, top, title, found.latency)
+    if found.latency is not None and max_latency is not None:
+        slow = int((found.latency > max_latency).sum())
+        words = f"Of {len(found.latency)} timed here, {slow} take longer than {max_latency:g} ms."
+        say(console, words)
+    for part in (found, found.refined) if found.refined else (found,):
+        for words in part.notes:
+            say(console, words)
+        _say_reuse(console, part.record)
+        _say_gaps(console, part.record)
+    if out:
+        say(console, f"{len(found.scores):,} rows in {out}, the run record in {out}.json")
+
+
+def _say_order(
+    console: "Console", found: "Ranking", top: int, title: str, latency: "pd.Series | None" = None
+) -> None:
+    """The best architectures, with what they are ordered by and the scores that decided.
+
+    Where there is no room for all scores, the last ones are left out; where there is none for the
+    architectures, they follow below, one a line, to be copied.
+    """
+    wide = console.width >= WIDE
+    names = list(dict.fromkeys((*found.members, *found.scores.columns[2:])))[: 6 if wide else 4]
+    means = found.scores.groupby("arch", sort=False)[names].mean()
+    shown = found.admitted.head(top)
+    alone = found.members == (found.order.name,) and found.scores["seed"].nunique() == 1
+    rated = [] if alone else ["rating"]  # the score itself, then
+    timed = [] if latency is None else ["ms"]
+
+    def table(beside: bool, names: list[str]) -> "Table":
+        heads = (*(("architecture",) if beside else ()), *rated, *names, *timed)
+        made = new_table("", *heads, title=title, right=True)
+        if beside:
+            made.columns[1].justify = "left"
+        for place, (arch, rating) in enumerate(shown.items(), start=1):
+            cells = [str(arch)] if beside else []
+            cells += [number_text(rating)] if rated else []
+            cells += [score_text(name, float(means.loc[str(arch), name])) for name in names]  # pyright: ignore
+            cells += [] if latency is None else [f"{latency[arch]:.3g}"]
+            made.add_row(str(place), *cells)
+        return made
+
+    room = console.options.update(max_width=10_000)  # as wide as it likes to be
+
+    def fits(beside: bool, names: list[str]) -> bool:
+        return console.measure(table(beside, names), options=room).maximum <= console.width
+
+    short = max((len(str(arch)) for arch in shown.index), default=0) <= 24
+    beside = (wide or short) and fits(True, names)
+    while names and not fits(beside, names):
+        names = names[:-1]
+    console.print(table(beside, names))
+    if not beside:
+        for place, arch in enumerate(shown.index, start=1):
+            say(console, f"{place:>2}  {arch}")
+        console.print()
+
+
+def _say_reuse(console: "Console", record: dict[str, Any]) -> None:
+    """How much was there already."""
+    reused = record.get("from the store", {})
+    if reused.get("scores"):
+        networks = f"{reused['networks']:,} of {record['networks scored']:,} networks"
+        scores = f"{reused['scores']:,} scores"
+        say(console, f"{networks} ({scores}) were in the store {record['store']}")
+
+
+def _say_gaps(console: "Console", record: dict[str, Any]) -> None:
+    """What is missing from the scores, and why."""
+    networks = record["networks scored"] or record["rows"]
+    for name, reasons in record["not a number"].items():
+        for reason, count in reasons.items():
+            say(console, f"{name} is not a number for {count:,} of {networks:,} networks: {reason}")
+
+
+@contextmanager
+def workers_started(
+    workers: int | None, most: int | None, device: str, scheduler: str | None, out: Path | None
+) -> Iterator[None]:
+    """Processes that load PyTorch while this one does, if there is work for them on the CPU.
+
+    One for each core, worker and of the `most` networks that there are, whichever is least.
+    """
+    from joblib import cpu_count
+
+    from zeroshot.spread import started
+
+    limits = (cpu_count(), workers, most)
+    wanted = min(limit for limit in limits if limit is not None)
+    elsewhere = device.startswith("cuda") or scheduler is not None
+    maybe = device == "auto" and shutil.which("nvidia-smi")
+    if wanted < 2 or elsewhere or maybe or (out and out.exists()):
+        yield
+    else:
+        with started(wanted):
+            yield

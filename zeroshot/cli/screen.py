@@ -1,0 +1,111 @@
+"""What commands write on the terminal: lines, tables, numbers and a progress bar."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from math import log10
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import typer
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.table import Table
+
+WIDE = 140  # columns of a terminal that has room for everything
+
+
+def new_table(first: str, *columns: str, title: str | None = None, right: bool = False) -> "Table":
+    """A table of bold rows under plain heads; to the right, if it is of numbers."""
+    from rich import box
+    from rich.table import Table
+
+    table = Table(title=title, box=box.SIMPLE_HEAD, title_justify="left", pad_edge=False)
+    table.add_column(first, style="bold", no_wrap=True)
+    for column in columns:
+        table.add_column(column, justify="right" if right else "left", no_wrap=right)
+    return table
+
+
+def new_console() -> "Console":
+    """The terminal, or the file or pipe instead."""
+    from rich.console import Console
+
+    # Brackets and colons in names and reasons are meant as they stand.
+    console = Console(markup=False, emoji=False, highlight=False)
+    if not console.is_terminal:  # a pipe has no width of its own: do not cut numbers off there
+        console.width = 180
+    return console
+
+
+def say(console: "Console", words: str) -> None:
+    """Print a line that the terminal may wrap, so that paths can be copied."""
+    console.print(words, soft_wrap=True)
+
+
+def score_text(proxy: str, value: float) -> str:
+    """A score as tables show it: as a power of ten where scores span many orders of magnitude."""
+    from zeroshot.proxies import PROXIES
+
+    if 0 < value < float("inf") and any(known.name == proxy and known.log for known in PROXIES):
+        return f"10^{log10(value):.2f}"
+    return number_text(value)
+
+
+def number_text(value: float) -> str:
+    """A number of five digits, or a whole one in full."""
+    if value != value or value in (float("inf"), float("-inf")):
+        return str(value)
+    if float(value).is_integer() and abs(value) < 1e15:
+        return f"{value:,.0f}"
+    return f"{value:.5g}"
+
+
+@contextmanager
+def stoppable(kept: str | Path | None) -> Iterator[None]:
+    """Ctrl-C ends with a line that says what is kept, and exit code 130."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        typer.echo(f"interrupted: {kept or 'nothing is kept'}", err=True)
+        raise typer.Exit(130) from None
+
+
+@contextmanager
+def progress_bar(what: str) -> Iterator[Callable[..., None]]:
+    """A bar on stderr; it is told how many are done, of how many, and words that follow `what`."""
+    from rich.console import Console
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        ProgressColumn,
+        Task,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
+    from rich.text import Text
+
+    class Rate(ProgressColumn):
+        def render(self, task: Task) -> Text:
+            return Text("" if task.speed is None else f"{task.speed:.2f}/s")
+
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), Rate())
+    console = Console(stderr=True)
+    bar = Progress(*columns, TimeElapsedColumn(), TimeRemainingColumn(), console=console)
+    task = None
+
+    def update(done: int, total: int, words: str = "") -> None:
+        nonlocal task
+        if task is None:  # not before there is something to show: an error comes without a bar
+            bar.start()
+            task = bar.add_task(what, total=total, completed=done)
+        else:
+            bar.update(task, completed=done, total=total, description=f"{what} {words}".rstrip())
+
+    try:
+        yield update
+    finally:
+        if task is not None:
+            bar.stop()

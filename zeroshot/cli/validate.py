@@ -1,0 +1,179 @@
+"""`zeroshot validate` and `zeroshot advise`."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from zeroshot.cli.options import (
+    TRUTH,
+    BatchSize,
+    BenchmarkPath,
+    Column,
+    Data,
+    Device,
+    Init,
+    LowerIsBetter,
+    NoStore,
+    Seed,
+    Small,
+    SpaceName,
+    Spelling,
+    StoreFile,
+    Trust,
+    Workers,
+    kept_where,
+    used_store,
+)
+from zeroshot.cli.screen import WIDE, new_console, new_table, progress_bar, say, stoppable
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from rich.table import Table
+
+
+def validate(
+    scores: Annotated[
+        list[Path], typer.Argument(help="What `zeroshot rank` wrote; several are put together.")
+    ],
+    truth: Annotated[list[str], typer.Option(help=TRUTH)],
+    column: Column = None,
+    arch: Spelling = "{arch}",
+    lower_is_better: LowerIsBetter = False,
+    benchmark_path: BenchmarkPath = None,
+    trust: Trust = False,
+    by: Annotated[
+        list[str] | None, typer.Option(help="A formula of proxies to compare too, or its file.")
+    ] = None,
+    out: Annotated[Path | None, typer.Option(help="Folder for CSV, plots and report.html.")] = None,
+    resamples: Annotated[int, typer.Option(help="Of the bootstrap.")] = 1000,
+    seed: Annotated[int, typer.Option(help="Of the bootstrap.")] = 0,
+) -> None:
+    """Check a ranking against accuracies that others measured."""
+    from zeroshot import commands
+
+    found = commands.validate(
+        scores,
+        truth,
+        column=column,
+        arch=arch,
+        lower_is_better=lower_is_better,
+        benchmark_path=benchmark_path,
+        trust=trust,
+        by=by,
+        out=out,
+        resamples=resamples,
+        seed=seed,
+    )
+    console = new_console()
+    console.print(_validation(found.table, console.width >= WIDE))
+    for words in found.verdict:
+        console.print(words)
+    if found.report:
+        say(console, f"report in {found.report}")
+
+
+def advise(
+    space: SpaceName,
+    sample: Annotated[int, typer.Option(help="How many architectures, at random.")] = 50,
+    proxies: Annotated[str, typer.Option(help="Names with commas, all, or module:PROXY.")] = "all",
+    data: Data = "noise",
+    batch_size: BatchSize = 64,
+    seed: Seed = 0,
+    repeats: Annotated[int, typer.Option(help="Initialisations, to tell who is stable.")] = 3,
+    init: Init = "default",
+    small: Small = False,
+    workers: Workers = None,
+    device: Device = "auto",
+    store: StoreFile = None,
+    no_store: NoStore = False,
+    out: Annotated[
+        Path | None, typer.Option(help="Folder for advice.csv, advice.html and scores.csv.")
+    ] = None,
+) -> None:
+    """Tell which proxies are worth computing in a space, without any accuracies.
+
+    With --out, the same command goes on where it was interrupted.
+    """
+    path = used_store(store, no_store)
+    with stoppable(kept_where(path, out and out / "scores.csv")):
+        from zeroshot import commands
+
+        with progress_bar("networks") as progress:
+            found = commands.advise(
+                space,
+                sample=sample,
+                proxies=proxies,
+                data=data,
+                batch_size=batch_size,
+                seed=seed,
+                repeats=repeats,
+                init=init,
+                small=small,
+                workers=workers,
+                device=device,
+                store=path,
+                out=out,
+                progress=progress,
+            )
+    console = new_console()
+    console.print(_advice(found.table, console.width >= WIDE))
+    for words in found.verdict:
+        console.print(words)
+    if found.report:
+        say(console, f"report in {found.report}")
+
+
+def _validation(found: "pd.DataFrame", wide: bool) -> "Table":
+    title = f"Against {found['n'].max():,} measured accuracies, the best {found['best'].max():.2f}"
+    columns: dict[str, Callable[[dict[str, Any]], str]] = {
+        "Kendall τ": lambda row: f"{row['kendall']:.3f}",
+        "95 %": lambda row: f"{row['kendall_lo']:.2f} … {row['kendall_hi']:.2f}",
+        "Spearman ρ": lambda row: f"{row['spearman']:.3f}",
+        "95 % ": lambda row: f"{row['spearman_lo']:.2f} … {row['spearman_hi']:.2f}",
+        "ρ given size": lambda row: f"{row['partial_spearman']:.2f}",
+        "top 10 %": lambda row: f"{row['precision_top10']:.0%}",
+        "nDCG": lambda row: f"{row['ndcg']:.3f}",
+        "picked": lambda row: f"{row['picked']:.2f}",
+        "n": lambda row: f"{row['n']:,}",
+        "ties": lambda row: f"{row['ties']:.1%}",
+    }
+    if not wide:  # the file and the report have all
+        columns = {
+            name: columns[name] for name in ("Kendall τ", "95 %", "Spearman ρ", "picked", "n")
+        }
+    table = new_table("", *columns, title=title, right=True)
+    ordered = found.sort_values("kendall", ascending=False, kind="stable", na_position="last")
+    for row in ordered.to_dict("records"):
+        cells = (show({str(key): value for key, value in row.items()}) for show in columns.values())
+        style = {"baseline": "dim", "ensemble": "bold"}.get(row["kind"])
+        table.add_row(row["name"], *cells, style=style)
+    return table
+
+
+def _advice(found: "pd.DataFrame", wide: bool) -> "Table":
+    from zeroshot.eval.verdict import duration
+
+    columns: dict[str, Callable[[dict[str, Any]], str]] = {
+        "keep": lambda row: "✓" if row["keep"] else "",
+        "cluster": lambda row: str(row["cluster"]),
+        "seeds ρ": lambda row: f"{row['seed_agreement']:.2f}",
+        "params ρ": lambda row: f"{row['spearman_params']:.2f}",
+        "flops ρ": lambda row: f"{row['spearman_flops']:.2f}",
+        "ties": lambda row: f"{row['ties']:.1%}",
+        "NaN": lambda row: f"{row['undefined']:.1%}",
+        "time": lambda row: duration(row["seconds"]),
+        "findings": lambda row: row["findings"],
+    }
+    if not wide:  # the file and the report have all
+        columns = {
+            name: columns[name] for name in ("keep", "cluster", "seeds ρ", "time", "findings")
+        }
+    table = new_table("", *columns, right=True)
+    table.columns[-1].justify, table.columns[-1].no_wrap = "left", False
+    for row in found.to_dict("records"):
+        cells = (show({str(key): value for key, value in row.items()}) for show in columns.values())
+        style = "dim" if row["kind"] == "baseline" else None
+        table.add_row(row["name"], *cells, style=style)
+    return table
