@@ -187,6 +187,7 @@ def test_rank_fits_80_columns(ranked, run, monkeypatch):
         return Console(width=80, markup=False, emoji=False, highlight=False)
 
     monkeypatch.setattr(cli.rank, "new_console", narrow)
+    monkeypatch.setattr(cli.validate, "new_console", narrow)
     flags = ["--archs", "archs.txt", "--proxies", "naswot", "--out", "a.csv", "--top", "3"]
     found = run("rank", "nasbench201", *flags, *SMALL)
     best = pd.read_csv("a.csv").sort_values("naswot", ascending=False)["arch"].tolist()
