@@ -3,13 +3,13 @@
 from contextlib import suppress
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
 from jaxtyping import Bool, Float, Float64
 from torch import Tensor, nn
-from torch.autograd import grad
+from torch.autograd import Function, grad
 
 from zeroshot.core import Batch, Net, Pass
 from zeroshot.errors import Undefined
@@ -296,9 +296,21 @@ def _carried(output: Tensor, before: Tensor, drawn: Tensor) -> Tensor:
     """The gradient at `before`; zero if the output does not depend on it."""
     if not (output.requires_grad and before.requires_grad):
         return torch.zeros_like(before)
-    return grad(
-        output, before, drawn, retain_graph=True, allow_unused=True, materialize_grads=True
-    )[0]
+    value = _Drawn.apply(output, drawn)
+    return grad(value, before, retain_graph=True, allow_unused=True, materialize_grads=True)[0]
+
+
+class _Drawn(Function):
+    """A value that has the drawn gradient. Given to `grad` itself, PyTorch would load SymPy."""
+
+    @staticmethod
+    def forward(ctx: Any, output: Tensor, drawn: Tensor) -> Tensor:
+        ctx.save_for_backward(drawn)
+        return output.new_zeros(())
+
+    @staticmethod
+    def backward(ctx: Any, *_: Tensor) -> tuple[Tensor, None]:  # type: ignore[override]
+        return ctx.saved_tensors[0], None
 
 
 def _norm(back: Block, drawn: Block) -> Float64[Tensor, ""]:

@@ -194,9 +194,17 @@ def _positions() -> dict[tuple[int, ...], int]:
 @lru_cache(maxsize=1)
 def _representatives() -> dict[Sum, tuple[int, ...]]:
     """Function -> its lexicographically smallest cell, which has no dead operation."""
+    return smallest_cells(len(OPS))
+
+
+def smallest_cells(operations: int, *, reducing: bool = False) -> dict[Sum, tuple[int, ...]]:
+    """For every function, its lexicographically smallest cell of so many kinds of operation."""
     smallest: dict[Sum, tuple[int, ...]] = {}
-    for genes in product(range(len(OPS)), repeat=len(EDGES)):
-        smallest.setdefault(function(genes), genes)
+    triples = tuple(product(range(operations), repeat=3))
+    for first in triples:  # the edges to nodes 1 and 2
+        nodes = _nodes(first, reducing)
+        for last in triples:
+            smallest.setdefault(_summed(nodes, last, reducing), first + last)
     return smallest
 
 
@@ -205,18 +213,28 @@ def function(genes: tuple[int, ...], *, reducing: bool = False) -> Sum:
 
     In a `reducing` cell a skip from the input has to change the map, so is an operation like any.
     """
+    return _nodes(genes, reducing)[-1]
+
+
+def _nodes(genes: tuple[int, ...], reducing: bool) -> list[Sum]:
+    """What the input and each node compute to which the genes give operations."""
     nodes: list[Sum] = [frozenset({("input", 1)})]
-    for node in range(1, 4):
-        terms: Counter[object] = Counter()
-        for (source, target), op in zip(EDGES, genes, strict=True):
-            if target != node or op == NONE or not nodes[source]:
-                continue
-            if op == SKIP and (source or not reducing):
-                terms.update(dict(nodes[source]))  # type: ignore[arg-type]
-            else:
-                terms[op, nodes[source]] += 1
-        nodes.append(frozenset(terms.items()))
-    return nodes[-1]
+    while genes:
+        ops, genes = genes[: len(nodes)], genes[len(nodes) :]
+        nodes.append(_summed(nodes, ops, reducing))
+    return nodes
+
+
+def _summed(nodes: list[Sum], ops: tuple[int, ...], reducing: bool) -> Sum:
+    """What a node computes that sums the nodes before it, each by its operation."""
+    terms: dict[object, int] = {}
+    for source, (op, node) in enumerate(zip(ops, nodes, strict=True)):
+        if op == NONE or not node:
+            continue
+        passed = node if op == SKIP and (source or not reducing) else (((op, node), 1),)
+        for term, count in passed:
+            terms[term] = terms.get(term, 0) + count
+    return frozenset(terms.items())
 
 
 class Conv(NamedTuple):

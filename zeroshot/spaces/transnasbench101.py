@@ -26,6 +26,7 @@ from zeroshot.spaces.nasbench201 import (
     Sum,
     function,
     plain_cell,
+    smallest_cells,
     total,
 )
 from zeroshot.spaces.space import Arch, Axis, Space, Task, tupled
@@ -289,10 +290,7 @@ def _halved(size: int) -> int:
 @lru_cache(maxsize=1)
 def _representatives() -> dict[Sum, tuple[int, ...]]:
     """Function -> its lexicographically smallest cell, which has no dead operation."""
-    smallest: dict[Sum, tuple[int, ...]] = {}
-    for genes in product(range(len(OPS)), repeat=len(EDGES)):
-        smallest.setdefault(function(genes, reducing=True), genes)
-    return smallest
+    return smallest_cells(len(OPS), reducing=True)
 
 
 @lru_cache(maxsize=4)
