@@ -29,6 +29,9 @@ def test_torch(folder, tmp_path):
         assert torch.allclose(program(images), module(images), atol=1e-5)
 
 
+@pytest.mark.skipif(
+    torch.__version__.startswith("2.6."), reason="its exporter does not go with today's onnx"
+)
 def test_onnx(folder, tmp_path):
     runtime = pytest.importorskip("onnxruntime")
     pytest.importorskip("onnxscript")

@@ -70,7 +70,7 @@ Answer = Callable[[Tensor], Tensor]
 def _torch(module: nn.Module, images: Tensor) -> tuple[bytes, Answer]:
     batch = torch.export.Dim("batch", min=1)
     try:
-        program = torch.export.export(module, (images,), dynamic_shapes=({0: batch},))
+        program = torch.export.export(module, (images,), dynamic_shapes=({0: batch},), strict=False)
     except Exception as error:  # a module may defy tracing in any way
         raise ZeroshotError(f"the network cannot be exported: {in_a_line(error)}") from error
     buffer = io.BytesIO()

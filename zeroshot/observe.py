@@ -111,10 +111,10 @@ class convolving_by_matrix(TorchFunctionMode):  # noqa: N801
         self.matrices: dict[object, tuple[Tensor, Tensor]] = {}
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        kwargs = dict(kwargs or {})
         if func is not F.conv2d or len(args) < 2 or not self._tiny(args[0]):
-            return func(*args, **kwargs)
+            return func(*args, **(kwargs or {}))
         inputs, weight, *rest = args
+        kwargs = dict(kwargs or {})
         bias = rest.pop(0) if rest else kwargs.pop("bias", None)
         maps = inputs.shape[1:]
         # By where a weight lies: a network may make another tensor of the same memory in every run.

@@ -1,11 +1,12 @@
 """Tasks over the cores of this machine, or over the machines of a dask cluster."""
 
+import gc
 import signal
 import threading
 import warnings
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from functools import partial
+from functools import cache, partial
 from importlib import import_module
 from typing import Any, TypeVar
 
@@ -60,7 +61,7 @@ def spread(
             yield _on_one_thread(task, shared, *item)
         return
     parallel = Parallel(n_jobs=workers, return_as=_kind(in_order), pre_dispatch="2*n_jobs")
-    calls = (delayed(_on_one_thread)(task, shared, *item) for item in items)
+    calls = (delayed(_in_a_process)(task, shared, *item) for item in items)
     try:
         with _workers_deaf_to_ctrl_c():
             found = parallel(calls)
@@ -113,6 +114,20 @@ def _close(found: Any) -> None:
 
 def _kind(in_order: bool) -> str:
     return "generator" if in_order else "generator_unordered"
+
+
+def _in_a_process(task: Callable[..., T], *args: Any) -> T:
+    """A task in a process that does nothing else."""
+    _keep_what_is_loaded()
+    return _on_one_thread(task, *args)
+
+
+@cache
+def _keep_what_is_loaded() -> None:
+    """Let the garbage collector pass over it, which takes a tenth of the time of small networks."""
+    import torch  # noqa: F401 - most of it
+
+    gc.freeze()
 
 
 def _on_one_thread(task: Callable[..., T], *args: Any) -> T:

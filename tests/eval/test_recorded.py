@@ -30,7 +30,10 @@ def files(tmp_path_factory):
 
 def test_other_proxies_and_architectures(files):
     scores, record = read_recorded(files[:2])
-    one, two = (pd.read_csv(path, index_col=["arch", "seed"]) for path in files[:2])
+    one, two = (
+        pd.read_csv(path, index_col=["arch", "seed"], float_precision="round_trip")
+        for path in files[:2]
+    )
     found = scores.set_index(["arch", "seed"])
     assert list(found.columns) == ["params", "snip", "synflow"]
     assert found[["params", "snip"]].equals(one)
@@ -43,7 +46,7 @@ def test_other_proxies_and_architectures(files):
 def test_another_seed(files):
     """What both have is there once; costs are told, for as many networks were scored."""
     scores, record = read_recorded([files[2], files[0]])
-    assert scores.equals(pd.read_csv(files[2]))
+    assert scores.equals(pd.read_csv(files[2], float_precision="round_trip"))
     assert record["run"]["seeds"] == [0, 1]
 
 
