@@ -6,6 +6,7 @@ import pytest
 from zeroshot import commands
 from zeroshot.errors import ZeroshotError
 from zeroshot.eval.recorded import read_recorded
+from zeroshot.eval.tables import EXACT
 
 ARCHS = [13714, 5, 1000, 77]
 
@@ -30,10 +31,7 @@ def files(tmp_path_factory):
 
 def test_other_proxies_and_architectures(files):
     scores, record = read_recorded(files[:2])
-    one, two = (
-        pd.read_csv(path, index_col=["arch", "seed"], float_precision="round_trip")
-        for path in files[:2]
-    )
+    one, two = (pd.read_csv(path, index_col=["arch", "seed"], **EXACT) for path in files[:2])
     found = scores.set_index(["arch", "seed"])
     assert list(found.columns) == ["params", "snip", "synflow"]
     assert found[["params", "snip"]].equals(one)
@@ -46,7 +44,7 @@ def test_other_proxies_and_architectures(files):
 def test_another_seed(files):
     """What both have is there once; costs are told, for as many networks were scored."""
     scores, record = read_recorded([files[2], files[0]])
-    assert scores.equals(pd.read_csv(files[2], float_precision="round_trip"))
+    assert scores.equals(pd.read_csv(files[2], **EXACT))
     assert record["run"]["seeds"] == [0, 1]
 
 
