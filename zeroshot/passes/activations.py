@@ -52,7 +52,7 @@ class LayerDimensions(Pass[Float64[Tensor, " layers"]]):
             if rows.shape[1] > 1:
                 covariance, constant = _covariance(rows)
                 ratio = covariance.trace() ** 2 / covariance.square().sum()
-                found.append(torch.zeros_like(ratio) if constant else ratio)
+                found.append(torch.where(constant, 0.0, ratio))
         if not found:
             raise Undefined("no convolution or linear layer answers more than one channel")
         return torch.stack(found)
@@ -76,14 +76,16 @@ class StableRanks(Pass[Float64[Tensor, " norms"]]):
         norms = hooked(net.module, (nn.modules.batchnorm._BatchNorm,), keep)
         with torch.no_grad(), norms, cheap_on_few_channels():
             net(batch.inputs)
-        ranks = torch.zeros(len(found), dtype=torch.float64, device=batch.inputs.device)
+        if not found:
+            return torch.zeros(0, dtype=torch.float64, device=batch.inputs.device)
+        ranks: dict[int, Tensor] = {}
         for channels in {len(products) for products in found}:  # all of a size at once
             places = [i for i, products in enumerate(found) if len(products) == channels]
             products = torch.stack([found[i] for i in places])
             largest = torch.linalg.eigvalsh(products)[:, -1]
             total = products.diagonal(dim1=1, dim2=2).sum(1)
-            ranks[places] = torch.where(largest > 0, total / largest, 0.0)
-        return ranks
+            ranks |= zip(places, torch.where(largest > 0, total / largest, 0.0), strict=True)
+        return torch.stack([ranks[i] for i in range(len(found))])
 
 
 class Handover(NamedTuple):
@@ -118,8 +120,8 @@ class BlockHandover(Pass[Handover]):
             drawn = torch.empty_like(block.output).copy_(coins)
             back = _carried(block.output, before.output, drawn)
             norms.append(_norm(before._replace(output=back), block._replace(output=drawn)))
-            unchanged.append(torch.equal(back, drawn))
-        return Handover(torch.stack(norms), torch.tensor(unchanged, device=norms[0].device))
+            unchanged.append(_equal(back, drawn))
+        return Handover(torch.stack(norms), torch.stack(unchanged))
 
 
 class Map(NamedTuple):
@@ -298,6 +300,12 @@ def _carried(output: Tensor, before: Tensor, drawn: Tensor) -> Tensor:
         return torch.zeros_like(before)
     value = _Drawn.apply(output, drawn)
     return grad(value, before, retain_graph=True, allow_unused=True, materialize_grads=True)[0]
+
+
+def _equal(one: Tensor, other: Tensor) -> Bool[Tensor, ""]:
+    """`torch.equal`, without waiting for a device to tell."""
+    alike = one.shape == other.shape
+    return (one == other).all() if alike else one.new_zeros((), dtype=torch.bool)
 
 
 class _Drawn(Function):

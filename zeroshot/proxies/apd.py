@@ -1,5 +1,6 @@
 """APD: how many directions normalised features fill, times how evenly weights are spread."""
 
+import torch
 from jaxtyping import Float64
 from torch import Tensor
 
@@ -22,8 +23,12 @@ def apd(ranks: Float64[Tensor, " norms"], weights: tuple[Tensor, ...]) -> Float6
     Differs: that M is what the layer answers, not its scale (a vector, of rank 1), is our reading;
         with the latter the proxy orders worse than the authors report, with the former better.
     """
-    kernels = [w.double() for w in weights if w.ndim > 2 and w.any()]
-    spreads = (kernel.abs().sum() / kernel.norm() for kernel in kernels)
+    kernels = [w.double() for w in weights if w.ndim > 2]
+    norms = [kernel.norm() for kernel in kernels]
+    spreads = (
+        torch.where(norm > 0, kernel.abs().sum() / norm, 0.0)
+        for kernel, norm in zip(kernels, norms, strict=True)
+    )
     return ranks.sum() * sum(spreads, ranks.new_zeros(()))
 
 
