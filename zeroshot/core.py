@@ -3,7 +3,7 @@
 import hashlib
 import zlib
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, ClassVar, Generic, Literal, NamedTuple, TypeVar
@@ -361,10 +361,12 @@ class Pass(ABC, Generic[R]):
 
     needs: ClassVar[tuple["Pass[Any]", ...]] = ()
 
-    @property
-    def instead(self) -> "Pass[R] | None":
-        """A dearer pass with this one's result in its own; taken where it is run in any case."""
-        return None
+    def among(self, planned: Collection["Pass[Any]"]) -> "Pass[R]":
+        """What is run for this one where these are run: itself, or a pass that does for several.
+
+        Its result has this one's in it, to the last bit.
+        """
+        return self
 
     @abstractmethod
     def run(self, net: Net, batch: Batch, *seen: Any) -> R:

@@ -337,7 +337,7 @@ def _passes(run: Run) -> dict[str, list[str]]:
     planned = closure(need for proxy in run.measured for need in proxy.needs)
 
     def ran(wanted: Pass[Any]) -> set[str]:
-        wanted = wanted.instead if wanted.instead in planned else wanted
+        wanted = wanted.among(planned)
         return {repr(wanted)}.union(*map(ran, wanted.needs))
 
     passes = {proxy.name: set[str]().union(*map(ran, proxy.needs)) for proxy in run.measured}

@@ -11,7 +11,7 @@ import torch
 from torch import nn
 from torch.nn.utils import get_total_norm
 
-from zeroshot.core import Batch, Net, Pass, Proxy
+from zeroshot.core import Batch, Net, Pass, Proxy, closure
 from zeroshot.errors import OutOfMemoryError, Undefined, ZeroshotError, in_a_line
 from zeroshot.proxies import PROXIES
 
@@ -74,8 +74,9 @@ def evaluate(
         )
     _check(net.module)
     proxies = tuple(_named(proxies))
-    planned = frozenset(_planned(need for proxy in proxies for need in proxy.needs))
-    run = _Run(net, batch.to(net.device, net.dtype), planned)
+    planned = closure(need for proxy in proxies for need in proxy.needs)
+    instead = {wanted: wanted.among(planned) for wanted in planned}
+    run = _Run(net, batch.to(net.device, net.dtype), instead)
     found: dict[str, float] = {}
     reasons: dict[str, str] = {}
     with _as_usual(net.device):
@@ -110,7 +111,7 @@ class _Run:
 
     net: Net
     batch: Batch
-    planned: frozenset[Pass[Any]]
+    instead: dict[Pass[Any], Pass[Any]]
     seen: dict[Pass[Any], Any] = field(default_factory=dict)
     undefined: dict[Pass[Any], str] = field(default_factory=dict)
     seconds: dict[str, float] = field(default_factory=dict)
@@ -128,8 +129,7 @@ class _Run:
 
     def result(self, wanted: Pass[Any]) -> Any:
         """What a pass yields; it is run at the first call. Undefined if it or a need of it is."""
-        if wanted.instead in self.planned:
-            wanted = wanted.instead
+        wanted = self.instead.get(wanted, wanted)
         if wanted in self.undefined:
             raise Undefined(self.undefined[wanted])
         if wanted not in self.seen:
@@ -147,13 +147,6 @@ class _Run:
             finally:
                 self.seconds[repr(wanted)] = time.perf_counter() - start
         return self.seen[wanted]
-
-
-def _planned(passes: Iterable[Pass[Any]]) -> Iterator[Pass[Any]]:
-    """Passes and all that they need, directly or not."""
-    for wanted in passes:
-        yield wanted
-        yield from _planned(wanted.needs)
 
 
 @contextmanager

@@ -94,7 +94,10 @@ def started(workers: int) -> Iterator[None]:
 
 def _load() -> None:
     """A process's first task, after which loky takes its memory for the measure of leaks."""
+    gc.disable()
     import_module("zeroshot.worker")
+    gc.enable()
+    _keep_what_is_loaded()
 
 
 def _results(found: Any) -> Generator[Any, None, None]:

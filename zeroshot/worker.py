@@ -45,10 +45,11 @@ class Work:
                 ) from error
             return arch, seed, None, words
         seconds: dict[str, float] = {}
-        for wanted in closure(need for proxy in proxies for need in proxy.needs):
-            ran = wanted if repr(wanted) in scores.seconds else wanted.instead
-            if repr(ran) in scores.seconds:  # nothing is run behind what is undefined
-                seconds[repr(wanted)] = scores.seconds[repr(ran)]
+        planned = closure(need for proxy in proxies for need in proxy.needs)
+        for wanted in planned:
+            ran = repr(wanted.among(planned))
+            if ran in scores.seconds:  # nothing is run behind what is undefined
+                seconds[repr(wanted)] = scores.seconds[ran]
         return arch, seed, Scores(scores.found, scores.reasons, seconds), None
 
 

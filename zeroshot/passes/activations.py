@@ -17,7 +17,6 @@ from zeroshot.linalg import correlations, crossed
 from zeroshot.observe import by_sample, hooked, tapping_activations
 from zeroshot.passes.backward import gradients
 from zeroshot.passes.forward import Block, Forward, Trace
-from zeroshot.passes.twice import cheap_on_few_channels
 
 
 @dataclass(frozen=True)
@@ -65,19 +64,13 @@ class StableRanks(Pass[Float64[Tensor, " norms"]]):
     M has a row for each sample and position and a column for each channel. 0 if it is zero.
     """
 
-    def run(self, net: Net, batch: Batch) -> Float64[Tensor, " norms"]:
-        """One forward run without gradients; nothing without batch normalisation."""
-        found: list[Tensor] = []
+    needs = (Forward(norms=True),)
 
-        def keep(module: nn.Module, _: object, output: Tensor) -> None:
-            rows = output.movedim(1, -1).flatten(0, -2)  # now: the network may overwrite it
-            found.append(crossed(rows, rows))
-
-        norms = hooked(net.module, (nn.modules.batchnorm._BatchNorm,), keep)
-        with torch.no_grad(), norms, cheap_on_few_channels():
-            net(batch.inputs)
+    def run(self, net: Net, batch: Batch, trace: Trace) -> Float64[Tensor, " norms"]:
+        """Take MᵀM from the forward run; nothing without batch normalisation."""
+        found = trace.norms
         if not found:
-            return torch.zeros(0, dtype=torch.float64, device=batch.inputs.device)
+            return trace.logits.new_zeros(0, dtype=torch.float64)
         ranks: dict[int, Tensor] = {}
         for channels in {len(products) for products in found}:  # all of a size at once
             places = [i for i, products in enumerate(found) if len(products) == channels]

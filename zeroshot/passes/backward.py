@@ -1,9 +1,9 @@
 """Backward runs of the one forward run: gradients of the loss, and of the logits for inputs."""
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from jaxtyping import Float
@@ -55,10 +55,9 @@ class LossBackward(Pass[LossTrace]):
         """A forward run made for it."""
         return (Forward(self.twice),)
 
-    @property
-    def instead(self) -> "LossBackward | None":
-        """The same run, kept differentiable."""
-        return None if self.twice else LossBackward(twice=True)
+    def among(self, planned: Collection[Pass[Any]]) -> "LossBackward":
+        """One run, kept differentiable if any is to be."""
+        return LossBackward(self.twice or LossBackward(twice=True) in planned)
 
     def run(self, net: Net, batch: Batch, trace: Trace) -> LossTrace:
         """Differentiate the loss; layer outputs are reduced to a number per sample and channel."""

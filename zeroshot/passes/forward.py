@@ -1,20 +1,25 @@
 """One forward run, and what can be read off it. Its graph serves the backward runs."""
 
 import math
+from collections.abc import Collection
+from contextlib import ExitStack
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Bool, Float, UInt8
+from jaxtyping import Bool, Float, Float64, UInt8
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from zeroshot.core import LAYERS, Batch, Net, Pass
 from zeroshot.errors import Undefined
+from zeroshot.linalg import crossed
 from zeroshot.observe import by_sample, hooked, watching_activations
 from zeroshot.passes.structure import leaves_of
 from zeroshot.passes.twice import cheap_on_few_channels, cheap_to_differentiate_twice
+
+NORMS = (nn.modules.batchnorm._BatchNorm,)
 
 
 class Layer(NamedTuple):
@@ -42,6 +47,7 @@ class Trace(NamedTuple):
     codes: tuple[Bool[Tensor, "..."], ...]  # per activation: which inputs are positive
     layers: tuple[Layer, ...]
     blocks: tuple[Block, ...]  # one per run of a block that answers a tensor
+    norms: tuple[Float64[Tensor, "c c"], ...] = ()  # see `Forward.norms`
 
 
 @dataclass(frozen=True)
@@ -50,14 +56,17 @@ class Forward(Pass[Trace]):
 
     Attributes:
         twice: whether its graph is made to be differentiated twice; the same, at less cost then.
+        norms: whether MᵀM is kept of what each run of a batch normalisation answers, M: a row for
+            each sample and position, a column for each channel.
     """
 
     twice: bool = False
+    norms: bool = False
 
-    @property
-    def instead(self) -> "Forward | None":
-        """The same run, made for second derivatives."""
-        return None if self.twice else Forward(twice=True)
+    def among(self, planned: Collection[Pass[Any]]) -> "Forward":
+        """One run for all that are planned."""
+        runs = [self, *(wanted for wanted in planned if isinstance(wanted, Forward))]
+        return Forward(any(run.twice for run in runs), any(run.norms for run in runs))
 
     def run(self, net: Net, batch: Batch) -> Trace:
         """Run it; a second time, on copies, if the network overwrote what is kept, in place."""
@@ -74,6 +83,7 @@ class Forward(Pass[Trace]):
         codes: list[Tensor] = []
         layers: list[Layer] = []
         blocks: list[Block] = []
+        norms: list[Tensor] = []
         versions: list[tuple[Tensor, int]] = []
 
         def kept(output: Tensor) -> Tensor | None:
@@ -90,18 +100,27 @@ class Forward(Pass[Trace]):
             blocks.append(Block(names[module], output, _channels(output, layers)))
             return kept(output)
 
+        def keep_norm(module: nn.Module, _: object, output: Tensor) -> None:
+            rows = output.detach().movedim(1, -1).flatten(0, -2)
+            norms.append(crossed(rows, rows))  # now: the network may overwrite it
+
         observers = (
+            hooked(net.module, NORMS if self.norms else (), keep_norm),
             hooked(net.module, LAYERS, keep_layer),
             hooked(net.module, tuple(map(type, names)), keep_block),
             watching_activations(codes),
         )
         made = cheap_to_differentiate_twice() if self.twice else cheap_on_few_channels()
         # Of the attention kernels, the plain one can be differentiated twice.
-        with made, observers[0], observers[1], observers[2], sdpa_kernel(SDPBackend.MATH):
+        with ExitStack() as watching:
+            for context in (made, *observers, sdpa_kernel(SDPBackend.MATH)):
+                watching.enter_context(context)
             logits = net(inputs, leaves)
         if logits.shape[:1] != (len(batch),):
             raise Undefined(f"logits of shape {tuple(logits.shape)} for {len(batch)} samples")
-        trace = Trace(inputs, leaves, logits, tuple(codes), tuple(layers), tuple(blocks))
+        trace = Trace(
+            inputs, leaves, logits, tuple(codes), tuple(layers), tuple(blocks), tuple(norms)
+        )
         return trace, any(output._version != version for output, version in versions)
 
 
