@@ -1,7 +1,12 @@
 """Who may import whom. The cheapest defence against a tangle."""
 
 import ast
+import builtins
+import dis
+import importlib
+from collections.abc import Iterator
 from pathlib import Path
+from types import CodeType
 
 import pytest
 
@@ -71,3 +76,23 @@ def test_nothing_imports_the_command_line(name):
 @pytest.mark.parametrize("name", FILES)
 def test_no_drawer_for_everything(name):
     assert name.rpartition(".")[2] not in {"utils", "base", "helpers", "common", "registry"}
+
+
+def names_of(code: CodeType) -> Iterator[str]:
+    """The global names that some code, or a function in it, looks up."""
+    yield from (step.argval for step in dis.get_instructions(code) if step.opname == "LOAD_GLOBAL")
+    for constant in code.co_consts:
+        if isinstance(constant, CodeType):
+            yield from names_of(constant)
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_every_name_is_known(name):
+    """Linters cannot tell, for shapes stand in strings where they expect types."""
+    try:
+        module = importlib.import_module(name)
+    except ImportError as error:
+        pytest.skip(f"{error.name} is not installed")
+    known = {*vars(module), *vars(builtins)}
+    code = compile(FILES[name].read_text(encoding="utf-8"), FILES[name], "exec")
+    assert not set(names_of(code)) - known
