@@ -297,8 +297,11 @@ def _carried(output: Tensor, before: Tensor, drawn: Tensor) -> Tensor:
 
 def _equal(one: Tensor, other: Tensor) -> Bool[Tensor, ""]:
     """`torch.equal`, without waiting for a device to tell."""
-    alike = one.shape == other.shape
-    return (one == other).all() if alike else one.new_zeros((), dtype=torch.bool)
+    if one.shape != other.shape:
+        return one.new_zeros((), dtype=torch.bool)
+    if one.device.type == "cpu":  # it stops at the first that differs
+        return torch.tensor(torch.equal(one, other))
+    return (one == other).all()
 
 
 class _Drawn(Function):
