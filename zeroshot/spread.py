@@ -1,7 +1,9 @@
 """Tasks over the cores of this machine, or over the machines of a dask cluster."""
 
+import ctypes
 import gc
 import signal
+import sys
 import threading
 import warnings
 from collections.abc import Callable, Generator, Iterator, Sequence
@@ -11,6 +13,7 @@ from importlib import import_module
 from typing import Any, TypeVar
 
 from joblib import Parallel, delayed
+from joblib.externals.loky import process_executor
 from joblib.externals.loky.process_executor import BrokenProcessPool
 
 import zeroshot
@@ -20,6 +23,7 @@ T = TypeVar("T")
 
 PATIENCE = 10.0  # seconds until a scheduler has to answer, and a worker to be there
 AHEAD = 1000  # tasks that a scheduler holds, at least
+M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # of malloc.h
 
 
 def spread(
@@ -93,11 +97,11 @@ def started(workers: int) -> Iterator[None]:
 
 
 def _load() -> None:
-    """A process's first task, after which loky takes its memory for the measure of leaks."""
+    """A process's first task."""
     gc.disable()
     import_module("zeroshot.worker")
     gc.enable()
-    _keep_what_is_loaded()
+    _settle()
 
 
 def _results(found: Any) -> Generator[Any, None, None]:
@@ -121,16 +125,27 @@ def _kind(in_order: bool) -> str:
 
 def _in_a_process(task: Callable[..., T], *args: Any) -> T:
     """A task in a process that does nothing else."""
-    _keep_what_is_loaded()
+    _settle()
     return _on_one_thread(task, *args)
 
 
 @cache
-def _keep_what_is_loaded() -> None:
-    """Let the garbage collector pass over it, which takes a tenth of the time of small networks."""
-    import torch  # noqa: F401 - most of it
+def _settle() -> None:
+    """Let a process that does nothing but score go on without what takes time there.
+
+    The collector of garbage goes through all that PyTorch has loaded. loky ends a process that has
+    grown by 300 MB, as one does that has scored a large network, and the next one loads PyTorch
+    again. glibc gives memory back to the system that the next pass asks for, page by page.
+    """
+    import torch  # noqa: F401 - most of what is loaded
 
     gc.freeze()
+    process_executor._MAX_MEMORY_LEAK_SIZE = sys.maxsize  # pyright: ignore
+    if sys.platform == "linux":
+        with suppress(AttributeError):  # another C library
+            libc = ctypes.CDLL(None)
+            libc.mallopt(M_MMAP_THRESHOLD, 32 * 2**20)
+            libc.mallopt(M_TRIM_THRESHOLD, 256 * 2**20)
 
 
 def _on_one_thread(task: Callable[..., T], *args: Any) -> T:
