@@ -2,6 +2,7 @@
 
 import ctypes
 import gc
+import mmap
 import signal
 import sys
 import threading
@@ -10,6 +11,7 @@ from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from functools import cache, partial
 from importlib import import_module
+from pathlib import Path
 from typing import Any, TypeVar
 
 from joblib import Parallel, delayed
@@ -24,6 +26,7 @@ T = TypeVar("T")
 PATIENCE = 10.0  # seconds until a scheduler has to answer, and a worker to be there
 AHEAD = 1000  # tasks that a scheduler holds, at least
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # of malloc.h
+KEPT = 2 * 2**30  # bytes that a process may hold between networks
 
 
 def spread(
@@ -126,7 +129,9 @@ def _kind(in_order: bool) -> str:
 def _in_a_process(task: Callable[..., T], *args: Any) -> T:
     """A task in a process that does nothing else."""
     _settle()
-    return _on_one_thread(task, *args)
+    result = _on_one_thread(task, *args)
+    _give_back()
+    return result
 
 
 @cache
@@ -146,6 +151,15 @@ def _settle() -> None:
             libc = ctypes.CDLL(None)
             libc.mallopt(M_MMAP_THRESHOLD, 32 * 2**20)
             libc.mallopt(M_TRIM_THRESHOLD, 256 * 2**20)
+
+
+def _give_back() -> None:
+    """After a large network, let other processes have its memory."""
+    if sys.platform == "linux":
+        with suppress(AttributeError, OSError):
+            pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1])
+            if pages * mmap.PAGESIZE > KEPT:
+                ctypes.CDLL(None).malloc_trim(0)
 
 
 def _on_one_thread(task: Callable[..., T], *args: Any) -> T:
