@@ -352,7 +352,6 @@ def floors(net: Net, batch: Batch, best: Mapping[str, float]) -> dict[str, dict[
 
 def commands() -> dict[str, float]:
     """Seconds of commands and imports, start-up included: the least of three, rankings once."""
-    main = "import sys; from zeroshot.cli import main; main()"
 
     def least(*words: str, times: int = 3) -> float:
         found = []
@@ -360,18 +359,21 @@ def commands() -> dict[str, float]:
             with tempfile.TemporaryDirectory() as folder:
                 start = time.perf_counter()
                 subprocess.run(
-                    [sys.executable, "-c", *words], check=True, capture_output=True, cwd=folder
+                    [sys.executable, *words], check=True, capture_output=True, cwd=folder
                 )
             found.append(time.perf_counter() - start)
         return round(min(found), 3)
 
-    rank = (main, "rank", "nasbench201", "--sample", "100", "--by", "default", "--no-store")
-    torch_alone = least("import torch")
+    main = ("-m", "zeroshot")
+    rank = (*main, "rank", "nasbench201", "--sample", "100", "--by", "default", "--no-store")
+    torch_alone = least("-c", "import torch")
     return {
         "import torch": torch_alone,
-        "import torch, zeroshot": least("import torch, zeroshot"),
-        "import torch and all of zeroshot": least("import torch, zeroshot; zeroshot.evaluate"),
-        "zeroshot --help": least(main, "--help"),
+        "import torch, zeroshot": least("-c", "import torch, zeroshot"),
+        "import torch and all of zeroshot": least(
+            "-c", "import torch, zeroshot; zeroshot.evaluate"
+        ),
+        "zeroshot --help": least(*main, "--help"),
         "rank 100 --small": least(*rank, "--small", "--out", "scores.csv", times=1),
         "rank 100": least(*rank, "--out", "scores.csv", times=1),
     }
