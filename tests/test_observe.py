@@ -185,6 +185,15 @@ class TestConvolutions:
         assert found.shape == expected.shape
         torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-5)
 
+    def test_a_weight_and_its_transpose_share_memory_and_no_matrix(self):
+        images, weight = torch.randn(5, 4, 3, 3), torch.randn(6, 4, 3, 3)
+        with convolving_by_matrix():
+            for one in (weight, weight.transpose(2, 3)):
+                found = F.conv2d(images, one, padding=1)
+                expected = nn.functional.unfold(images, 3, padding=1)
+                expected = (one.flatten(1) @ expected).unflatten(2, (3, 3))
+                torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-5)
+
     def test_of_larger_maps_and_of_single_images_are_left_alone(self):
         layer = nn.Conv2d(4, 6, 3)
         for images in (torch.randn(5, 4, 8, 8), torch.randn(4, 3, 3)):
