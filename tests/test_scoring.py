@@ -114,6 +114,15 @@ class Switches:
 
     NEW = hasattr(torch.backends.cudnn, "conv")
     WANTED = (True, False, *(["ieee"] * 6 if NEW else [False] * 2))
+    LOWER = (
+        "torch.set_float32_matmul_precision('medium')",
+        "backends.cudnn.benchmark = True; backends.cudnn.allow_tf32 = True",
+    )
+    if NEW:
+        LOWER += (
+            "backends.mkldnn.conv.fp32_precision = backends.mkldnn.matmul.fp32_precision = 'bf16'",
+            "backends.fp32_precision = 'tf32'",
+        )
 
     @staticmethod
     def now() -> tuple[object, ...]:
@@ -146,25 +155,16 @@ class TestTheCallersContextDoesNotMatter:
         finally:
             torch.set_default_dtype(torch.float32)
 
-    @pytest.mark.parametrize("switch", ["legacy", "mkldnn", "all", "cudnn"])
+    @pytest.mark.parametrize("switch", Switches.LOWER)
     def test_products_of_fewer_bits(self, switch):
         """In a process of its own, for some switches cannot be put back."""
-        lines = {
-            "legacy": "torch.set_float32_matmul_precision('medium')",
-            "mkldnn": "backends.mkldnn.conv.fp32_precision = backends.mkldnn.matmul.fp32_precision"
-            " = 'bf16'",
-            "all": "backends.fp32_precision = 'tf32'",
-            "cudnn": "backends.cudnn.benchmark = True; backends.cudnn.allow_tf32 = True",
-        }
-        if switch in ("mkldnn", "all") and not hasattr(torch.backends.cudnn, "conv"):
-            pytest.skip("PyTorch before 2.9 has no such switch")
         code = f"""
 import torch
 from torch import backends
 from tests import checks, networks
 from tests.test_scoring import Switches
 from zeroshot import evaluate
-{lines[switch]}
+{switch}
 seen = []
 module = networks.network("Plain", torch.float32)
 module.register_forward_hook(lambda *_: seen.append(Switches.now()))

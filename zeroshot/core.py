@@ -335,6 +335,27 @@ def _set_mode(module: nn.Module, training: bool) -> None:
 
 
 @contextmanager
+def switched(switches: Iterable[tuple[Any, str, object]]) -> Iterator[None]:
+    """Attributes of objects have these values; afterwards they have their own again."""
+    switches = tuple(switches)
+    before = [(where, name, getattr(where, name)) for where, name, _ in switches]
+    try:
+        for where, name, value in switches:
+            setattr(where, name, value)
+        yield
+    finally:
+        for where, name, value in before:
+            setattr(where, name, value)
+
+
+# The same of cuDNN's algorithms every time.
+REPEATABLE = (
+    (torch.backends.cudnn, "deterministic", True),
+    (torch.backends.cudnn, "benchmark", False),
+)
+
+
+@contextmanager
 def seeded(seed: int, device: torch.device) -> Iterator[None]:
     """Global random numbers start from a seed; afterwards their state is what it was."""
     devices = [device] if device.type == "cuda" else []
@@ -348,6 +369,7 @@ def seeded(seed: int, device: torch.device) -> Iterator[None]:
 
 
 LAYERS = (nn.modules.conv._ConvNd, nn.Linear)
+NORMS = (nn.modules.batchnorm._BatchNorm,)
 
 # Which parameters count as weights, by kind of module.
 WEIGHTED: tuple[tuple[type[nn.Module] | tuple[type[nn.Module], ...], tuple[str, ...]], ...] = (
@@ -404,6 +426,12 @@ class Proxy:
     def edition(self) -> str:
         """What tells stored scores of this formula from those of another; see `edition`."""
         return edition(self.version, self.formula, *map(type, closure(self.needs)))
+
+
+def planned(proxies: Iterable[Proxy]) -> dict[Pass[Any], Pass[Any]]:
+    """Every pass that proxies need, directly or not, and what is run for it; see `Pass.among`."""
+    every = closure(need for proxy in proxies for need in proxy.needs)
+    return {wanted: wanted.among(every) for wanted in every}
 
 
 def closure(passes: Iterable[Pass[Any]]) -> dict[Pass[Any], None]:

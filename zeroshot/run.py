@@ -20,7 +20,7 @@ import torch
 from filelock import FileLock, Timeout
 
 import zeroshot
-from zeroshot.core import Batch, Pass, Proxy, closure
+from zeroshot.core import Batch, Pass, Proxy, closure, planned
 from zeroshot.edition import edition
 from zeroshot.errors import OutOfMemoryError, ZeroshotError, in_a_line
 from zeroshot.eval.tables import read_scores, record_path
@@ -334,10 +334,10 @@ def _scored(
 
 def _passes(run: Run) -> dict[str, list[str]]:
     """All that ran for each proxy, passes that it shares with others among them."""
-    planned = closure(need for proxy in run.measured for need in proxy.needs)
+    taken = planned(run.measured)
 
     def ran(wanted: Pass[Any]) -> set[str]:
-        wanted = wanted.among(planned)
+        wanted = taken.get(wanted, wanted)
         return {repr(wanted)}.union(*map(ran, wanted.needs))
 
     passes = {proxy.name: set[str]().union(*map(ran, proxy.needs)) for proxy in run.measured}

@@ -11,7 +11,7 @@ import torch
 from torch import nn
 from torch.nn.utils import get_total_norm
 
-from zeroshot.core import Batch, Net, Pass, Proxy, closure
+from zeroshot.core import REPEATABLE, Batch, Net, Pass, Proxy, planned, switched
 from zeroshot.errors import OutOfMemoryError, Undefined, ZeroshotError, in_a_line
 from zeroshot.proxies import PROXIES
 
@@ -74,9 +74,7 @@ def evaluate(
         )
     _check(net.module)
     proxies = tuple(_named(proxies))
-    planned = closure(need for proxy in proxies for need in proxy.needs)
-    instead = {wanted: wanted.among(planned) for wanted in planned}
-    run = _Run(net, batch.to(net.device, net.dtype), instead)
+    run = _Run(net, batch.to(net.device, net.dtype), planned(proxies))
     found: dict[str, float] = {}
     reasons: dict[str, str] = {}
     with _as_usual(net.device):
@@ -111,7 +109,7 @@ class _Run:
 
     net: Net
     batch: Batch
-    instead: dict[Pass[Any], Pass[Any]]
+    planned: dict[Pass[Any], Pass[Any]]
     seen: dict[Pass[Any], Any] = field(default_factory=dict)
     undefined: dict[Pass[Any], str] = field(default_factory=dict)
     seconds: dict[str, float] = field(default_factory=dict)
@@ -129,7 +127,7 @@ class _Run:
 
     def result(self, wanted: Pass[Any]) -> Any:
         """What a pass yields; it is run at the first call. Undefined if it or a need of it is."""
-        wanted = self.instead.get(wanted, wanted)
+        wanted = self.planned.get(wanted, wanted)
         if wanted in self.undefined:
             raise Undefined(self.undefined[wanted])
         if wanted not in self.seen:
@@ -153,41 +151,26 @@ class _Run:
 def _as_usual(device: torch.device) -> Iterator[None]:
     """Gradients on, autocast off and no rounding below float32, whatever the caller has set."""
     autocast = torch.autocast(device.type, enabled=False)
-    with torch.inference_mode(False), torch.enable_grad(), autocast, _to_the_last_digit():
+    with torch.inference_mode(False), torch.enable_grad(), autocast, switched(_in_full()):
         yield
 
 
-@contextmanager
-def _to_the_last_digit() -> Iterator[None]:
-    """Products in float32 as they are, and cuDNN's algorithms the same every time.
+def _in_full() -> Iterator[tuple[Any, str, object]]:
+    """Switches for products in float32 as they are, and the same algorithms every time.
 
     PyTorch lets convolutions on CUDA round to TF32's ten bits, and products if asked to: then
     signs of activations flip, and small eigenvalues are noise.
     """
+    yield from REPEATABLE
     backends: Any = torch.backends
-    wanted: list[tuple[Any, str, object]] = [
-        (backends.cudnn, "deterministic", True),
-        (backends.cudnn, "benchmark", False),
-    ]
-    if hasattr(backends.cudnn, "conv"):  # PyTorch 2.9; its older switches do not mix with these
-        kinds = (
-            *(backends.cuda.matmul, backends.cudnn.conv, backends.cudnn.rnn),
-            *(backends.mkldnn.matmul, backends.mkldnn.conv, backends.mkldnn.rnn),
-        )
-        wanted += [(kind, "fp32_precision", "ieee") for kind in kinds]
+    cuda, cudnn, mkldnn = backends.cuda, backends.cudnn, backends.mkldnn
+    if hasattr(cudnn, "conv"):  # PyTorch 2.9; its older switches do not mix with these
+        of_cuda = (cuda.matmul, cudnn.conv, cudnn.rnn)
+        for kind in (*of_cuda, mkldnn.matmul, mkldnn.conv, mkldnn.rnn):
+            yield kind, "fp32_precision", "ieee"
     else:
-        wanted += [
-            (backends.cudnn, "allow_tf32", False),
-            (backends.cuda.matmul, "allow_tf32", False),
-        ]
-    before = [(where, name, getattr(where, name)) for where, name, _ in wanted]
-    try:
-        for where, name, value in wanted:
-            setattr(where, name, value)
-        yield
-    finally:
-        for where, name, value in before:
-            setattr(where, name, value)
+        for kind in (cudnn, cuda.matmul):
+            yield kind, "allow_tf32", False
 
 
 def _check(module: nn.Module) -> None:

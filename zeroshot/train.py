@@ -26,7 +26,7 @@ from torch import Tensor, nn
 from torch.optim.lr_scheduler import CosineAnnealingLR, OneCycleLR
 
 import zeroshot
-from zeroshot.core import Batch, Net, logits_of, seeded
+from zeroshot.core import REPEATABLE, Batch, Net, logits_of, seeded, switched
 from zeroshot.data import Part, load_split
 from zeroshot.errors import OutOfMemoryError, ZeroshotError, in_a_line
 from zeroshot.eval.plots import ACCENT, SPOT, STYLE, tidy
@@ -517,11 +517,5 @@ def _write(path: Path, content: bytes) -> None:
 @contextmanager
 def _repeatable() -> Iterator[None]:
     """The same algorithms every time; cuDNN's choice among them is as before afterwards."""
-    cudnn = torch.backends.cudnn
-    before = cudnn.deterministic, cudnn.benchmark
-    try:
-        cudnn.deterministic, cudnn.benchmark = True, False
-        with torch.inference_mode(False), torch.enable_grad():
-            yield
-    finally:
-        cudnn.deterministic, cudnn.benchmark = before
+    with torch.inference_mode(False), torch.enable_grad(), switched(REPEATABLE):
+        yield

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import torch
 
-from zeroshot.core import Batch, Proxy, closure
+from zeroshot.core import Batch, Proxy, planned
 from zeroshot.errors import OutOfMemoryError, in_a_line
 from zeroshot.scoring import Scores, evaluate
 from zeroshot.spaces.space import Arch, Space, Task
@@ -45,11 +45,9 @@ class Work:
                 ) from error
             return arch, seed, None, words
         seconds: dict[str, float] = {}
-        planned = closure(need for proxy in proxies for need in proxy.needs)
-        for wanted in planned:
-            ran = repr(wanted.among(planned))
-            if ran in scores.seconds:  # nothing is run behind what is undefined
-                seconds[repr(wanted)] = scores.seconds[ran]
+        for wanted, ran in planned(proxies).items():
+            if repr(ran) in scores.seconds:  # nothing is run behind what is undefined
+                seconds[repr(wanted)] = scores.seconds[repr(ran)]
         return arch, seed, Scores(scores.found, scores.reasons, seconds), None
 
 

@@ -48,7 +48,7 @@ def main() -> None:
     """Run the command line: a user's mistake is one line on stderr and exit code 2."""
     try:
         with warnings.catch_warnings():
-            # joblib replaces workers that have grown by more than it likes; nothing is lost.
+            # joblib replaces workers that it finds too large or idle for too long; nothing is lost.
             warnings.filterwarnings("ignore", "A worker stopped while some jobs", UserWarning)
             app()
     except ZeroshotError as error:

@@ -32,6 +32,11 @@ if TYPE_CHECKING:
     import pandas as pd
     from rich.table import Table
 
+    from zeroshot.commands import Advice, Validation
+
+# Heads, and what stands beneath them for a row.
+Columns = dict[str, Callable[[dict[str, Any]], str]]
+
 
 def validate(
     scores: Annotated[
@@ -66,12 +71,7 @@ def validate(
         resamples=resamples,
         seed=seed,
     )
-    console = new_console()
-    console.print(_validation(found.table, console.width >= WIDE))
-    for words in found.verdict:
-        console.print(words)
-    if found.report:
-        say(console, f"report in {found.report}")
+    _say_found(found, _validation)
 
 
 def advise(
@@ -117,8 +117,15 @@ def advise(
                 out=out,
                 progress=progress,
             )
+    _say_found(found, _advice)
+
+
+def _say_found(
+    found: "Validation | Advice", shown: Callable[["pd.DataFrame", bool], "Table"]
+) -> None:
+    """The table, as wide as the terminal allows, the verdict, and where the report is."""
     console = new_console()
-    console.print(_advice(found.table, console.width >= WIDE))
+    console.print(shown(found.table, console.width >= WIDE))
     for words in found.verdict:
         console.print(words)
     if found.report:
@@ -127,7 +134,7 @@ def advise(
 
 def _validation(found: "pd.DataFrame", wide: bool) -> "Table":
     title = f"Against {found['n'].max():,} measured accuracies, the best {found['best'].max():.2f}"
-    columns: dict[str, Callable[[dict[str, Any]], str]] = {
+    columns: Columns = {
         "Kendall τ": lambda row: f"{row['kendall']:.3f}",
         "95 %": lambda row: f"{row['kendall_lo']:.2f} … {row['kendall_hi']:.2f}",
         "Spearman ρ": lambda row: f"{row['spearman']:.3f}",
@@ -145,17 +152,13 @@ def _validation(found: "pd.DataFrame", wide: bool) -> "Table":
         }
     table = new_table("", *columns, title=title, right=True)
     ordered = found.sort_values("kendall", ascending=False, kind="stable", na_position="last")
-    for row in ordered.to_dict("records"):
-        cells = (show({str(key): value for key, value in row.items()}) for show in columns.values())
-        style = {"baseline": "dim", "ensemble": "bold"}.get(row["kind"])
-        table.add_row(row["name"], *cells, style=style)
-    return table
+    return _filled(table, ordered, columns, {"baseline": "dim", "ensemble": "bold"})
 
 
 def _advice(found: "pd.DataFrame", wide: bool) -> "Table":
     from zeroshot.eval.verdict import duration
 
-    columns: dict[str, Callable[[dict[str, Any]], str]] = {
+    columns: Columns = {
         "keep": lambda row: "✓" if row["keep"] else "",
         "cluster": lambda row: str(row["cluster"]),
         "seeds ρ": lambda row: f"{row['seed_agreement']:.2f}",
@@ -172,8 +175,14 @@ def _advice(found: "pd.DataFrame", wide: bool) -> "Table":
         }
     table = new_table("", *columns, right=True)
     table.columns[-1].justify, table.columns[-1].no_wrap = "left", False
+    return _filled(table, found, columns, {"baseline": "dim"})
+
+
+def _filled(
+    table: "Table", found: "pd.DataFrame", columns: Columns, styles: dict[str, str]
+) -> "Table":
+    """A table with a row for each of `found`: its name, and what each column shows of it."""
     for row in found.to_dict("records"):
         cells = (show({str(key): value for key, value in row.items()}) for show in columns.values())
-        style = "dim" if row["kind"] == "baseline" else None
-        table.add_row(row["name"], *cells, style=style)
+        table.add_row(row["name"], *cells, style=styles.get(row["kind"]))
     return table

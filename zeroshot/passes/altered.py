@@ -10,7 +10,7 @@ from jaxtyping import Float, UInt8
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from zeroshot.core import LAYERS, Batch, Net, Pass
+from zeroshot.core import LAYERS, NORMS, Batch, Net, Pass
 from zeroshot.errors import Undefined
 from zeroshot.observe import (
     bypassing_batch_norm,
@@ -96,7 +96,7 @@ class Perturbed(Pass[Perturbation]):
                 scale = part.endswith("weight")
                 if isinstance(module, LAYERS):
                     weights[part] = noise(p) if scale else torch.zeros_like(p)
-                elif isinstance(module, (nn.modules.batchnorm._BatchNorm, nn.GroupNorm)):
+                elif isinstance(module, (*NORMS, nn.GroupNorm)):
                     weights[part] = torch.ones_like(p) if scale else torch.zeros_like(p)
 
         inputs = noise(batch.inputs)
@@ -121,7 +121,7 @@ class Perturbed(Pass[Perturbation]):
         normalised: list[tuple[nn.Module, Tensor]] = []
         norms = hooked(
             net.module,
-            (nn.modules.batchnorm._BatchNorm,),
+            NORMS,
             lambda module, inward, _: normalised.append((module, inward[0].clone())),
         )
         with torch.no_grad(), norms, watching_pools(pooled):

@@ -12,14 +12,12 @@ from jaxtyping import Bool, Float, Float64, UInt8
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from zeroshot.core import LAYERS, Batch, Net, Pass
+from zeroshot.core import LAYERS, NORMS, Batch, Net, Pass
 from zeroshot.errors import Undefined
 from zeroshot.linalg import crossed
 from zeroshot.observe import by_sample, hooked, watching_activations
 from zeroshot.passes.structure import leaves_of
 from zeroshot.passes.twice import cheap_on_few_channels, cheap_to_differentiate_twice
-
-NORMS = (nn.modules.batchnorm._BatchNorm,)
 
 
 class Layer(NamedTuple):
