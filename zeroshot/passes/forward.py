@@ -114,8 +114,7 @@ class Forward(Pass[Trace]):
             for context in (made, *observers, sdpa_kernel(SDPBackend.MATH)):
                 watching.enter_context(context)
             logits = net(inputs, leaves)
-        if logits.shape[:1] != (len(batch),):
-            raise Undefined(f"logits of shape {tuple(logits.shape)} for {len(batch)} samples")
+        check_logits(logits, batch)
         trace = Trace(
             inputs, leaves, logits, tuple(codes), tuple(layers), tuple(blocks), tuple(norms)
         )
@@ -131,6 +130,12 @@ class Codes(Pass[tuple[Bool[Tensor, "n _"], ...]]):
     def run(self, net: Net, batch: Batch, trace: Trace) -> tuple[Bool[Tensor, "n _"], ...]:
         """Take them from the forward run; Undefined without any ReLU-like activation."""
         return seen_codes(trace.codes, len(batch))
+
+
+def check_logits(logits: Tensor, batch: Batch) -> None:
+    """Undefined if they are not one answer for each sample."""
+    if logits.shape[:1] != (len(batch),):
+        raise Undefined(f"logits of shape {tuple(logits.shape)} for {len(batch)} samples")
 
 
 def _layer(module: nn.Module, output: Tensor) -> Layer:

@@ -1,6 +1,6 @@
 """Tangent kernels: gradients of every sample's logits, multiplied with each other."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import cast
 
@@ -13,9 +13,16 @@ from zeroshot.core import LAYERS, Batch, Net, Pass
 from zeroshot.errors import Undefined
 from zeroshot.observe import freezing_batch_norm, hooked
 from zeroshot.passes.backward import gradients, rows_of
-from zeroshot.passes.forward import Forward, Trace
+from zeroshot.passes.forward import Forward, check_logits
 from zeroshot.passes.structure import leaves_of
+from zeroshot.passes.tape import Tape, Unseen
 from zeroshot.passes.twice import cheap_on_few_channels
+
+CHANNELS = 16
+ROWS, BYTES = 8, 8 * 2**20  # at a time, and of their gradients for one map
+
+# Some weights -> their parts of the Jacobian, some rows at a time; None for what reaches nothing
+RowsOf = Callable[[tuple[Tensor, ...]], Iterator[tuple[Tensor | None, ...]]]
 
 
 @dataclass(frozen=True)
@@ -28,28 +35,25 @@ class TangentKernel(Pass[Float64[Tensor, "n n"]]):
     on one graph gives; gradients of samples run one by one would differ.
 
     Attributes:
-        chunk: rows per backward run: speed and memory, never the result. See `rows_of`.
+        chunk: rows per backward run: speed and memory, never the result but for rounding.
         budget: bytes of J held at a time: layers are taken in groups of at most this size.
     """
 
     chunk: int | None = None
     budget: int = 2**29
-    needs = (Forward(),)
 
-    def run(self, net: Net, batch: Batch, trace: Trace) -> Float64[Tensor, "n n"]:
+    def run(self, net: Net, batch: Batch) -> Float64[Tensor, "n n"]:
         """Accumulate the kernel layer by layer; Undefined if no weight reaches the logits."""
         net.check_weights()
-        summed = trace.logits.flatten(1).sum(1)
-        if not summed.requires_grad:
-            raise Undefined("no weight reaches the logits")
-        n = len(summed)
-        kernel = torch.zeros(n, n, dtype=torch.float64, device=summed.device)
+        leaves, rows = self._taped(net, batch) or self._differentiated(net, batch)
+        n, size = len(batch), batch.inputs.element_size()
+        kernel = torch.zeros(n, n, dtype=torch.float64, device=batch.inputs.device)
         reached = False
-        for group in _groups(trace.leaves, self.budget // (n * summed.element_size())):
-            for layer in zip(*rows_of(summed, group, self.chunk), strict=True):
-                rows = [part for part in layer if part is not None]
-                if rows:  # None throughout where the layer reaches nothing
-                    jacobian = torch.cat(rows).flatten(1).double()
+        for group in _groups(leaves, self.budget // (n * size)):
+            for layer in zip(*rows(group), strict=True):
+                found = [part for part in layer if part is not None]
+                if found:  # None throughout where the layer reaches nothing
+                    jacobian = torch.cat(found).flatten(1).double()
                     kernel += jacobian @ jacobian.T
                     reached = True
         if not reached:
@@ -57,6 +61,40 @@ class TangentKernel(Pass[Float64[Tensor, "n n"]]):
         if not bool(kernel.isfinite().all()):
             raise Undefined("the gradients of the logits overflow")
         return kernel
+
+    def _taped(self, net: Net, batch: Batch) -> tuple[dict[str, Tensor], RowsOf] | None:
+        """Leaves and rows by a tape, where that is possible and faster."""
+        if batch.inputs.device.type != "cpu" or not _is_narrow(net):
+            return None
+        leaves = leaves_of(net)
+        try:
+            with cheap_on_few_channels(), Tape(leaves.values()) as tape:
+                logits = net(batch.inputs, leaves)
+        except Unseen:
+            return None
+        check_logits(logits, batch)
+        chunk = self.chunk or _at_once(tape)
+        return leaves, lambda group: tape.rows_of(logits, group, chunk)
+
+    def _differentiated(self, net: Net, batch: Batch) -> tuple[dict[str, Tensor], RowsOf]:
+        """Leaves and rows by autograd."""
+        trace = Forward().run(net, batch)
+        summed = trace.logits.flatten(1).sum(1)
+        if not summed.requires_grad:
+            raise Undefined("no weight reaches the logits")
+        return trace.leaves, lambda group: rows_of(summed, group, self.chunk)
+
+
+def _is_narrow(net: Net) -> bool:
+    """Whether it has convolutions, all of few channels: only for these is a tape faster."""
+    widths = [m.out_channels for _, m in net.named_layers() if isinstance(m, nn.Conv2d)]
+    return 0 < max(widths, default=0) <= CHANNELS
+
+
+def _at_once(tape: Tape) -> int:
+    """So many rows that gradients of the largest map are some megabytes."""
+    largest = max((out.nbytes for step in tape.steps for out in step.outputs), default=1)
+    return max(1, min(ROWS, BYTES // largest))
 
 
 @dataclass(frozen=True)

@@ -51,9 +51,7 @@ class cheap_to_differentiate_twice(cheap_on_few_channels):  # noqa: N801 - reads
             if _is_differentiated(call["input"]) and not call.get("inplace"):
                 return _Relu.apply(call["input"])
         elif func is F.conv2d:
-            call = _CONV.bind(*args, **kwargs)
-            call.apply_defaults()
-            inputs, weight, bias, *rest = call.args
+            inputs, weight, bias, *rest = convolution_arguments(*args, **kwargs)
             how = _How(*rest)
             plain = bias is None and inputs.ndim == 4 and not isinstance(how.padding, str)
             if plain and _is_differentiated(inputs):
@@ -100,6 +98,13 @@ def _conv2d(
 
 
 _RELU, _CONV = signature(F.relu), signature(_conv2d)
+
+
+def convolution_arguments(*args: Any, **kwargs: Any) -> tuple[Any, ...]:
+    """All arguments of a call of F.conv2d, in order."""
+    call = _CONV.bind(*args, **kwargs)
+    call.apply_defaults()
+    return call.args
 
 
 # A convolution and its two gradients are products of two of three things: x, w, and a gradient g of

@@ -1,0 +1,368 @@
+"""Reverse mode for many rows of a Jacobian: what autograd does, several rows in one go."""
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor
+from torch.autograd import grad
+from torch.overrides import TorchFunctionMode
+
+from zeroshot import narrow
+from zeroshot.passes.twice import convolution_arguments
+from zeroshot.passes.windows import Convolution, Found, Norm, Rows, Source
+
+RELUS = frozenset({F.relu, torch.relu, Tensor.relu})
+SUMS = frozenset({torch.add, Tensor.add, Tensor.__add__, Tensor.__radd__})
+SUMS_IN_PLACE = frozenset({Tensor.__iadd__, Tensor.add_})
+QUOTIENTS = frozenset({torch.div, Tensor.div, Tensor.__truediv__})
+NARROW = 128  # numbers in a line of pixels, up to which poolings are products with a matrix
+
+
+class Unseen(Exception):
+    """The network does something that a tape does not see, or would tell wrongly."""
+
+
+@dataclass(frozen=True, eq=False)
+class Step:
+    """One function call."""
+
+    inputs: tuple[Tensor, ...]
+    outputs: tuple[Tensor, ...]
+
+    def back(self, *gradients: Rows | None) -> Found:
+        """Gradients for the inputs, from gradients of the outputs."""
+        raise NotImplementedError
+
+
+@dataclass(frozen=True, eq=False)
+class _Any(Step):
+    """A function of whatever kind, differentiated by autograd row by row."""
+
+    leaves: tuple[Tensor, ...]  # the inputs, in a graph of their own
+    answers: tuple[Tensor, ...]  # the outputs there
+
+    def back(self, *gradients: Rows | None) -> Found:
+        given = [(o, g) for o, g in zip(self.answers, gradients, strict=True) if g is not None]
+        answers, told = zip(*given, strict=True)
+        rows = [
+            grad(answers, self.leaves, row, retain_graph=True, allow_unused=True)
+            for row in zip(*told, strict=True)
+        ]
+        for tensor, found in zip(self.inputs, zip(*rows, strict=True), strict=True):
+            if found[0] is not None:
+                yield tensor, _stacked(found)
+
+
+class _Sum(Step):
+    def back(self, *gradients: Rows | None) -> Found:
+        for tensor in self.inputs:
+            yield tensor, gradients[0]
+
+
+@dataclass(frozen=True, eq=False)
+class _Quotient(Step):
+    divisor: float
+
+    def back(self, *gradients: Rows | None) -> Found:
+        yield self.inputs[0], gradients[0] / self.divisor
+
+
+class _Relu(Step):
+    def back(self, *gradients: Rows | None) -> Found:
+        seen = self.outputs[0].expand_as(gradients[0])
+        yield self.inputs[0], torch.ops.aten.threshold_backward(gradients[0], seen, 0)
+
+
+@dataclass(frozen=True, eq=False)
+class _Pool(Step):
+    """Means over rectangles: over lines of pixels, then over columns."""
+
+    down: Tensor  # high × what is left of it
+    right: Tensor  # wide · channels × what is left of it
+
+    def back(self, *gradients: Rows | None) -> Found:
+        rows, n, channels, high, _ = gradients[0].shape
+        lines = gradients[0].permute(0, 1, 3, 4, 2).reshape(rows * n, high, -1)
+        found = (self.down @ (lines @ self.right.T)).view(rows, n, len(self.down), -1, channels)
+        yield self.inputs[0], found.permute(0, 1, 4, 2, 3)
+
+
+@lru_cache(maxsize=64)
+def _means(length: int, channels: int, dtype: torch.dtype, *how: Any) -> Tensor:
+    """The matrix of F.avg_pool1d over a line of pixels of so many channels."""
+    line = torch.eye(length, dtype=dtype).unsqueeze(0)
+    pool = F.avg_pool1d(line, *how) if how[1:] else F.adaptive_avg_pool1d(line, *how)
+    return torch.kron(pool[0], torch.eye(channels, dtype=dtype))
+
+
+@dataclass(frozen=True, eq=False)
+class _Normalised(Step):
+    norm: Norm
+
+    def back(self, *gradients: Rows | None) -> Found:
+        yield from self.norm.back(gradients[0], self.inputs[0])
+
+
+@dataclass(frozen=True, eq=False)
+class _Convolved(Step):
+    conv: Convolution  # see `Tape.rows`
+
+
+class Tape(TorchFunctionMode):
+    """Records what is computed from some tensors, as `with Tape(leaves) as tape`.
+
+    Convolutions, normalisation, ReLU, sums and some poolings of few channels have rules for many rows at once; all
+    other functions are differentiated by autograd, one by one. What it gives is what autograd gives
+    but for rounding.
+
+    Raises:
+        Unseen: from within, where the network computes in ways that are not seen (functions of its
+            own for autograd, say), draws at random, or overwrites what others read.
+    """
+
+    def __init__(self, leaves: Iterable[Tensor]) -> None:
+        super().__init__()
+        self.known = {id(leaf): leaf for leaf in leaves}  # which also keeps them alive
+        self.steps: list[Step] = []
+        self._renamed: dict[int, Tensor] = {}  # what stands in a tensor that was overwritten
+        self._sources: dict[object, Source] = {}
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        args, kwargs = _mapped(self._now, args), _mapped(self._now, kwargs or {})
+        given = {id(tensor): tensor for tensor in _tensors((args, kwargs)) if tensor.requires_grad}
+        if not given or not torch.is_grad_enabled():
+            return func(*args, **kwargs)
+        if not given.keys() <= self.known.keys():
+            output = func(*args, **kwargs)
+            if any(tensor.requires_grad for tensor in _tensors(output)):
+                raise Unseen(f"what {func} reads")
+            return output
+        with torch.no_grad():
+            found = self._by_rule(func, args, kwargs)
+        return self._by_autograd(func, args, kwargs, given) if found is None else found
+
+    def _by_rule(self, func: Any, args: Any, kwargs: Any) -> Tensor | None:
+        if func in RELUS:
+            return self._relu(*args, **kwargs)
+        if func is F.conv2d:
+            return self._convolution(*convolution_arguments(*args, **kwargs))
+        if func is F.batch_norm:
+            return self._norm(narrow.Norm.of(*args, **kwargs))
+        if func in (F.avg_pool2d, F.adaptive_avg_pool2d):
+            return self._pool(func, args, kwargs)
+        if func in QUOTIENTS and not kwargs and isinstance(args[1], (int, float)):
+            return self._kept(_Quotient, args[:1], func(*args), args[1])
+        if func in SUMS | SUMS_IN_PLACE and not kwargs and len(args) == 2:
+            one, other = args
+            both = isinstance(other, Tensor) and one.requires_grad and other.requires_grad
+            if both and one.shape == other.shape:
+                output = self._kept(_Sum, args, one + other)
+                return self._overwritten(one, output) if func in SUMS_IN_PLACE else output
+        return None
+
+    def _relu(self, input: Tensor, inplace: bool = False) -> Tensor:  # noqa: A002 - so called
+        output = self._kept(_Relu, (input,), F.relu(input))
+        return self._overwritten(input, output) if inplace else output
+
+    def _pool(self, func: Any, args: Any, kwargs: Any) -> Tensor | None:
+        maps = args[0] if args else kwargs["input"]
+        axes = narrow.by_axis(func, *args, **kwargs)
+        if maps.ndim != 4 or not axes or maps.shape[1] * maps.shape[3] > NARROW:
+            return None
+        channels, high, wide = maps.shape[1:]
+        down = _means(high, 1, maps.dtype, *axes[0])
+        right = _means(wide, channels, maps.dtype, *axes[1])
+        return self._kept(_Pool, (maps,), func(*args, **kwargs), down, right)
+
+    def _convolution(
+        self, maps: Tensor, weight: Tensor, bias: Tensor | None, *how: Any
+    ) -> Tensor | None:
+        *sizes, groups = how
+        if maps.ndim != 4 or isinstance(how[1], str) or groups > 1 or not weight.requires_grad:
+            return None
+        pairs = ((size, size) if isinstance(size, int) else tuple(size) for size in sizes)
+        output = F.conv2d(maps, weight, bias, *how)
+        return self._kept(_Convolved, (maps,), output, Convolution(maps, weight, *pairs))
+
+    def _norm(self, call: narrow.Norm) -> Tensor | None:
+        if not call.training or not call.inputs.requires_grad:
+            return None
+        inputs, mean, variance, weight, bias, _, momentum, epsilon = call
+        output = F.batch_norm(inputs, mean, variance, weight, bias, True, momentum, epsilon)
+        if narrow.is_narrow(inputs):
+            normal, _, scale = narrow.normalise(narrow.Norm(inputs, epsilon=epsilon))
+        else:
+            normal, _, scale = torch.native_batch_norm(
+                inputs, None, None, None, None, True, 0.0, epsilon
+            )
+        return self._kept(_Normalised, (inputs,), output, Norm(weight, scale, normal))
+
+    def _by_autograd(self, func: Any, args: Any, kwargs: Any, given: dict[int, Tensor]) -> Any:
+        versions = [tensor._version for tensor in given.values()]
+        with torch.no_grad():
+            output = func(*args, **kwargs)
+        if versions != [tensor._version for tensor in given.values()]:
+            raise Unseen(f"what {func} overwrites")
+        if not any(tensor.is_floating_point() for tensor in _tensors(output)):
+            return output
+        leaves = {key: tensor.detach().requires_grad_() for key, tensor in given.items()}
+        twin = lambda tensor: leaves.get(id(tensor), tensor)  # noqa: E731
+        again = func(*_mapped(twin, args), **_mapped(twin, kwargs))
+        kept: dict[int, tuple[Tensor, Tensor]] = {}  # what depends on the inputs, and its twin
+        for one, other in zip(_tensors(output), _tensors(again), strict=True):
+            if not torch.equal(one, other):
+                raise Unseen(f"what {func} draws at random")
+            if other.requires_grad:
+                kept[id(one)] = one.detach().requires_grad_(), other
+        if kept:
+            outputs, answers = zip(*kept.values(), strict=True)
+            self._add(_Any(tuple(given.values()), outputs, tuple(leaves.values()), answers))
+        new = {key: one for key, (one, _) in kept.items()}
+        return _mapped(lambda tensor: new.get(id(tensor), tensor), output)
+
+    def _kept(self, kind: type[Step], inputs: Sequence[Tensor], output: Tensor, *how: Any) -> Tensor:
+        output = output.detach().requires_grad_()
+        self._add(kind(tuple(inputs), (output,), *how))
+        return output
+
+    def _add(self, step: Step) -> None:
+        self.steps.append(step)
+        self.known |= {id(tensor): tensor for tensor in step.outputs}
+
+    def _overwritten(self, tensor: Tensor, value: Tensor) -> Tensor:
+        """Let a value stand for a tensor that the network overwrote; Unseen if another sees it."""
+        place = tensor.untyped_storage().data_ptr()
+        if sum(known.untyped_storage().data_ptr() == place for known in self.known.values()) > 1:
+            raise Unseen("a view of something overwritten")
+        self._renamed[id(tensor)] = value
+        return value
+
+    def _now(self, tensor: Tensor) -> Tensor:
+        return self._renamed.get(id(tensor), tensor)
+
+    def rows_of(
+        self, answers: Float[Tensor, "n ..."], leaves: tuple[Tensor, ...], chunk: int
+    ) -> Iterator[tuple[Rows | None, ...]]:
+        """The Jacobian of every sample's summed answers, `chunk` rows at a time.
+
+        None for a leaf that reaches nothing.
+        """
+        n = len(answers)
+        for picks in torch.eye(n, dtype=answers.dtype, device=answers.device).split(chunk):
+            wide = picks.view(len(picks), n, *[1] * (answers.ndim - 1))
+            with torch.no_grad():
+                found = self.rows(answers, wide.expand(-1, *answers.shape))
+            yield tuple(found.get(id(leaf)) for leaf in leaves)
+
+    def rows(self, output: Tensor, gradients: Rows) -> dict[int, Rows]:
+        """Gradients of every leaf that is reached, by its id, from gradients of an output."""
+        readers = Counter(id(tensor) for step in self.steps for tensor in step.inputs)
+        convolved = {
+            id(step.outputs[0]): step.conv for step in self.steps if isinstance(step, _Convolved)
+        }
+        computed = {id(tensor) for step in self.steps for tensor in step.outputs}
+        found = _Gradients({id(output): gradients})
+        # By map: convolutions that wait for all others that read it.
+        waiting: dict[int, list[tuple[Convolution, Norm | None, Rows]]] = {}
+
+        def settle(key: int) -> None:
+            kin: dict[object, dict[object, list[Any]]] = {}
+            for conv, norm, rows in waiting.pop(key, ()):
+                groups = kin.setdefault(conv.kin, {})
+                groups.setdefault((id(rows), norm is None), []).append((conv, norm, rows))
+            for groups in kin.values():
+                name = tuple(tuple(id(conv) for conv, *_ in group) for group in groups.values())
+                if name not in self._sources:
+                    members = [tuple(member[:2] for member in group) for group in groups.values()]
+                    self._sources[name] = Source(members, inward=key in computed)
+                source = self._sources[name]
+                found.add(source.back([group[0][2] for group in groups.values()]))
+
+        for step in reversed(self.steps):
+            for tensor in step.outputs:
+                settle(id(tensor))
+            told = [found.take(tensor) for tensor in step.outputs]
+            if all(rows is None for rows in told):
+                continue
+            inner = convolved.get(id(step.inputs[0])) if isinstance(step, _Normalised) else None
+            if isinstance(step, _Convolved):
+                waiting.setdefault(id(step.conv.maps), []).append((step.conv, None, told[0]))
+            elif inner is not None and readers[id(step.inputs[0])] == 1:
+                waiting.setdefault(id(inner.maps), []).append((inner, step.norm, told[0]))
+            elif isinstance(step, _Quotient):
+                found.add(found.once((id(told[0]), step.divisor), step, told[0]), shared=True)
+            else:
+                found.add(step.back(*told), shared=isinstance(step, _Sum))
+        for key in tuple(waiting):
+            settle(key)
+        return found.rows
+
+
+class _Gradients:
+    """Gradients on their way, by the id of what they are gradients of."""
+
+    def __init__(self, rows: dict[int, Rows]) -> None:
+        self.rows = rows
+        self._own: set[int] = set()  # which nobody else reads, so that they may be overwritten
+        self._quotients: dict[object, tuple[Rows, Rows]] = {}
+
+    def add(self, found: Iterable[tuple[Tensor, Rows]], *, shared: bool = False) -> None:
+        """Add to them; `shared` if others may read what is found."""
+        for tensor, rows in found:
+            key = id(tensor)
+            if key not in self.rows:
+                self.rows[key] = rows
+                self._own |= set() if shared else {key}
+            elif key in self._own:
+                self.rows[key].add_(rows)
+            else:
+                self.rows[key] = self.rows[key] + rows
+                self._own.add(key)
+
+    def take(self, tensor: Tensor) -> Rows | None:
+        """What was found of a tensor."""
+        self._own.discard(id(tensor))
+        return self.rows.pop(id(tensor), None)
+
+    def once(self, key: object, step: Step, given: Rows) -> Found:
+        """What a step makes of a gradient; the same if another made it before."""
+        if key not in self._quotients:
+            ((_, rows),) = step.back(given)
+            self._quotients[key] = given, rows  # alive, or its id were another's
+        yield step.inputs[0], self._quotients[key][1]
+
+
+def _stacked(rows: Sequence[Tensor]) -> Rows:
+    """A row each; maps channels last."""
+    found = torch.cat(rows)
+    if found.ndim == 4:
+        found = found.contiguous(memory_format=torch.channels_last)
+    return found.unflatten(0, (len(rows), -1)) if rows[0].ndim else found
+
+
+def _tensors(given: Any) -> Iterator[Tensor]:
+    if isinstance(given, Tensor):
+        yield given
+    elif isinstance(given, (list, tuple)):
+        for part in given:
+            yield from _tensors(part)
+    elif isinstance(given, dict):
+        yield from _tensors(tuple(given.values()))
+
+
+def _mapped(change: Callable[[Tensor], Tensor], given: Any) -> Any:
+    """The same with other tensors; lists, tuples and dictionaries are looked into."""
+    if isinstance(given, Tensor):
+        return change(given)
+    if isinstance(given, dict):
+        return {name: _mapped(change, part) for name, part in given.items()}
+    if isinstance(given, (list, tuple)):
+        parts = [_mapped(change, part) for part in given]
+        return type(given)(*parts) if hasattr(given, "_fields") else type(given)(parts)
+    return given

@@ -1,0 +1,216 @@
+"""Many gradients at once through convolutions and the batch normalisations after them.
+
+For a gradient u of what a normalised convolution answers, autograd computes, sample by sample of
+the batch's n maps and row by row of a Jacobian,
+
+    y = W ∗ z,   x̂ = (y − mean y) s,   v = γ s (u − mean u − x̂ · mean(u x̂)),
+
+and then v ⋆ z for W, Wᵀ ∗ v for z, and Σ u x̂ for γ. Two things save most of it. As x̂ is linear in
+the windows of z, the product of u with the windows gives the gradient of W and mean(u x̂) alike.
+And Wᵀ ∗ x̂, channel by channel, is the same for every row, so that v need never be written down.
+Convolutions that read one map and receive one gradient, as a mixture's do, are one convolution.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import chain
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor
+
+Rows = Float[Tensor, "rows ..."]  # a gradient for each row of the Jacobian
+Found = Iterator[tuple[Tensor, Rows]]  # a tensor, and gradients of it
+
+
+@dataclass(frozen=True, eq=False)
+class Norm:
+    """Batch normalisation by the batch's statistics, as it ran."""
+
+    weight: Tensor | None  # γ
+    scale: Float[Tensor, " c"]  # s, 1 / deviation
+    normal: Float[Tensor, "n c ..."]  # x̂
+
+    @cached_property
+    def slope(self) -> Float[Tensor, " c"]:
+        """γ s."""
+        return self.scale if self.weight is None else self.scale * self.weight
+
+    def back(self, given: Rows, inputs: Tensor) -> Found:
+        """Gradients for its inputs and γ."""
+        axes = (1, *range(3, given.ndim))
+        along = (given * self.normal).mean(axes, keepdim=True)
+        centred = given - given.mean(axes, keepdim=True)
+        slope = self.slope.view(-1, *[1] * (given.ndim - 3))
+        yield inputs, (centred - self.normal * along) * slope
+        if self.weight is not None:
+            yield self.weight, along.flatten(1) * (self.normal.numel() // len(self.scale))
+
+
+@dataclass(frozen=True, eq=False)
+class Convolution:
+    """A convolution without groups, as it ran."""
+
+    maps: Float[Tensor, "n i h w"]  # z
+    weight: Float[Tensor, "o i a b"]
+    stride: tuple[int, int]
+    padding: tuple[int, int]
+    dilation: tuple[int, int]
+
+    @cached_property
+    def kin(self) -> tuple[object, ...]:
+        """Equal where one is the other with zeros around its kernel."""
+        sizes = zip(self.weight.shape[2:], self.padding, self.dilation, strict=True)
+        beyond = tuple(2 * padding - apart * (size - 1) for size, padding, apart in sizes)
+        return self.stride, self.dilation, beyond, tuple(k % 2 for k in self.weight.shape[2:])
+
+
+Member = tuple[Convolution, Norm | None]  # a convolution, and what alone reads its output
+
+
+class Source:
+    """Convolutions of one map that are kin.
+
+    Args:
+        groups: those of a group receive one gradient, and all or none have a normalisation.
+        inward: whether gradients for the map are wanted.
+    """
+
+    def __init__(self, groups: Sequence[tuple[Member, ...]], *, inward: bool) -> None:
+        largest = max((conv for conv, _ in chain(*groups)), key=lambda conv: conv.weight[0].numel())
+        self.maps = largest.maps
+        self.size = largest.weight.shape[2:]
+        self.how = (list(largest.stride), list(largest.padding), list(largest.dilation))
+        self.windows = _windows(largest)
+        self.count = len(self.windows)  # places in all maps
+        self.mean = self.windows[:, :-1].mean(0)
+        self.inward = inward
+        self.groups = [self._prepared(members) for members in groups]
+        self.kept = self._kept() if inward and any(group.norms for group in self.groups) else None
+
+    def _prepared(self, members: tuple[Member, ...]) -> "_Group":
+        weights = [_padded(conv.weight, self.size) for conv, _ in members]
+        norms = [norm for _, norm in members if norm is not None]
+        if not norms:
+            return _Group(members, weights, sum(weights[1:], weights[0]), [])
+        pairs = zip(weights, norms, strict=True)
+        whole = sum((w * norm.slope[:, None, None, None] for w, norm in pairs), 0 * weights[0])
+        products = [_as_rows(norm.normal).T @ self.windows[:, :-1] for norm in norms]
+        return _Group(members, weights, whole, products)
+
+    def _kept(self) -> Float[Tensor, "lines numbers"]:
+        """Wᵀ ∗ x̂ by channel, and Wᵀ ∗ 1 for all of a group together; numbers as maps lie."""
+        each: list[tuple[Tensor, Tensor]] = []
+        for group in self.groups:
+            if group.norms:
+                pairs = zip(group.norms, group.weights, strict=True)
+                each += [(norm.normal, weight) for norm, weight in pairs]
+                each.append((torch.ones_like(group.norms[0].normal[:1]), group.weight))
+        n, channels, high, wide = self.maps.shape
+        lines = sum(len(weight) for _, weight in each)
+        kept = self.maps.new_empty(lines, n, high, wide, channels)
+        places = iter(kept)
+        for maps, weight in each:
+            for channel in range(len(weight)):
+                one = slice(channel, channel + 1)
+                back = self._transposed(maps[:, one], weight[one])
+                next(places).copy_(back.permute(0, 2, 3, 1))
+        return kept.flatten(1)
+
+    def back(self, gradients: Sequence[Rows]) -> Found:
+        """Gradients for weights, scales and, if wanted, the map, from one for each group."""
+        lines: list[Tensor] = []
+        total: Tensor | None = None
+        for group, given in zip(self.groups, gradients, strict=True):
+            yield from self._weights(group, given, lines)
+            if self.inward:
+                back = self._transposed(given.flatten(0, 1), group.weight)
+                total = back if total is None else total.add_(back)
+        if total is not None:
+            if self.kept is not None:
+                flat = total.permute(0, 2, 3, 1).reshape(len(gradients[0]), -1)  # as it lies
+                flat.addmm_(torch.cat(lines, dim=1), self.kept, alpha=-1 / self.count)
+            yield self.maps, total.unflatten(0, (-1, len(self.maps)))
+
+    def _weights(self, group: "_Group", given: Rows, lines: list[Tensor]) -> Found:
+        flat = given.movedim(2, -1).reshape(len(given), self.count, -1)
+        found = flat.transpose(1, 2) @ self.windows  # rows × outward × (windows and 1)
+        found, sums = found[..., :-1], found[..., -1]
+        if group.products:
+            found = found - sums.unsqueeze(-1) * self.mean
+        for i, (conv, norm) in enumerate(group.members):
+            if norm is None:
+                yield conv.weight, self._cut(found, conv.weight)
+                continue
+            along = (found * _flat(group.weights[i])).sum(-1) * norm.scale  # Σ u x̂
+            own = found - along.unsqueeze(-1) * (group.products[i] / self.count)
+            yield conv.weight, self._cut(own * norm.slope[:, None], conv.weight)
+            if norm.weight is not None:
+                yield norm.weight, along
+            lines.append(along * norm.slope)
+        if group.products:
+            lines.append(sums)
+
+    def _transposed(self, maps: Tensor, weight: Tensor) -> Tensor:
+        """The gradient for the input from that of the output."""
+        shape = (len(maps), *self.maps.shape[1:])
+        like = torch.empty(
+            shape, dtype=maps.dtype, device=maps.device, memory_format=torch.channels_last
+        )
+        return torch.ops.aten.convolution_backward(
+            maps, like, weight, None, *self.how, False, [0, 0], 1, [True, False, False]
+        )[0]
+
+    def _cut(self, rows: Tensor, weight: Tensor) -> Tensor:
+        """What concerns a weight's own kernel."""
+        (high, wide), (tall, broad) = self.size, weight.shape[2:]
+        top, left = (high - tall) // 2, (wide - broad) // 2
+        rows = rows.unflatten(-1, (high, wide, -1)).movedim(-1, 2)
+        return rows[..., top : top + tall, left : left + broad]
+
+
+@dataclass(frozen=True, eq=False)
+class _Group:
+    members: tuple[Member, ...]
+    weights: list[Float[Tensor, "o i a b"]]  # of one size
+    weight: Float[Tensor, "o i a b"]  # of all together, slopes included
+    products: list[Float[Tensor, "o windows"]]  # x̂ with the windows, for each normalisation
+
+    @property
+    def norms(self) -> list[Norm]:
+        """The normalisations: one for each member, or none."""
+        return [norm for _, norm in self.members if norm is not None]
+
+
+def _windows(conv: Convolution) -> Float[Tensor, "places windows_and_1"]:
+    """What each place of the output sees, by place in the kernel and channel; and a 1."""
+    (high, wide), (down, right) = conv.weight.shape[2:], conv.stride
+    (y, x), (tall, broad) = conv.padding, conv.dilation
+    maps = F.pad(conv.maps, (x, x, y, y)).permute(0, 2, 3, 1).contiguous()
+    n, height, width, channels = maps.shape
+    rows = (height - tall * (high - 1) - 1) // down + 1
+    columns = (width - broad * (wide - 1) - 1) // right + 1
+    found = maps.new_ones(n * rows * columns, high * wide * channels + 1)
+    sample, line, place, _ = maps.stride()
+    seen = maps.as_strided(
+        (n, rows, columns, high, wide, channels),
+        (sample, down * line, right * place, tall * line, broad * place, 1),
+    )
+    found[:, :-1].view(seen.shape).copy_(seen)
+    return found
+
+
+def _padded(weight: Tensor, size: torch.Size) -> Tensor:
+    high, wide = ((s - k) // 2 for s, k in zip(size, weight.shape[2:], strict=True))
+    return F.pad(weight, (wide, wide, high, high))
+
+
+def _flat(weight: Tensor) -> Tensor:
+    """In the order of windows."""
+    return weight.permute(0, 2, 3, 1).flatten(1)
+
+
+def _as_rows(maps: Tensor) -> Tensor:
+    return maps.movedim(1, -1).flatten(0, -2)
