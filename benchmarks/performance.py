@@ -321,7 +321,7 @@ def floors(net: Net, batch: Batch, best: Mapping[str, float]) -> dict[str, dict[
     tasks: dict[str, Work] = {
         "forward": lambda: passes.Forward().run(net, batch),
         "gradients of the loss": lambda: passes.LossBackward().run(net, batch, trace),
-        "tangent kernel, 32 rows": lambda: passes.TangentKernel().run(net, few, short),
+        "tangent kernel, 32 rows": lambda: passes.TangentKernel().run(net, few),
         "linear regions, 3,000 crops": lambda: passes.Patterns().run(net, batch),
     }
     peak = max(best[name] for name in best if "multiply-adds" in name)

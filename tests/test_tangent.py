@@ -28,7 +28,7 @@ class TestTangentKernel:
         jacobian = torch.cat([part.flatten(1) for part in parts if part is not None], dim=1)
         expected = jacobian @ jacobian.T
         for chunk in (None, 5, 16):
-            found = TangentKernel(chunk).run(net, shown, trace)
+            found = TangentKernel(chunk).run(net, shown)
             torch.testing.assert_close(
                 found, expected, rtol=1e-9, atol=1e-9 * float(expected.max())
             )
@@ -41,10 +41,10 @@ class TestTangentKernel:
         parts = slow(trace.logits.sum(1), weights, torch.eye(16))
         jacobian = torch.cat([part.flatten(1) for part in parts if part is not None], dim=1)
         expected = jacobian.double() @ jacobian.double().T
-        found = TangentKernel().run(net, shown, trace)
+        found = TangentKernel().run(net, shown)
         torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5 * float(expected.max()))
 
     def test_undefined_where_no_weight_counts(self):
         net = Net(nn.Flatten())
         with pytest.raises(Undefined, match="no weight reaches the logits"):
-            TangentKernel().run(net, batch(), Forward().run(net, batch()))
+            TangentKernel().run(net, batch())

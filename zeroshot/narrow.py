@@ -95,6 +95,16 @@ def normalise_backward(
     return _unfolded(found, maps), of_weight, of_bias
 
 
+def scaled(maps: Tensor, slope: Tensor | None, shift: Tensor | None) -> Tensor:
+    """Maps · slope + shift, of each channel."""
+    slope = maps.new_ones(maps.shape[1]) if slope is None else slope
+    shift = torch.zeros_like(slope) if shift is None else shift
+    if is_narrow(maps):
+        return Scaled.apply(maps, slope, shift)
+    wide = (-1, *[1] * (maps.ndim - 2))
+    return torch.addcmul(shift.view(wide), maps, slope.view(wide))
+
+
 class Scaled(Function):
     """A slope and a shift for every channel, which are constants."""
 

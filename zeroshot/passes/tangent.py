@@ -19,7 +19,7 @@ from zeroshot.passes.tape import Tape, Unseen
 from zeroshot.passes.twice import cheap_on_few_channels
 
 CHANNELS = 16
-ROWS, BYTES = 8, 8 * 2**20  # at a time, and of their gradients for one map
+ROWS, BYTES = 12, 12 * 2**20  # at a time, and of their gradients for one map
 
 # Some weights -> their parts of the Jacobian, some rows at a time; None for what reaches nothing
 RowsOf = Callable[[tuple[Tensor, ...]], Iterator[tuple[Tensor | None, ...]]]

@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, reduce
 from typing import Any
 
 import torch
@@ -22,6 +22,9 @@ SUMS = frozenset({torch.add, Tensor.add, Tensor.__add__, Tensor.__radd__})
 SUMS_IN_PLACE = frozenset({Tensor.__iadd__, Tensor.add_})
 QUOTIENTS = frozenset({torch.div, Tensor.div, Tensor.__truediv__})
 NARROW = 128  # numbers in a line of pixels, up to which poolings are products with a matrix
+
+
+RECENT = 4  # results that may be asked for again; more would only fill the cache
 
 
 class Unseen(Exception):
@@ -69,8 +72,6 @@ class _Sum(Step):
 class _Quotient(Step):
     divisor: float
 
-    def back(self, *gradients: Rows | None) -> Found:
-        yield self.inputs[0], gradients[0] / self.divisor
 
 
 class _Relu(Step):
@@ -193,14 +194,14 @@ class Tape(TorchFunctionMode):
     def _norm(self, call: narrow.Norm) -> Tensor | None:
         if not call.training or not call.inputs.requires_grad:
             return None
-        inputs, mean, variance, weight, bias, _, momentum, epsilon = call
-        output = F.batch_norm(inputs, mean, variance, weight, bias, True, momentum, epsilon)
+        inputs, _, _, weight, bias, _, _, epsilon = call
         if narrow.is_narrow(inputs):
             normal, _, scale = narrow.normalise(narrow.Norm(inputs, epsilon=epsilon))
         else:
             normal, _, scale = torch.native_batch_norm(
                 inputs, None, None, None, None, True, 0.0, epsilon
             )
+        output = narrow.scaled(normal, weight, bias)
         return self._kept(_Normalised, (inputs,), output, Norm(weight, scale, normal))
 
     def _by_autograd(self, func: Any, args: Any, kwargs: Any, given: dict[int, Tensor]) -> Any:
@@ -267,7 +268,8 @@ class Tape(TorchFunctionMode):
             id(step.outputs[0]): step.conv for step in self.steps if isinstance(step, _Convolved)
         }
         computed = {id(tensor) for step in self.steps for tensor in step.outputs}
-        found = _Gradients({id(output): gradients})
+        found = _Gradients()
+        found.add([(output, gradients)], shared=True)
         # By map: convolutions that wait for all others that read it.
         waiting: dict[int, list[tuple[Convolution, Norm | None, Rows]]] = {}
 
@@ -287,7 +289,7 @@ class Tape(TorchFunctionMode):
         for step in reversed(self.steps):
             for tensor in step.outputs:
                 settle(id(tensor))
-            told = [found.take(tensor) for tensor in step.outputs]
+            told = [found.take(id(tensor)) for tensor in step.outputs]
             if all(rows is None for rows in told):
                 continue
             inner = convolved.get(id(step.inputs[0])) if isinstance(step, _Normalised) else None
@@ -296,46 +298,49 @@ class Tape(TorchFunctionMode):
             elif inner is not None and readers[id(step.inputs[0])] == 1:
                 waiting.setdefault(id(inner.maps), []).append((inner, step.norm, told[0]))
             elif isinstance(step, _Quotient):
-                found.add(found.once((id(told[0]), step.divisor), step, told[0]), shared=True)
+                name = id(told[0]), step.divisor
+                rows = found.once(name, told[0], lambda: told[0] / step.divisor)
+                found.add([(step.inputs[0], rows)], shared=True)
             else:
                 found.add(step.back(*told), shared=isinstance(step, _Sum))
         for key in tuple(waiting):
             settle(key)
-        return found.rows
+        return {key: found.take(key) for key in found.left()}
 
 
 class _Gradients:
-    """Gradients on their way, by the id of what they are gradients of."""
+    """Gradients on their way, in parts, by the id of what they are gradients of."""
 
-    def __init__(self, rows: dict[int, Rows]) -> None:
-        self.rows = rows
-        self._own: set[int] = set()  # which nobody else reads, so that they may be overwritten
-        self._quotients: dict[object, tuple[Rows, Rows]] = {}
+    def __init__(self) -> None:
+        self._shared: dict[int, list[Rows]] = {}  # which may be parts of others, too
+        self._own: dict[int, list[Rows]] = {}
+        self._made: dict[object, tuple[object, Rows]] = {}
 
     def add(self, found: Iterable[tuple[Tensor, Rows]], *, shared: bool = False) -> None:
-        """Add to them; `shared` if others may read what is found."""
+        """Add parts; `shared` if others may read them."""
+        parts = self._shared if shared else self._own
         for tensor, rows in found:
-            key = id(tensor)
-            if key not in self.rows:
-                self.rows[key] = rows
-                self._own |= set() if shared else {key}
-            elif key in self._own:
-                self.rows[key].add_(rows)
-            else:
-                self.rows[key] = self.rows[key] + rows
-                self._own.add(key)
+            parts.setdefault(id(tensor), []).append(rows)
 
-    def take(self, tensor: Tensor) -> Rows | None:
-        """What was found of a tensor."""
-        self._own.discard(id(tensor))
-        return self.rows.pop(id(tensor), None)
+    def take(self, key: int) -> Rows | None:
+        """The sum of the parts. May be that of others, so is only read."""
+        shared, own = self._shared.pop(key, []), self._own.pop(key, [])
+        if shared:
+            name = tuple(map(id, shared))
+            own.append(self.once(name, shared, lambda: reduce(torch.add, shared)))
+        return reduce(Tensor.add_, own) if own else None
 
-    def once(self, key: object, step: Step, given: Rows) -> Found:
-        """What a step makes of a gradient; the same if another made it before."""
-        if key not in self._quotients:
-            ((_, rows),) = step.back(given)
-            self._quotients[key] = given, rows  # alive, or its id were another's
-        yield step.inputs[0], self._quotients[key][1]
+    def left(self) -> set[int]:
+        """Of what there are gradients."""
+        return self._shared.keys() | self._own.keys()
+
+    def once(self, name: object, of: object, make: Callable[[], Rows]) -> Rows:
+        """What is made of some gradients; the same if it was made before."""
+        if name not in self._made:
+            self._made[name] = of, make()  # these live, or their ids were those of others
+            if len(self._made) > RECENT:
+                del self._made[next(iter(self._made))]
+        return self._made[name][1]
 
 
 def _stacked(rows: Sequence[Tensor]) -> Rows:

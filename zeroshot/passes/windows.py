@@ -21,6 +21,8 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
+CACHED = 2**18  # bytes
+
 Rows = Float[Tensor, "rows ..."]  # a gradient for each row of the Jacobian
 Found = Iterator[tuple[Tensor, Rows]]  # a tensor, and gradients of it
 
@@ -100,6 +102,15 @@ class Source:
         products = [_as_rows(norm.normal).T @ self.windows[:, :-1] for norm in norms]
         return _Group(members, weights, whole, products)
 
+    def _seen(self, given: Float[Tensor, "rows places o"]) -> Float[Tensor, "rows o windows_and_1"]:
+        """The product with the windows, some places at a time, which the cache keeps for all rows."""
+        step = max(1, CACHED // self.windows[0].nbytes)
+        found = given.new_zeros(len(given), given.shape[2], self.windows.shape[1])
+        for start in range(0, self.count, step):
+            part = slice(start, start + step)
+            found.baddbmm_(given[:, part].transpose(1, 2), self.windows[part].expand(len(given), -1, -1))
+        return found
+
     def _kept(self) -> Float[Tensor, "lines numbers"]:
         """Wᵀ ∗ x̂ by channel, and Wᵀ ∗ 1 for all of a group together; numbers as maps lie."""
         each: list[tuple[Tensor, Tensor]] = []
@@ -130,19 +141,19 @@ class Source:
                 total = back if total is None else total.add_(back)
         if total is not None:
             if self.kept is not None:
-                flat = total.permute(0, 2, 3, 1).reshape(len(gradients[0]), -1)  # as it lies
+                total = total.contiguous(memory_format=torch.channels_last)  # it is, mostly
+                flat = total.permute(0, 2, 3, 1).view(len(gradients[0]), -1)
                 flat.addmm_(torch.cat(lines, dim=1), self.kept, alpha=-1 / self.count)
             yield self.maps, total.unflatten(0, (-1, len(self.maps)))
 
     def _weights(self, group: "_Group", given: Rows, lines: list[Tensor]) -> Found:
-        flat = given.movedim(2, -1).reshape(len(given), self.count, -1)
-        found = flat.transpose(1, 2) @ self.windows  # rows × outward × (windows and 1)
+        found = self._seen(given.movedim(2, -1).reshape(len(given), self.count, -1))
         found, sums = found[..., :-1], found[..., -1]
         if group.products:
             found = found - sums.unsqueeze(-1) * self.mean
         for i, (conv, norm) in enumerate(group.members):
             if norm is None:
-                yield conv.weight, self._cut(found, conv.weight)
+                yield conv.weight, self._cut(found, conv.weight).clone()  # others may see it
                 continue
             along = (found * _flat(group.weights[i])).sum(-1) * norm.scale  # Σ u x̂
             own = found - along.unsqueeze(-1) * (group.products[i] / self.count)
@@ -155,7 +166,10 @@ class Source:
 
     def _transposed(self, maps: Tensor, weight: Tensor) -> Tensor:
         """The gradient for the input from that of the output."""
+        stride, padding, dilation = self.how
         shape = (len(maps), *self.maps.shape[1:])
+        if max(stride) > 1 and max(dilation) == 1:
+            return _interleaved(maps, weight, shape, stride, padding)
         like = torch.empty(
             shape, dtype=maps.dtype, device=maps.device, memory_format=torch.channels_last
         )
@@ -200,6 +214,35 @@ def _windows(conv: Convolution) -> Float[Tensor, "places windows_and_1"]:
     )
     found[:, :-1].view(seen.shape).copy_(seen)
     return found
+
+
+def _interleaved(
+    maps: Tensor, weight: Tensor, shape: tuple[int, ...], stride: list[int], padding: list[int]
+) -> Tensor:
+    """What `Source._transposed` gives of steps above one, in half the time.
+
+    Each of stride × stride neighbours sees some places of the kernel: as many convolutions of step
+    one, in one.
+    """
+    _, channels, high, wide = shape
+    seen = [
+        [(a, k, (a + p - k) // s) for a in range(s) for k in range(size) if (a + p - k) % s == 0]
+        for s, p, size in zip(stride, padding, weight.shape[2:], strict=True)
+    ]
+    first, last = ([edge(off for *_, off in axis) for axis in seen] for edge in (min, max))
+    sizes = [stop - start + 1 for start, stop in zip(first, last, strict=True)]
+    kernel = weight.new_zeros(*stride, channels, len(weight), *sizes)
+    for a, k, down in seen[0]:
+        for b, m, right in seen[1]:
+            kernel[a, b, ..., down - first[0], right - first[1]] = weight[..., k, m].T
+    lines, columns = -(-high // stride[0]), -(-wide // stride[1])
+    edges = (
+        *(-first[1], last[1] + columns - maps.shape[3]),
+        *(-first[0], last[0] + lines - maps.shape[2]),
+    )
+    found = F.conv2d(F.pad(maps, edges), kernel.flatten(0, 2)).permute(0, 2, 3, 1)
+    found = found.unflatten(3, (*stride, channels)).transpose(2, 3).flatten(1, 2).flatten(2, 3)
+    return found[:, :high, :wide].permute(0, 3, 1, 2)
 
 
 def _padded(weight: Tensor, size: torch.Size) -> Tensor:
