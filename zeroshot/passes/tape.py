@@ -70,7 +70,7 @@ class _Sum(Step):
 
 @dataclass(frozen=True, eq=False)
 class _Quotient(Step):
-    divisor: float
+    divisor: int | float
 
 
 
