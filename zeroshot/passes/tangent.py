@@ -18,8 +18,10 @@ from zeroshot.passes.structure import leaves_of
 from zeroshot.passes.tape import Tape, Unseen
 from zeroshot.passes.twice import cheap_on_few_channels
 
-CHANNELS = 16
-ROWS, BYTES = 12, 12 * 2**20  # at a time, and of their gradients for one map
+# A tape is taken for networks with at most so many channels, for which it keeps at most so many
+# bytes; and so many rows at a time, if their gradients for one map are at most so many bytes.
+CHANNELS, MEMORY = 16, 2**30
+ROWS, BYTES = 12, 12 * 2**20
 
 # Some weights -> their parts of the Jacobian, some rows at a time; None for what reaches nothing
 RowsOf = Callable[[tuple[Tensor, ...]], Iterator[tuple[Tensor | None, ...]]]
@@ -66,13 +68,18 @@ class TangentKernel(Pass[Float64[Tensor, "n n"]]):
         """Leaves and rows by a tape, where that is possible and faster."""
         if batch.inputs.device.type != "cpu" or not _is_narrow(net):
             return None
-        leaves = leaves_of(net)
+        leaves = {
+            name: leaf if "weight" in name else leaf.detach()
+            for name, leaf in leaves_of(net).items()
+        }
         try:
             with cheap_on_few_channels(), Tape(leaves.values()) as tape:
                 logits = net(batch.inputs, leaves)
         except Unseen:
             return None
         check_logits(logits, batch)
+        if tape.nbytes > MEMORY:
+            return None
         chunk = self.chunk or _at_once(tape)
         return leaves, lambda group: tape.rows_of(logits, group, chunk)
 

@@ -22,8 +22,6 @@ SUMS = frozenset({torch.add, Tensor.add, Tensor.__add__, Tensor.__radd__})
 SUMS_IN_PLACE = frozenset({Tensor.__iadd__, Tensor.add_})
 QUOTIENTS = frozenset({torch.div, Tensor.div, Tensor.__truediv__})
 NARROW = 128  # numbers in a line of pixels, up to which poolings are products with a matrix
-
-
 RECENT = 4  # results that may be asked for again; more would only fill the cache
 
 
@@ -118,9 +116,9 @@ class _Convolved(Step):
 class Tape(TorchFunctionMode):
     """Records what is computed from some tensors, as `with Tape(leaves) as tape`.
 
-    Convolutions, normalisation, ReLU, sums and some poolings of few channels have rules for many rows at once; all
-    other functions are differentiated by autograd, one by one. What it gives is what autograd gives
-    but for rounding.
+    Convolutions, batch normalisation, ReLU, sums and poolings of few channels have rules for many
+    rows at once, of which those for biases are left out; all other functions are differentiated by
+    autograd, row by row. What it gives is what autograd gives but for rounding.
 
     Raises:
         Unseen: from within, where the network computes in ways that are not seen (functions of its
@@ -185,16 +183,18 @@ class Tape(TorchFunctionMode):
         self, maps: Tensor, weight: Tensor, bias: Tensor | None, *how: Any
     ) -> Tensor | None:
         *sizes, groups = how
-        if maps.ndim != 4 or isinstance(how[1], str) or groups > 1 or not weight.requires_grad:
+        plain = maps.ndim == 4 and not isinstance(how[1], str) and groups == 1
+        if not plain or not weight.requires_grad or (bias is not None and bias.requires_grad):
             return None
         pairs = ((size, size) if isinstance(size, int) else tuple(size) for size in sizes)
         output = F.conv2d(maps, weight, bias, *how)
         return self._kept(_Convolved, (maps,), output, Convolution(maps, weight, *pairs))
 
     def _norm(self, call: narrow.Norm) -> Tensor | None:
-        if not call.training or not call.inputs.requires_grad:
+        inputs, _, _, weight, bias, training, _, epsilon = call
+        shifted = bias is not None and bias.requires_grad
+        if not training or not inputs.requires_grad or shifted:
             return None
-        inputs, _, _, weight, bias, _, _, epsilon = call
         if narrow.is_narrow(inputs):
             normal, _, scale = narrow.normalise(narrow.Norm(inputs, epsilon=epsilon))
         else:
@@ -247,6 +247,11 @@ class Tape(TorchFunctionMode):
     def _now(self, tensor: Tensor) -> Tensor:
         return self._renamed.get(id(tensor), tensor)
 
+    @property
+    def nbytes(self) -> int:
+        """About what `rows` keeps from one call to the next, at most."""
+        return sum(step.conv.nbytes for step in self.steps if isinstance(step, _Convolved))
+
     def rows_of(
         self, answers: Float[Tensor, "n ..."], leaves: tuple[Tensor, ...], chunk: int
     ) -> Iterator[tuple[Rows | None, ...]]:
@@ -298,7 +303,7 @@ class Tape(TorchFunctionMode):
             elif inner is not None and readers[id(step.inputs[0])] == 1:
                 waiting.setdefault(id(inner.maps), []).append((inner, step.norm, told[0]))
             elif isinstance(step, _Quotient):
-                name = id(told[0]), step.divisor
+                name = "quotient", id(told[0]), step.divisor
                 rows = found.once(name, told[0], lambda: told[0] / step.divisor)
                 found.add([(step.inputs[0], rows)], shared=True)
             else:

@@ -68,6 +68,11 @@ class Convolution:
         beyond = tuple(2 * padding - apart * (size - 1) for size, padding, apart in sizes)
         return self.stride, self.dilation, beyond, tuple(k % 2 for k in self.weight.shape[2:])
 
+    @property
+    def nbytes(self) -> int:
+        """About what a `Source` keeps of it, at most."""
+        return self.maps.nbytes * (self.weight[0, 0].numel() + 2 * len(self.weight))
+
 
 Member = tuple[Convolution, Norm | None]  # a convolution, and what alone reads its output
 

@@ -1,0 +1,255 @@
+"""The tape against autograd, row by row."""
+
+from typing import Any
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.autograd import Function, grad
+
+from tests import networks
+from tests.checks import TASK, TINY, batch
+from zeroshot.core import Net
+from zeroshot.passes import TangentKernel, tangent, windows
+from zeroshot.passes.tape import Tape, Unseen
+from zeroshot.passes.twice import cheap_on_few_channels
+from zeroshot.spaces.darts import Darts
+
+
+def conv(inward: int, outward: int, size: int = 3, **how: Any) -> nn.Conv2d:
+    return nn.Conv2d(inward, outward, size, **{"padding": size // 2, "bias": False} | how)
+
+
+def normalised(inward: int, outward: int, size: int = 3, **how: Any) -> nn.Sequential:
+    return nn.Sequential(conv(inward, outward, size, **how), nn.BatchNorm2d(outward))
+
+
+class Net3(nn.Module):
+    """A stem of three channels, a body to be told, and a classifier."""
+
+    def __init__(self, width: int = 3, **parts: nn.Module) -> None:
+        super().__init__()
+        self.stem = normalised(3, 3)
+        for name, part in parts.items():
+            setattr(self, name, part)
+        self.head = nn.Linear(width, 5)
+
+    def body(self, x: Tensor) -> Tensor:
+        raise NotImplementedError
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(self.body(self.stem(x)).mean((2, 3)))
+
+
+def of(body: Any, width: int = 3, **parts: nn.Module) -> nn.Module:
+    net = networks.fill(Net3(width, **parts).double())
+    net.body = lambda x: body(net, x)  # type: ignore[method-assign]
+    return net
+
+
+def mixture(net: Any, x: Tensor) -> Tensor:
+    """Two nodes: kernels of all sizes on the same map, with one gradient and with several."""
+    z = F.relu(x)
+    node = (net.a(z) + net.b(z) + net.c(z) + x) / 4
+    return (net.d(F.relu(node)) + net.e(z) + net.pool(x) + net.pool(node)) / 3
+
+
+def twice_read(net: Any, x: Tensor) -> Tensor:
+    y = net.a(x)
+    return net.norm(y) + y
+
+
+def views(net: Any, x: Tensor) -> Tensor:
+    first, second = net.a(x).chunk(2, dim=1)
+    return torch.cat([first.transpose(2, 3).transpose(3, 2), second * second], dim=1)
+
+
+BODIES = {
+    "mixture": of(
+        mixture,
+        a=normalised(3, 3),
+        b=normalised(3, 3, 1),
+        c=normalised(3, 3, 5),
+        d=normalised(3, 3),
+        e=normalised(3, 3, dilation=2, padding=2),
+        pool=nn.AvgPool2d(3, 1, 1, count_include_pad=False),
+    ),
+    "without-norm": of(lambda n, x: n.a(x) + n.b(x), a=conv(3, 3), b=conv(3, 3, 1)),
+    "one-weight-twice": of(lambda n, x: n.a(F.relu(n.a(x))) + n.a(x), a=normalised(3, 3)),
+    "steps": of(
+        lambda n, x: n.b(F.relu(n.a(x))) + n.c(x),
+        width=7,
+        a=normalised(3, 4, stride=2),
+        b=normalised(4, 7, stride=(1, 2), padding=(1, 1)),
+        c=normalised(3, 7, 2, stride=(2, 4), padding=0),
+    ),
+    "biases": of(lambda n, x: n.b(F.relu(n.a(x))), a=normalised(3, 3, bias=True), b=conv(3, 3)),
+    "no-affine": of(
+        lambda n, x: n.norm(n.a(x)), a=conv(3, 3), norm=nn.BatchNorm2d(3, affine=False)
+    ),
+    "twice-read": of(twice_read, a=conv(3, 3), norm=nn.BatchNorm2d(3)),
+    "groups": of(lambda n, x: n.a(F.relu(x)), a=normalised(3, 3, groups=3)),
+    "strings": of(lambda n, x: n.a(F.relu(x)), a=normalised(3, 3, padding="same")),
+    "in-place": of(
+        lambda n, x: F.relu(n.a(x).add_(x), inplace=True), a=normalised(3, 3)
+    ),
+    "read-again": of(lambda n, x: (n.a(x), F.relu(x, inplace=True), x)[2], a=conv(3, 3)),
+    "views": of(views, width=4, a=normalised(3, 4)),
+    "pools": of(
+        lambda n, x: n.pool(n.a(x)) + n.mean(x) + F.adaptive_avg_pool2d(x, (4, 4)),
+        a=normalised(3, 3),
+        pool=nn.AvgPool2d(5, 4, 2),
+        mean=nn.Sequential(nn.AvgPool2d(2), nn.MaxPool2d(2)),
+    ),
+    "odd-pools": of(
+        lambda n, x: n.pool(x) + n.other(x) + F.adaptive_avg_pool2d(x, (None, 6))[:, :, :6],
+        pool=nn.AvgPool2d(3, 3, ceil_mode=True),
+        other=nn.AvgPool2d((1, 3), 3, (0, 1), divisor_override=5),
+    ),
+    "sums": of(lambda n, x: (n.a(x) + 1.0) / x.new_full((1,), 2.0) + n.a(x)[:, :1], a=conv(3, 3)),
+    "constants": of(lambda n, x: n.a(x) + n.a(x).detach() * 0.5, a=conv(3, 3)),
+    "unreached": of(lambda n, x: n.a(x), a=conv(3, 3), b=conv(3, 3)),
+}
+
+
+def leaves_of(module: nn.Module) -> dict[str, Tensor]:
+    return {
+        name: value.detach().clone().requires_grad_("weight" in name)
+        for name, value in module.named_parameters()
+    }
+
+
+def rows(module: nn.Module, inputs: Tensor, chunk: int) -> dict[str, Tensor | None]:
+    leaves = leaves_of(module)
+    with cheap_on_few_channels(), Tape(leaves.values()) as tape:
+        logits = Net(module)(inputs, leaves)
+    parts = zip(*tape.rows_of(logits, tuple(leaves.values()), chunk), strict=True)
+    return {
+        name: None if part[0] is None else torch.cat(part)
+        for name, part in zip(leaves, parts, strict=True)
+    }
+
+
+def by_autograd(module: nn.Module, inputs: Tensor) -> dict[str, Tensor | None]:
+    leaves = leaves_of(module)
+    summed = Net(module)(inputs, leaves).sum(1)
+    wanted = {name: leaf for name, leaf in leaves.items() if leaf.requires_grad}
+    found = [grad(one, wanted.values(), retain_graph=True, allow_unused=True) for one in summed]
+    stacked = (
+        None if part[0] is None else torch.stack(part) for part in zip(*found, strict=True)
+    )
+    return dict(zip(wanted, stacked, strict=True))
+
+
+def assert_same(module: nn.Module, inputs: Tensor, chunk: int) -> None:
+    found, expected = rows(module, inputs, chunk), by_autograd(module, inputs)
+    for name, part in expected.items():
+        if part is None:
+            assert found[name] is None
+        else:
+            scale = float(part.abs().max())
+            torch.testing.assert_close(found[name], part, rtol=1e-9, atol=1e-10 * scale + 1e-14)
+
+
+class TestTape:
+    @pytest.mark.parametrize("name", BODIES)
+    def test_gives_what_autograd_gives(self, name):
+        assert_same(BODIES[name], batch().inputs, 5)
+
+    def test_of_maps_in_both_layouts_and_of_few_channels(self):
+        inputs = batch(n=6, h=28, w=28).inputs  # narrow, see zeroshot.narrow
+        for layout in (torch.contiguous_format, torch.channels_last):
+            assert_same(BODIES["mixture"], inputs.to(memory_format=layout), 4)
+
+    @pytest.mark.parametrize("chunk", [1, 3, 16])
+    def test_rows_at_a_time_change_nothing(self, chunk):
+        assert_same(BODIES["mixture"], batch().inputs, chunk)
+
+    def test_of_supernets(self):
+        darts = Darts().searched
+        for net in (TINY.searched.network(TINY.prunable, TASK), darts.network(darts.prunable, TASK)):
+            net.module.double()
+            assert_same(net.module, batch(n=4).inputs, 3)
+
+
+class Doubled(Function):
+    @staticmethod
+    def forward(ctx, x):
+        return 2 * x
+
+    @staticmethod
+    def backward(ctx, gradient):
+        return 2 * gradient
+
+
+def overwrites_by_index(n: Any, x: Tensor) -> Tensor:
+    y = n.a(x)
+    y[:, 0] = 0.0
+    return y
+
+
+def overwrites_what_a_view_sees(n: Any, x: Tensor) -> Tensor:
+    y = n.a(x)
+    seen = y[:, :, 1:]
+    F.relu(y, inplace=True)
+    return seen
+
+
+UNSEEN = {
+    "a function of its own": lambda n, x: Doubled.apply(n.a(x)),
+    "an index": overwrites_by_index,
+    "a view": overwrites_what_a_view_sees,
+    "in place": lambda n, x: F.silu(n.a(x), inplace=True),
+    "at random": lambda n, x: F.dropout(n.a(x), 0.5, training=True),
+}
+
+
+class TestUnseen:
+    @pytest.mark.parametrize("name", UNSEEN)
+    def test_is_said_and_done_by_autograd(self, name):
+        net, shown = Net(of(UNSEEN[name], a=conv(3, 3))), batch()
+        with pytest.raises((Unseen, RuntimeError)):
+            rows(net.module, shown.inputs, 4)
+        assert TangentKernel()._taped(net, shown) is None
+        found = TangentKernel().run(net, shown)
+        if name == "at random":  # the same at random every time
+            assert torch.equal(found, TangentKernel().run(net, shown))
+        else:
+            parts = by_autograd(net.module, shown.inputs)
+            jacobian = torch.cat([p.flatten(1) for p in parts.values() if p is not None], dim=1)
+            torch.testing.assert_close(found, jacobian @ jacobian.T)
+
+
+class TestWhenATapeIsTaken:
+    def test_for_few_channels(self):
+        for width, taped in ((16, True), (17, False)):
+            net = Net(of(lambda n, x: n.a(x), width=width, a=conv(3, width)))
+            assert (TangentKernel()._taped(net, batch()) is not None) == taped
+
+    def test_not_without_convolutions(self):
+        net = Net(networks.fill(nn.Sequential(nn.Flatten(), nn.Linear(768, 3))).double())
+        assert TangentKernel()._taped(net, batch()) is None
+
+    def test_not_if_it_would_keep_too_much(self, monkeypatch):
+        net, shown = Net(BODIES["mixture"]), batch()
+        expected = TangentKernel().run(net, shown)
+        monkeypatch.setattr(tangent, "MEMORY", 1000)
+        assert TangentKernel()._taped(net, shown) is None
+        torch.testing.assert_close(TangentKernel().run(net, shown), expected)
+
+
+class TestInterleaved:
+    @pytest.mark.parametrize("size", [(1, 1), (2, 3), (3, 3), (5, 4)])
+    @pytest.mark.parametrize("stride", [(2, 2), (1, 3), (4, 2)])
+    @pytest.mark.parametrize("padding", [(0, 0), (1, 2)])
+    @pytest.mark.parametrize("height", [12, 13])
+    def test_is_the_transpose_of_a_convolution(self, size, stride, padding, height):
+        inputs = torch.randn(2, 3, height, 11, dtype=torch.float64, requires_grad=True)
+        weight = torch.randn(4, 3, *size, dtype=torch.float64)
+        output = F.conv2d(inputs, weight, stride=stride, padding=padding)
+        gradient = torch.randn_like(output)
+        (expected,) = grad(output, inputs, gradient)
+        shape, how = tuple(inputs.shape), (list(stride), list(padding))
+        found = windows._interleaved(gradient, weight, shape, *how)
+        torch.testing.assert_close(found, expected)
