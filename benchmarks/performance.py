@@ -317,7 +317,6 @@ def floors(net: Net, batch: Batch, best: Mapping[str, float]) -> dict[str, dict[
     """What four passes take, beside what their arithmetic and their bytes would take at best."""
     few = Batch(batch.inputs[:32], batch.targets[:32])
     trace = passes.Forward().run(net, batch)
-    short = passes.Forward().run(net, few)
     tasks: dict[str, Work] = {
         "forward": lambda: passes.Forward().run(net, batch),
         "gradients of the loss": lambda: passes.LossBackward().run(net, batch, trace),

@@ -91,9 +91,7 @@ BODIES = {
     "twice-read": of(twice_read, a=conv(3, 3), norm=nn.BatchNorm2d(3)),
     "groups": of(lambda n, x: n.a(F.relu(x)), a=normalised(3, 3, groups=3)),
     "strings": of(lambda n, x: n.a(F.relu(x)), a=normalised(3, 3, padding="same")),
-    "in-place": of(
-        lambda n, x: F.relu(n.a(x).add_(x), inplace=True), a=normalised(3, 3)
-    ),
+    "in-place": of(lambda n, x: F.relu(n.a(x).add_(x), inplace=True), a=normalised(3, 3)),
     "read-again": of(lambda n, x: (n.a(x), F.relu(x, inplace=True), x)[2], a=conv(3, 3)),
     "views": of(views, width=4, a=normalised(3, 4)),
     "pools": of(
@@ -136,9 +134,7 @@ def by_autograd(module: nn.Module, inputs: Tensor) -> dict[str, Tensor | None]:
     summed = Net(module)(inputs, leaves).sum(1)
     wanted = {name: leaf for name, leaf in leaves.items() if leaf.requires_grad}
     found = [grad(one, wanted.values(), retain_graph=True, allow_unused=True) for one in summed]
-    stacked = (
-        None if part[0] is None else torch.stack(part) for part in zip(*found, strict=True)
-    )
+    stacked = (None if part[0] is None else torch.stack(part) for part in zip(*found, strict=True))
     return dict(zip(wanted, stacked, strict=True))
 
 
@@ -168,9 +164,23 @@ class TestTape:
 
     def test_of_supernets(self):
         darts = Darts().searched
-        for net in (TINY.searched.network(TINY.prunable, TASK), darts.network(darts.prunable, TASK)):
+        for net in (
+            TINY.searched.network(TINY.prunable, TASK),
+            darts.network(darts.prunable, TASK),
+        ):
             net.module.double()
             assert_same(net.module, batch(n=4).inputs, 3)
+
+    def test_prepares_once(self):
+        net, shown = TINY.searched.network(TINY.prunable, TASK), batch(torch.float32)
+        leaves = leaves_of(net.module)
+        with Tape(leaves.values()) as tape:
+            logits = net(shown.inputs, leaves)
+        counts = []
+        for _ in tape.rows_of(logits, tuple(leaves.values()), 8):
+            counts.append(len(tape._sources))
+        sources = 3 * 3 + 2 * 3 + 1  # of cells, reductions and the stem
+        assert counts == [sources, sources]
 
 
 class Doubled(Function):

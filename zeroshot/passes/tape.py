@@ -1,9 +1,9 @@
 """Reverse mode for many rows of a Jacobian: what autograd does, several rows in one go."""
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache, reduce
+from functools import cached_property, lru_cache, reduce
 from typing import Any
 
 import torch
@@ -25,7 +25,7 @@ NARROW = 128  # numbers in a line of pixels, up to which poolings are products w
 RECENT = 4  # results that may be asked for again; more would only fill the cache
 
 
-class Unseen(Exception):
+class Unseen(Exception):  # noqa: N818 - as Undefined is, no error of the caller's
     """The network does something that a tape does not see, or would tell wrongly."""
 
 
@@ -36,10 +36,6 @@ class Step:
     inputs: tuple[Tensor, ...]
     outputs: tuple[Tensor, ...]
 
-    def back(self, *gradients: Rows | None) -> Found:
-        """Gradients for the inputs, from gradients of the outputs."""
-        raise NotImplementedError
-
 
 @dataclass(frozen=True, eq=False)
 class _Any(Step):
@@ -48,8 +44,11 @@ class _Any(Step):
     leaves: tuple[Tensor, ...]  # the inputs, in a graph of their own
     answers: tuple[Tensor, ...]  # the outputs there
 
-    def back(self, *gradients: Rows | None) -> Found:
+    def back(self, gradients: Sequence[Rows | None]) -> Found:
+        """Gradients for the inputs, from gradients of the outputs."""
         given = [(o, g) for o, g in zip(self.answers, gradients, strict=True) if g is not None]
+        if not given:
+            return
         answers, told = zip(*given, strict=True)
         rows = [
             grad(answers, self.leaves, row, retain_graph=True, allow_unused=True)
@@ -60,34 +59,41 @@ class _Any(Step):
                 yield tensor, _stacked(found)
 
 
-class _Sum(Step):
-    def back(self, *gradients: Rows | None) -> Found:
+class _Rule(Step):
+    """A function with one output, differentiated by us."""
+
+    def back(self, gradient: Rows) -> Found:
+        """Gradients for the inputs, from a gradient of the output."""
+        raise NotImplementedError
+
+
+class _Sum(_Rule):
+    def back(self, gradient: Rows) -> Found:
         for tensor in self.inputs:
-            yield tensor, gradients[0]
+            yield tensor, gradient
 
 
 @dataclass(frozen=True, eq=False)
-class _Quotient(Step):
+class _Quotient(_Rule):
     divisor: int | float
 
 
-
-class _Relu(Step):
-    def back(self, *gradients: Rows | None) -> Found:
-        seen = self.outputs[0].expand_as(gradients[0])
-        yield self.inputs[0], torch.ops.aten.threshold_backward(gradients[0], seen, 0)
+class _Relu(_Rule):
+    def back(self, gradient: Rows) -> Found:
+        seen = self.outputs[0].expand_as(gradient)
+        yield self.inputs[0], torch.ops.aten.threshold_backward(gradient, seen, 0)
 
 
 @dataclass(frozen=True, eq=False)
-class _Pool(Step):
+class _Pool(_Rule):
     """Means over rectangles: over lines of pixels, then over columns."""
 
     down: Tensor  # high × what is left of it
     right: Tensor  # wide · channels × what is left of it
 
-    def back(self, *gradients: Rows | None) -> Found:
-        rows, n, channels, high, _ = gradients[0].shape
-        lines = gradients[0].permute(0, 1, 3, 4, 2).reshape(rows * n, high, -1)
+    def back(self, gradient: Rows) -> Found:
+        rows, n, channels, high, _ = gradient.shape
+        lines = gradient.permute(0, 1, 3, 4, 2).reshape(rows * n, high, -1)
         found = (self.down @ (lines @ self.right.T)).view(rows, n, len(self.down), -1, channels)
         yield self.inputs[0], found.permute(0, 1, 4, 2, 3)
 
@@ -101,16 +107,16 @@ def _means(length: int, channels: int, dtype: torch.dtype, *how: Any) -> Tensor:
 
 
 @dataclass(frozen=True, eq=False)
-class _Normalised(Step):
+class _Normalised(_Rule):
     norm: Norm
 
-    def back(self, *gradients: Rows | None) -> Found:
-        yield from self.norm.back(gradients[0], self.inputs[0])
+    def back(self, gradient: Rows) -> Found:
+        yield from self.norm.back(gradient, self.inputs[0])
 
 
 @dataclass(frozen=True, eq=False)
-class _Convolved(Step):
-    conv: Convolution  # see `Tape.rows`
+class _Convolved(_Rule):
+    conv: Convolution
 
 
 class Tape(TorchFunctionMode):
@@ -133,7 +139,7 @@ class Tape(TorchFunctionMode):
         self._sources: dict[object, Source] = {}
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        args, kwargs = _mapped(self._now, args), _mapped(self._now, kwargs or {})
+        args, kwargs = _swapped(self._renamed, args), _swapped(self._renamed, kwargs or {})
         given = {id(tensor): tensor for tensor in _tensors((args, kwargs)) if tensor.requires_grad}
         if not given or not torch.is_grad_enabled():
             return func(*args, **kwargs)
@@ -213,8 +219,7 @@ class Tape(TorchFunctionMode):
         if not any(tensor.is_floating_point() for tensor in _tensors(output)):
             return output
         leaves = {key: tensor.detach().requires_grad_() for key, tensor in given.items()}
-        twin = lambda tensor: leaves.get(id(tensor), tensor)  # noqa: E731
-        again = func(*_mapped(twin, args), **_mapped(twin, kwargs))
+        again = func(*_swapped(leaves, args), **_swapped(leaves, kwargs))
         kept: dict[int, tuple[Tensor, Tensor]] = {}  # what depends on the inputs, and its twin
         for one, other in zip(_tensors(output), _tensors(again), strict=True):
             if not torch.equal(one, other):
@@ -225,9 +230,11 @@ class Tape(TorchFunctionMode):
             outputs, answers = zip(*kept.values(), strict=True)
             self._add(_Any(tuple(given.values()), outputs, tuple(leaves.values()), answers))
         new = {key: one for key, (one, _) in kept.items()}
-        return _mapped(lambda tensor: new.get(id(tensor), tensor), output)
+        return _swapped(new, output)
 
-    def _kept(self, kind: type[Step], inputs: Sequence[Tensor], output: Tensor, *how: Any) -> Tensor:
+    def _kept(
+        self, kind: type[Step], inputs: Sequence[Tensor], output: Tensor, *how: Any
+    ) -> Tensor:
         output = output.detach().requires_grad_()
         self._add(kind(tuple(inputs), (output,), *how))
         return output
@@ -243,9 +250,6 @@ class Tape(TorchFunctionMode):
             raise Unseen("a view of something overwritten")
         self._renamed[id(tensor)] = value
         return value
-
-    def _now(self, tensor: Tensor) -> Tensor:
-        return self._renamed.get(id(tensor), tensor)
 
     @property
     def nbytes(self) -> int:
@@ -268,49 +272,68 @@ class Tape(TorchFunctionMode):
 
     def rows(self, output: Tensor, gradients: Rows) -> dict[int, Rows]:
         """Gradients of every leaf that is reached, by its id, from gradients of an output."""
+        found = _Gradients()
+        found.add([(output, gradients)], shared=True)
+        # By map: the convolutions that read it, which wait for all others that do.
+        waiting: dict[int, list[tuple[Convolution, Norm | None, Rows]]] = {}
+        for step in reversed(self.steps):
+            for tensor in step.outputs:
+                self._settle(waiting.pop(id(tensor), ()), found)
+            told = [found.take(id(tensor)) for tensor in step.outputs]
+            member = self._member(step)
+            if isinstance(step, _Any):
+                found.add(step.back(told))
+            elif told[0] is None:
+                continue
+            elif member is not None:
+                waiting.setdefault(id(member[0].maps), []).append((*member, told[0]))
+            elif isinstance(step, _Quotient):
+                found.add_quotient(step.inputs[0], told[0], step.divisor)
+            elif isinstance(step, _Rule):
+                found.add(step.back(told[0]), shared=isinstance(step, _Sum))
+        for readers in waiting.values():
+            self._settle(readers, found)
+        return {key: rows for key in found.left() if (rows := found.take(key)) is not None}
+
+    def _member(self, step: Step) -> tuple[Convolution, Norm | None] | None:
+        """The convolution that a step is, or is the only one to read and normalise."""
+        if isinstance(step, _Convolved):
+            return step.conv, None
+        if isinstance(step, _Normalised) and id(step.inputs[0]) in self._read_once:
+            return self._read_once[id(step.inputs[0])], step.norm
+        return None
+
+    @cached_property
+    def _read_once(self) -> dict[int, Convolution]:
+        """Convolutions whose output one step alone reads, by the output's id."""
         readers = Counter(id(tensor) for step in self.steps for tensor in step.inputs)
         convolved = {
             id(step.outputs[0]): step.conv for step in self.steps if isinstance(step, _Convolved)
         }
-        computed = {id(tensor) for step in self.steps for tensor in step.outputs}
-        found = _Gradients()
-        found.add([(output, gradients)], shared=True)
-        # By map: convolutions that wait for all others that read it.
-        waiting: dict[int, list[tuple[Convolution, Norm | None, Rows]]] = {}
+        return {key: conv for key, conv in convolved.items() if readers[key] == 1}
 
-        def settle(key: int) -> None:
-            kin: dict[object, dict[object, list[Any]]] = {}
-            for conv, norm, rows in waiting.pop(key, ()):
-                groups = kin.setdefault(conv.kin, {})
-                groups.setdefault((id(rows), norm is None), []).append((conv, norm, rows))
-            for groups in kin.values():
-                name = tuple(tuple(id(conv) for conv, *_ in group) for group in groups.values())
-                if name not in self._sources:
-                    members = [tuple(member[:2] for member in group) for group in groups.values()]
-                    self._sources[name] = Source(members, inward=key in computed)
-                source = self._sources[name]
-                found.add(source.back([group[0][2] for group in groups.values()]))
+    @cached_property
+    def _computed(self) -> set[int]:
+        return {id(tensor) for step in self.steps for tensor in step.outputs}
 
-        for step in reversed(self.steps):
-            for tensor in step.outputs:
-                settle(id(tensor))
-            told = [found.take(id(tensor)) for tensor in step.outputs]
-            if all(rows is None for rows in told):
-                continue
-            inner = convolved.get(id(step.inputs[0])) if isinstance(step, _Normalised) else None
-            if isinstance(step, _Convolved):
-                waiting.setdefault(id(step.conv.maps), []).append((step.conv, None, told[0]))
-            elif inner is not None and readers[id(step.inputs[0])] == 1:
-                waiting.setdefault(id(inner.maps), []).append((inner, step.norm, told[0]))
-            elif isinstance(step, _Quotient):
-                name = "quotient", id(told[0]), step.divisor
-                rows = found.once(name, told[0], lambda: told[0] / step.divisor)
-                found.add([(step.inputs[0], rows)], shared=True)
-            else:
-                found.add(step.back(*told), shared=isinstance(step, _Sum))
-        for key in tuple(waiting):
-            settle(key)
-        return {key: found.take(key) for key in found.left()}
+    def _settle(
+        self, readers: Iterable[tuple[Convolution, Norm | None, Rows]], found: "_Gradients"
+    ) -> None:
+        """Carry gradients back through all convolutions of one map."""
+        kin: dict[object, dict[object, list[tuple[Convolution, Norm | None, Rows]]]] = {}
+        for conv, norm, rows in readers:
+            groups = kin.setdefault(conv.kin, {})
+            groups.setdefault((id(rows), norm is None), []).append((conv, norm, rows))
+        for groups in kin.values():
+            name = tuple(tuple(id(conv) for conv, *_ in group) for group in groups.values())
+            if name not in self._sources:
+                members = [
+                    tuple((conv, norm) for conv, norm, _ in group) for group in groups.values()
+                ]
+                inward = id(members[0][0][0].maps) in self._computed
+                self._sources[name] = Source(members, inward=inward)
+            gradients = [group[0][2] for group in groups.values()]
+            found.add(self._sources[name].back(gradients))
 
 
 class _Gradients:
@@ -327,20 +350,25 @@ class _Gradients:
         for tensor, rows in found:
             parts.setdefault(id(tensor), []).append(rows)
 
+    def add_quotient(self, tensor: Tensor, given: Rows, divisor: int | float) -> None:
+        """Add a gradient divided by a number: one for all edges of a node that are means."""
+        name = "quotient", id(given), divisor
+        self.add([(tensor, self._once(name, given, lambda: given / divisor))], shared=True)
+
     def take(self, key: int) -> Rows | None:
         """The sum of the parts. May be that of others, so is only read."""
         shared, own = self._shared.pop(key, []), self._own.pop(key, [])
         if shared:
             name = tuple(map(id, shared))
-            own.append(self.once(name, shared, lambda: reduce(torch.add, shared)))
+            own.append(self._once(name, shared, lambda: reduce(torch.add, shared)))
         return reduce(Tensor.add_, own) if own else None
 
     def left(self) -> set[int]:
         """Of what there are gradients."""
         return self._shared.keys() | self._own.keys()
 
-    def once(self, name: object, of: object, make: Callable[[], Rows]) -> Rows:
-        """What is made of some gradients; the same if it was made before."""
+    def _once(self, name: object, of: object, make: Callable[[], Rows]) -> Rows:
+        """What is made of some gradients; the same if it was made just before."""
         if name not in self._made:
             self._made[name] = of, make()  # these live, or their ids were those of others
             if len(self._made) > RECENT:
@@ -348,7 +376,7 @@ class _Gradients:
         return self._made[name][1]
 
 
-def _stacked(rows: Sequence[Tensor]) -> Rows:
+def _stacked(rows: tuple[Tensor, ...]) -> Rows:
     """A row each; maps channels last."""
     found = torch.cat(rows)
     if found.ndim == 4:
@@ -366,13 +394,13 @@ def _tensors(given: Any) -> Iterator[Tensor]:
         yield from _tensors(tuple(given.values()))
 
 
-def _mapped(change: Callable[[Tensor], Tensor], given: Any) -> Any:
-    """The same with other tensors; lists, tuples and dictionaries are looked into."""
+def _swapped(others: Mapping[int, Tensor], given: Any) -> Any:
+    """The same with other tensors, by id; lists, tuples and dictionaries are looked into."""
     if isinstance(given, Tensor):
-        return change(given)
+        return others.get(id(given), given)
     if isinstance(given, dict):
-        return {name: _mapped(change, part) for name, part in given.items()}
+        return {name: _swapped(others, part) for name, part in given.items()}
     if isinstance(given, (list, tuple)):
-        parts = [_mapped(change, part) for part in given]
+        parts = [_swapped(others, part) for part in given]
         return type(given)(*parts) if hasattr(given, "_fields") else type(given)(parts)
     return given

@@ -107,13 +107,15 @@ class Source:
         products = [_as_rows(norm.normal).T @ self.windows[:, :-1] for norm in norms]
         return _Group(members, weights, whole, products)
 
-    def _seen(self, given: Float[Tensor, "rows places o"]) -> Float[Tensor, "rows o windows_and_1"]:
-        """The product with the windows, some places at a time, which the cache keeps for all rows."""
+    def _seen(self, given: Float[Tensor, "rows places o"]) -> Float[Tensor, "rows o seen"]:
+        """The product with the windows, of some places at a time, which stay in the cache."""
         step = max(1, CACHED // self.windows[0].nbytes)
         found = given.new_zeros(len(given), given.shape[2], self.windows.shape[1])
         for start in range(0, self.count, step):
             part = slice(start, start + step)
-            found.baddbmm_(given[:, part].transpose(1, 2), self.windows[part].expand(len(given), -1, -1))
+            found.baddbmm_(
+                given[:, part].transpose(1, 2), self.windows[part].expand(len(given), -1, -1)
+            )
         return found
 
     def _kept(self) -> Float[Tensor, "lines numbers"]:
