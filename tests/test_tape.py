@@ -60,6 +60,23 @@ def twice_read(net: Any, x: Tensor) -> Tensor:
     return net.norm(y) + y
 
 
+def overwritten_twice(net: Any, x: Tensor) -> Tensor:
+    y = net.a(x)
+    y.add_(x)
+    F.relu(y, inplace=True)
+    return y
+
+
+def computed_weights(net: Any, x: Tensor) -> Tensor:
+    weight = net.a[0].weight
+    y = F.conv2d(x, weight - weight.mean((1, 2, 3), keepdim=True), padding=1)
+    return F.batch_norm(y, None, None, net.a[1].weight ** 2, None, training=True)
+
+
+def learned_map(net: Any, x: Tensor) -> Tensor:
+    return net.a(net.place.weight.view(1, 3, 16, 16)) + net.b(x)
+
+
 def views(net: Any, x: Tensor) -> Tensor:
     first, second = net.a(x).chunk(2, dim=1)
     return torch.cat([first.transpose(2, 3).transpose(3, 2), second * second], dim=1)
@@ -92,6 +109,11 @@ BODIES = {
     "groups": of(lambda n, x: n.a(F.relu(x)), a=normalised(3, 3, groups=3)),
     "strings": of(lambda n, x: n.a(F.relu(x)), a=normalised(3, 3, padding="same")),
     "in-place": of(lambda n, x: F.relu(n.a(x).add_(x), inplace=True), a=normalised(3, 3)),
+    "overwritten-twice": of(overwritten_twice, a=normalised(3, 3)),
+    "computed-weights": of(computed_weights, a=normalised(3, 3)),
+    "learned-map": of(
+        learned_map, a=normalised(3, 3), b=normalised(3, 3), place=nn.Embedding(3, 256)
+    ),
     "read-again": of(lambda n, x: (n.a(x), F.relu(x, inplace=True), x)[2], a=conv(3, 3)),
     "views": of(views, width=4, a=normalised(3, 4)),
     "pools": of(

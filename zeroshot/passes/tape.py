@@ -134,6 +134,7 @@ class Tape(TorchFunctionMode):
     def __init__(self, leaves: Iterable[Tensor]) -> None:
         super().__init__()
         self.known = {id(leaf): leaf for leaf in leaves}  # which also keeps them alive
+        self._leaves = frozenset(self.known)
         self.steps: list[Step] = []
         self._renamed: dict[int, Tensor] = {}  # what stands in a tensor that was overwritten
         self._sources: dict[object, Source] = {}
@@ -190,7 +191,8 @@ class Tape(TorchFunctionMode):
     ) -> Tensor | None:
         *sizes, groups = how
         plain = maps.ndim == 4 and not isinstance(how[1], str) and groups == 1
-        if not plain or not weight.requires_grad or (bias is not None and bias.requires_grad):
+        shifted = bias is not None and bias.requires_grad
+        if not plain or id(weight) not in self._leaves or shifted:
             return None
         pairs = ((size, size) if isinstance(size, int) else tuple(size) for size in sizes)
         output = F.conv2d(maps, weight, bias, *how)
@@ -199,7 +201,8 @@ class Tape(TorchFunctionMode):
     def _norm(self, call: narrow.Norm) -> Tensor | None:
         inputs, _, _, weight, bias, training, _, epsilon = call
         shifted = bias is not None and bias.requires_grad
-        if not training or not inputs.requires_grad or shifted:
+        scaled = weight is not None and id(weight) not in self._leaves and weight.requires_grad
+        if not training or not inputs.requires_grad or scaled or shifted:
             return None
         if narrow.is_narrow(inputs):
             normal, _, scale = narrow.normalise(narrow.Norm(inputs, epsilon=epsilon))
@@ -248,6 +251,9 @@ class Tape(TorchFunctionMode):
         place = tensor.untyped_storage().data_ptr()
         if sum(known.untyped_storage().data_ptr() == place for known in self.known.values()) > 1:
             raise Unseen("a view of something overwritten")
+        for key, other in self._renamed.items():
+            if other is tensor:
+                self._renamed[key] = value
         self._renamed[id(tensor)] = value
         return value
 
@@ -312,10 +318,6 @@ class Tape(TorchFunctionMode):
         }
         return {key: conv for key, conv in convolved.items() if readers[key] == 1}
 
-    @cached_property
-    def _computed(self) -> set[int]:
-        return {id(tensor) for step in self.steps for tensor in step.outputs}
-
     def _settle(
         self, readers: Iterable[tuple[Convolution, Norm | None, Rows]], found: "_Gradients"
     ) -> None:
@@ -330,8 +332,7 @@ class Tape(TorchFunctionMode):
                 members = [
                     tuple((conv, norm) for conv, norm, _ in group) for group in groups.values()
                 ]
-                inward = id(members[0][0][0].maps) in self._computed
-                self._sources[name] = Source(members, inward=inward)
+                self._sources[name] = Source(members)
             gradients = [group[0][2] for group in groups.values()]
             found.add(self._sources[name].back(gradients))
 

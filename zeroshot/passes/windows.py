@@ -82,10 +82,9 @@ class Source:
 
     Args:
         groups: those of a group receive one gradient, and all or none have a normalisation.
-        inward: whether gradients for the map are wanted.
     """
 
-    def __init__(self, groups: Sequence[tuple[Member, ...]], *, inward: bool) -> None:
+    def __init__(self, groups: Sequence[tuple[Member, ...]]) -> None:
         largest = max((conv for conv, _ in chain(*groups)), key=lambda conv: conv.weight[0].numel())
         self.maps = largest.maps
         self.size = largest.weight.shape[2:]
@@ -93,9 +92,11 @@ class Source:
         self.windows = _windows(largest)
         self.count = len(self.windows)  # places in all maps
         self.mean = self.windows[:, :-1].mean(0)
-        self.inward = inward
+        self.inward = self.maps.requires_grad
         self.groups = [self._prepared(members) for members in groups]
-        self.kept = self._kept() if inward and any(group.norms for group in self.groups) else None
+        self.kept = (
+            self._kept() if self.inward and any(group.norms for group in self.groups) else None
+        )
 
     def _prepared(self, members: tuple[Member, ...]) -> "_Group":
         weights = [_padded(conv.weight, self.size) for conv, _ in members]
@@ -138,7 +139,7 @@ class Source:
         return kept.flatten(1)
 
     def back(self, gradients: Sequence[Rows]) -> Found:
-        """Gradients for weights, scales and, if wanted, the map, from one for each group."""
+        """Gradients for weights, scales and, if it has one, the map, from one for each group."""
         lines: list[Tensor] = []
         total: Tensor | None = None
         for group, given in zip(self.groups, gradients, strict=True):
