@@ -17,11 +17,12 @@ from zeroshot.passes.twice import cheap_on_few_channels
 from zeroshot.spaces.darts import Darts
 
 
-def conv(inward: int, outward: int, size: int = 3, **how: Any) -> nn.Conv2d:
-    return nn.Conv2d(inward, outward, size, **{"padding": size // 2, "bias": False} | how)
+def conv(inward: int, outward: int, size: Any = 3, **how: Any) -> nn.Conv2d:
+    how = {"padding": size // 2} | how if isinstance(size, int) else how
+    return nn.Conv2d(inward, outward, size, **{"bias": False} | how)
 
 
-def normalised(inward: int, outward: int, size: int = 3, **how: Any) -> nn.Sequential:
+def normalised(inward: int, outward: int, size: Any = 3, **how: Any) -> nn.Sequential:
     return nn.Sequential(conv(inward, outward, size, **how), nn.BatchNorm2d(outward))
 
 
@@ -93,6 +94,13 @@ BODIES = {
         pool=nn.AvgPool2d(3, 1, 1, count_include_pad=False),
     ),
     "without-norm": of(lambda n, x: n.a(x) + n.b(x), a=conv(3, 3), b=conv(3, 3, 1)),
+    "across": of(
+        lambda n, x: n.a(F.relu(x)) + n.b(F.relu(x)) + n.c(x) + n.d(x),
+        a=normalised(3, 3, (1, 5), padding=(0, 2)),
+        b=normalised(3, 3, (3, 1), padding=(1, 0), dilation=1),
+        c=normalised(3, 3, (1, 3), padding=(0, 1)),
+        d=normalised(3, 3, (3, 1), padding=(1, 0)),
+    ),
     "one-weight-twice": of(lambda n, x: n.a(F.relu(n.a(x))) + n.a(x), a=normalised(3, 3)),
     "steps": of(
         lambda n, x: n.b(F.relu(n.a(x))) + n.c(x),

@@ -85,11 +85,15 @@ class Source:
     """
 
     def __init__(self, groups: Sequence[tuple[Member, ...]]) -> None:
-        largest = max((conv for conv, _ in chain(*groups)), key=lambda conv: conv.weight[0].numel())
-        self.maps = largest.maps
-        self.size = largest.weight.shape[2:]
-        self.how = (list(largest.stride), list(largest.padding), list(largest.dilation))
-        self.windows = _windows(largest)
+        convs = [conv for conv, _ in chain(*groups)]
+        first = convs[0]
+        self.maps = first.maps
+        # The smallest kernel that has room for all of them.
+        self.size = [max(sizes) for sizes in zip(*(c.weight.shape[2:] for c in convs), strict=True)]
+        more = zip(first.padding, first.dilation, self.size, first.weight.shape[2:], strict=True)
+        padding = [pad + apart * (size - own) // 2 for pad, apart, size, own in more]
+        self.how = (list(first.stride), padding, list(first.dilation))
+        self.windows = _windows(self.maps, self.size, *self.how)
         self.count = len(self.windows)  # places in all maps
         self.mean = self.windows[:, :-1].mean(0)
         self.inward = self.maps.requires_grad
@@ -206,11 +210,12 @@ class _Group:
         return [norm for _, norm in self.members if norm is not None]
 
 
-def _windows(conv: Convolution) -> Float[Tensor, "places windows_and_1"]:
+def _windows(
+    maps: Tensor, size: list[int], stride: list[int], padding: list[int], dilation: list[int]
+) -> Float[Tensor, "places windows_and_1"]:
     """What each place of the output sees, by place in the kernel and channel; and a 1."""
-    (high, wide), (down, right) = conv.weight.shape[2:], conv.stride
-    (y, x), (tall, broad) = conv.padding, conv.dilation
-    maps = F.pad(conv.maps, (x, x, y, y)).permute(0, 2, 3, 1).contiguous()
+    (high, wide), (down, right), (y, x), (tall, broad) = size, stride, padding, dilation
+    maps = F.pad(maps, (x, x, y, y)).permute(0, 2, 3, 1).contiguous()
     n, height, width, channels = maps.shape
     rows = (height - tall * (high - 1) - 1) // down + 1
     columns = (width - broad * (wide - 1) - 1) // right + 1
@@ -253,7 +258,7 @@ def _interleaved(
     return found[:, :high, :wide].permute(0, 3, 1, 2)
 
 
-def _padded(weight: Tensor, size: torch.Size) -> Tensor:
+def _padded(weight: Tensor, size: Sequence[int]) -> Tensor:
     high, wide = ((s - k) // 2 for s, k in zip(size, weight.shape[2:], strict=True))
     return F.pad(weight, (wide, wide, high, high))
 

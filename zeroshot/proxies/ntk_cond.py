@@ -23,4 +23,6 @@ def ntk_cond(kernel: Float64[Tensor, "n n"]) -> Float[Tensor, ""]:
     return torch.where(low > floor, high / low, torch.inf)
 
 
-NTK_COND = Proxy("ntk_cond", (TangentKernel(),), ntk_cond, "lower", "arXiv:2102.11535", log=True)
+NTK_COND = Proxy(
+    "ntk_cond", (TangentKernel(),), ntk_cond, "lower", "arXiv:2102.11535", log=True, version=2
+)

@@ -34,4 +34,6 @@ def ntk_krr(kernel: Float64[Tensor, "n n"], targets: Int[Tensor, " n"]) -> Float
     return (kernel[fit:, :fit] @ weights - classes[fit:]).square().sum(1).mean()
 
 
-NTK_KRR = Proxy("ntk_krr", (TangentKernel(), Targets()), ntk_krr, "lower", "arXiv:2108.11939")
+NTK_KRR = Proxy(
+    "ntk_krr", (TangentKernel(), Targets()), ntk_krr, "lower", "arXiv:2108.11939", version=2
+)

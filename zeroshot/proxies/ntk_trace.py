@@ -23,4 +23,6 @@ def ntk_trace(kernel: Float64[Tensor, "n n"]) -> Float[Tensor, ""]:
     return (torch.trace(kernel) / len(kernel)).sqrt()
 
 
-NTK_TRACE = Proxy("ntk_trace", (TangentKernel(),), ntk_trace, "higher", "arXiv:2109.00817")
+NTK_TRACE = Proxy(
+    "ntk_trace", (TangentKernel(),), ntk_trace, "higher", "arXiv:2109.00817", version=2
+)
