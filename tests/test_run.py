@@ -192,7 +192,7 @@ def networks(path):
             return 0
 
 
-def interrupted(tmp_path, how, workers, tries=3):
+def interrupted(tmp_path, how, workers, tries=8):
     """Start a ranking in a process of its own and stop it in the middle.
 
     On a busy machine it may end before this process gets to stop it: then it is tried again.

@@ -130,6 +130,9 @@ BODIES = {
         pool=nn.AvgPool2d(5, 4, 2),
         mean=nn.Sequential(nn.AvgPool2d(2), nn.MaxPool2d(2)),
     ),
+    "pools-of-more-channels": of(
+        lambda n, x: n.pool(n.a(x)), width=9, a=normalised(3, 9), pool=nn.AvgPool2d(3, 1, 1)
+    ),
     "odd-pools": of(
         lambda n, x: n.pool(x) + n.other(x) + F.adaptive_avg_pool2d(x, (None, 6))[:, :, :6],
         pool=nn.AvgPool2d(3, 3, ceil_mode=True),
