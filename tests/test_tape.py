@@ -29,24 +29,20 @@ def normalised(inward: int, outward: int, size: Any = 3, **how: Any) -> nn.Seque
 class Net3(nn.Module):
     """A stem of three channels, a body to be told, and a classifier."""
 
-    def __init__(self, width: int = 3, **parts: nn.Module) -> None:
+    def __init__(self, body: Any, width: int = 3, **parts: nn.Module) -> None:
         super().__init__()
+        self.body = body
         self.stem = normalised(3, 3)
         for name, part in parts.items():
             setattr(self, name, part)
         self.head = nn.Linear(width, 5)
 
-    def body(self, x: Tensor) -> Tensor:
-        raise NotImplementedError
-
     def forward(self, x: Tensor) -> Tensor:
-        return self.head(self.body(self.stem(x)).mean((2, 3)))
+        return self.head(self.body(self, self.stem(x)).mean((2, 3)))
 
 
 def of(body: Any, width: int = 3, **parts: nn.Module) -> nn.Module:
-    net = networks.fill(Net3(width, **parts).double())
-    net.body = lambda x: body(net, x)  # type: ignore[method-assign]
-    return net
+    return networks.fill(Net3(body, width, **parts).double())
 
 
 def mixture(net: Any, x: Tensor) -> Tensor:

@@ -57,9 +57,12 @@ def is_narrow(maps: Tensor) -> bool:
 def normalise(norm: Norm) -> tuple[Tensor, Tensor, Tensor]:
     """Training's batch normalisation: the output, every channel's mean and 1 / deviation.
 
-    `torch.native_batch_norm` but for rounding, of narrow maps.
+    That of `torch.native_batch_norm`, but for rounding of narrow maps.
     """
     maps = norm.inputs
+    if not is_narrow(maps):
+        _, mean, variance, weight, bias, _, momentum, epsilon = norm
+        return torch.native_batch_norm(maps, weight, bias, mean, variance, True, momentum, epsilon)
     channels = maps.shape[1]
     rows, count = _folded(maps), maps.numel() // channels
     mean = _by_channel(rows, channels) / count

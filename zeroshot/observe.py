@@ -152,18 +152,15 @@ class freezing_batch_norm(TorchFunctionMode):  # noqa: N801
         if func is not F.batch_norm:
             return func(*args, **kwargs)
         inputs, mean, variance, weight, bias, training, _, epsilon = Norm.of(*args, **kwargs)
-        if training and is_narrow(inputs):
-            normal, mean, spread = normalise(Norm(inputs.detach(), epsilon=epsilon))
-            slope = spread if weight is None else spread * weight.detach()
-            shift = -mean * slope if bias is None else bias.detach() - mean * slope
-            output = Scaled.apply(inputs, slope, shift)
-            self.calls.append((weight, normal, output))
-            return output.clone()  # which the network may overwrite
         if training:
             # Several times faster than torch.var_mean
-            normal, mean, spread = torch.native_batch_norm(
-                inputs.detach(), None, None, None, None, True, 0.0, epsilon
-            )
+            normal, mean, spread = normalise(Norm(inputs.detach(), epsilon=epsilon))
+            if is_narrow(inputs):
+                slope = spread if weight is None else spread * weight.detach()
+                shift = -mean * slope if bias is None else bias.detach() - mean * slope
+                output = Scaled.apply(inputs, slope, shift)
+                self.calls.append((weight, normal, output))
+                return output.clone()  # which the network may overwrite
             variance = spread.pow(-2) - epsilon
         else:
             normal = F.batch_norm(inputs, mean, variance, None, None, False, 0.0, epsilon)

@@ -1,5 +1,6 @@
 """Reverse mode for many rows of a Jacobian: what autograd does, several rows in one go."""
 
+from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -59,23 +60,18 @@ class _Any(Step):
                 yield tensor, _stacked(found)
 
 
-class _Rule(Step):
+class _Rule(Step, ABC):
     """A function with one output, differentiated by us."""
 
+    @abstractmethod
     def back(self, gradient: Rows) -> Found:
         """Gradients for the inputs, from a gradient of the output."""
-        raise NotImplementedError
 
 
 class _Sum(_Rule):
     def back(self, gradient: Rows) -> Found:
         for tensor in self.inputs:
             yield tensor, gradient
-
-
-@dataclass(frozen=True, eq=False)
-class _Quotient(_Rule):
-    divisor: int | float
 
 
 class _Relu(_Rule):
@@ -114,8 +110,16 @@ class _Normalised(_Rule):
         yield from self.norm.back(gradient, self.inputs[0])
 
 
+# `Tape.rows` carries gradients back through these two, not one by one.
+
+
 @dataclass(frozen=True, eq=False)
-class _Convolved(_Rule):
+class _Quotient(Step):
+    divisor: int | float
+
+
+@dataclass(frozen=True, eq=False)
+class _Convolved(Step):
     conv: Convolution
 
 
@@ -164,7 +168,7 @@ class Tape(TorchFunctionMode):
             return self._pool(func, args, kwargs)
         if func in QUOTIENTS and not kwargs and isinstance(args[1], (int, float)):
             return self._kept(_Quotient, args[:1], func(*args), args[1])
-        if func in SUMS | SUMS_IN_PLACE and not kwargs and len(args) == 2:
+        if (func in SUMS or func in SUMS_IN_PLACE) and not kwargs and len(args) == 2:
             one, other = args
             both = isinstance(other, Tensor) and one.requires_grad and other.requires_grad
             if both and one.shape == other.shape:
@@ -204,12 +208,7 @@ class Tape(TorchFunctionMode):
         scaled = weight is not None and id(weight) not in self._leaves and weight.requires_grad
         if not training or not inputs.requires_grad or scaled or shifted:
             return None
-        if narrow.is_narrow(inputs):
-            normal, _, scale = narrow.normalise(narrow.Norm(inputs, epsilon=epsilon))
-        else:
-            normal, _, scale = torch.native_batch_norm(
-                inputs, None, None, None, None, True, 0.0, epsilon
-            )
+        normal, _, scale = narrow.normalise(narrow.Norm(inputs, epsilon=epsilon))
         output = narrow.scaled(normal, weight, bias)
         return self._kept(_Normalised, (inputs,), output, Norm(weight, scale, normal))
 

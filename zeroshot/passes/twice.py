@@ -234,12 +234,7 @@ class _BatchNorm(Function):
         epsilon: float,
     ) -> Tensor:
         norm = Norm(inputs, running_mean, running_var, weight, bias, True, momentum, epsilon)
-        if is_narrow(inputs):
-            output, mean, scale = normalise(norm)
-        else:
-            output, mean, scale = torch.native_batch_norm(
-                inputs, weight, bias, running_mean, running_var, True, momentum, epsilon
-            )
+        output, mean, scale = normalise(norm)
         ctx.save_for_backward(inputs, weight, mean, scale)
         ctx.epsilon = epsilon
         return output
