@@ -6,8 +6,9 @@
 
 `speed` times what measuring an option of the NAS-Bench-201 supernet takes, and multiplies it with
 the 54 options of a search; no whole search runs. The published way: every option a module of its
-own with its own ReLU or pooling, one backward run for each of 72 samples with `retain_graph` set,
-the gradients of all parameters whose name contains 'weight' copied side by side, on all threads.
+own with its own ReLU or pooling, times a weight that is a softmax of parameters (which get
+gradients as well), one backward run for each of 72 samples with `retain_graph` set, the gradients
+of all parameters whose name contains 'weight' copied side by side, on all threads.
 An option takes six such kernels (before and after dropping it, three times), of which one is timed.
 Ours is timed as `zeroshot prune` does it: a worker process for each core, some options at a time.
 
@@ -34,6 +35,8 @@ from zeroshot.models import find_space
 from zeroshot.passes import Patterns, TangentKernel
 from zeroshot.proxies.ntk_cond import ntk_cond
 from zeroshot.pruning import Pruning, Supernets
+from zeroshot.spaces.mixed import Mixed
+from zeroshot.spaces.nasbench201 import EDGES, OPS, Cell
 from zeroshot.spread import spread
 
 OPTIONS = 54  # of a search; each is measured before and after dropping it, three times
@@ -79,12 +82,36 @@ def published_regions(module: nn.Module, crops: Tensor) -> int:
     return round(float((1 / same.sum(1)).sum()))
 
 
+class PublishedMixture(nn.Module):
+    """Every open operation times its weight, then their sum.
+
+    The weights are a softmax over parameters, equal as long as TE-NAS prunes. As these are
+    parameters, a backward run computes gradients for them too, though nobody looks at them.
+    """
+
+    def __init__(self, operations: nn.ModuleDict, alphas: nn.Parameter, edge: int) -> None:
+        super().__init__()
+        self.operations, self.alphas, self.edge = operations, alphas, edge
+
+    def forward(self, inputs: Tensor, _: object = None) -> Tensor:
+        """The mixture of this edge."""
+        weights = self.alphas[self.edge].softmax(0)
+        parts = zip(self.operations.values(), weights, strict=True)
+        found = (op(inputs) * weight for op, weight in parts if weight > 0.01)
+        return sum(found, start=torch.zeros(()))
+
+
 def as_published(net: Net) -> nn.Module:
     """The supernet with nothing shared between options, in PyTorch's default layout."""
     module = copy.deepcopy(net.module).to(memory_format=torch.contiguous_format)
-    for part in module.modules():
-        if hasattr(part, "is_mixed"):
-            part.is_mixed = False  # type: ignore[assignment]
+    cells = [part for part in module.modules() if isinstance(part, Cell)]
+    # Options of an edge are all open; TE-NAS drops zero before it begins.
+    alphas = nn.Parameter(torch.zeros(len(EDGES), len(OPS) - 1))
+    for cell in cells:
+        cell.is_mixed = False
+        for edge, (name, mixture) in enumerate(cell.mixtures.items()):
+            assert isinstance(mixture, Mixed)
+            cell.mixtures[name] = PublishedMixture(mixture, alphas, edge)
     return module
 
 

@@ -2,10 +2,10 @@
 
 from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property, lru_cache, reduce
-from typing import Any
+from functools import cached_property, lru_cache
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -16,7 +16,7 @@ from torch.overrides import TorchFunctionMode
 
 from zeroshot import narrow
 from zeroshot.passes.twice import convolution_arguments
-from zeroshot.passes.windows import Convolution, Found, Norm, Rows, Source
+from zeroshot.passes.windows import Convolution, Found, Gradient, Norm, Rows, Source
 
 RELUS = frozenset({F.relu, torch.relu, Tensor.relu})
 SUMS = frozenset({torch.add, Tensor.add, Tensor.__add__, Tensor.__radd__})
@@ -45,9 +45,10 @@ class _Any(Step):
     leaves: tuple[Tensor, ...]  # the inputs, in a graph of their own
     answers: tuple[Tensor, ...]  # the outputs there
 
-    def back(self, gradients: Sequence[Rows | None]) -> Found:
+    def back(self, gradients: Sequence[Gradient | None]) -> Found:
         """Gradients for the inputs, from gradients of the outputs."""
-        given = [(o, g) for o, g in zip(self.answers, gradients, strict=True) if g is not None]
+        pairs = zip(self.answers, gradients, strict=True)
+        given = [(answer, gradient.whole) for answer, gradient in pairs if gradient is not None]
         if not given:
             return
         answers, told = zip(*given, strict=True)
@@ -57,27 +58,46 @@ class _Any(Step):
         ]
         for tensor, found in zip(self.inputs, zip(*rows, strict=True), strict=True):
             if found[0] is not None:
-                yield tensor, _stacked(found)
+                yield tensor, Gradient(_stacked(found), own=True)
 
 
 class _Rule(Step, ABC):
     """A function with one output, differentiated by us."""
 
     @abstractmethod
-    def back(self, gradient: Rows) -> Found:
+    def back(self, gradient: Gradient) -> Found:
         """Gradients for the inputs, from a gradient of the output."""
 
 
 class _Sum(_Rule):
-    def back(self, gradient: Rows) -> Found:
+    def back(self, gradient: Gradient) -> Found:
         for tensor in self.inputs:
             yield tensor, gradient
 
 
+@dataclass(frozen=True, eq=False)
+class _Quotient(_Rule):
+    divisor: int | float
+
+    def back(self, gradient: Gradient) -> Found:
+        yield self.inputs[0], Gradient(gradient.rows, gradient.scale / self.divisor)
+
+
 class _Relu(_Rule):
-    def back(self, gradient: Rows) -> Found:
-        seen = self.outputs[0].expand_as(gradient)
-        yield self.inputs[0], torch.ops.aten.threshold_backward(gradient, seen, 0)
+    @cached_property
+    def _mask(self) -> Tensor:
+        return (self.outputs[0] != 0).to(self.outputs[0].dtype)
+
+    def back(self, gradient: Gradient) -> Found:
+        yield self.inputs[0], Gradient(gradient.rows, gradient.scale, self._mask)
+
+
+class _Block(NamedTuple):
+    """A part of a matrix that makes some columns of a product from some of what is multiplied."""
+
+    read: slice
+    write: slice
+    numbers: Tensor
 
 
 @dataclass(frozen=True, eq=False)
@@ -85,13 +105,17 @@ class _Pool(_Rule):
     """Means over rectangles: over lines of pixels, then over columns."""
 
     down: Tensor  # high × what is left of it
-    right: Tensor  # wide · channels × what is left of it
+    right: tuple[_Block, ...]  # what is left of a line of pixels and channels × the line
 
-    def back(self, gradient: Rows) -> Found:
-        rows, n, channels, high, _ = gradient.shape
-        lines = gradient.permute(0, 1, 3, 4, 2).reshape(rows * n, high, -1)
-        found = (self.down @ (lines @ self.right.T)).view(rows, n, len(self.down), -1, channels)
-        yield self.inputs[0], found.permute(0, 1, 4, 2, 3)
+    def back(self, gradient: Gradient) -> Found:
+        rows, n, channels, high, _ = gradient.rows.shape
+        lines = gradient.rows.permute(0, 1, 3, 4, 2).reshape(rows * n * high, -1)
+        wide = lines.new_empty(len(lines), self.right[-1].write.stop)
+        for read, write, numbers in self.right:
+            torch.mm(lines[:, read], numbers, out=wide[:, write])
+        found = (self.down * gradient.scale) @ wide.view(rows * n, high, -1)
+        found = found.view(rows, n, len(self.down), -1, channels).permute(0, 1, 4, 2, 3)
+        yield self.inputs[0], Gradient(found, own=True)
 
 
 @lru_cache(maxsize=64)
@@ -102,24 +126,31 @@ def _means(length: int, channels: int, dtype: torch.dtype, *how: Any) -> Tensor:
     return torch.kron(pool[0], torch.eye(channels, dtype=dtype))
 
 
+@lru_cache(maxsize=64)
+def _halves(length: int, channels: int, dtype: torch.dtype, *how: Any) -> tuple[_Block, ...]:
+    """That matrix, transposed, in two: a pixel is told of by its neighbours alone."""
+    back = _means(length, channels, dtype, *how).T
+    middle = back.shape[1] // 2
+    found = []
+    for write in (slice(0, middle), slice(middle, back.shape[1])):
+        places = back[:, write].any(dim=1).nonzero().flatten().tolist()  # none if nothing is told
+        read = slice(places[0], places[-1] + 1) if places else slice(0, 0)
+        found.append(_Block(read, write, back[read, write].contiguous()))
+    return tuple(found)
+
+
 @dataclass(frozen=True, eq=False)
 class _Normalised(_Rule):
     norm: Norm
 
-    def back(self, gradient: Rows) -> Found:
+    def back(self, gradient: Gradient) -> Found:
         yield from self.norm.back(gradient, self.inputs[0])
-
-
-# `Tape.rows` carries gradients back through these two, not one by one.
-
-
-@dataclass(frozen=True, eq=False)
-class _Quotient(Step):
-    divisor: int | float
 
 
 @dataclass(frozen=True, eq=False)
 class _Convolved(Step):
+    """Carried back by `Tape.rows`, together with others."""
+
     conv: Convolution
 
 
@@ -166,7 +197,7 @@ class Tape(TorchFunctionMode):
             return self._norm(narrow.Norm.of(*args, **kwargs))
         if func in (F.avg_pool2d, F.adaptive_avg_pool2d):
             return self._pool(func, args, kwargs)
-        if func in QUOTIENTS and not kwargs and isinstance(args[1], (int, float)):
+        if func in QUOTIENTS and not kwargs and isinstance(args[1], (int, float)) and args[1]:
             return self._kept(_Quotient, args[:1], func(*args), args[1])
         if (func in SUMS or func in SUMS_IN_PLACE) and not kwargs and len(args) == 2:
             one, other = args
@@ -187,7 +218,7 @@ class Tape(TorchFunctionMode):
             return None
         channels, high, wide = maps.shape[1:]
         down = _means(high, 1, maps.dtype, *axes[0])
-        right = _means(wide, channels, maps.dtype, *axes[1])
+        right = _halves(wide, channels, maps.dtype, *axes[1])
         return self._kept(_Pool, (maps,), func(*args, **kwargs), down, right)
 
     def _convolution(
@@ -278,9 +309,9 @@ class Tape(TorchFunctionMode):
     def rows(self, output: Tensor, gradients: Rows) -> dict[int, Rows]:
         """Gradients of every leaf that is reached, by its id, from gradients of an output."""
         found = _Gradients()
-        found.add([(output, gradients)], shared=True)
+        found.add([(output, Gradient(gradients))])
         # By map: the convolutions that read it, which wait for all others that do.
-        waiting: dict[int, list[tuple[Convolution, Norm | None, Rows]]] = {}
+        waiting: dict[int, list[tuple[Convolution, Norm | None, Gradient]]] = {}
         for step in reversed(self.steps):
             for tensor in step.outputs:
                 self._settle(waiting.pop(id(tensor), ()), found)
@@ -292,13 +323,11 @@ class Tape(TorchFunctionMode):
                 continue
             elif member is not None:
                 waiting.setdefault(id(member[0].maps), []).append((*member, told[0]))
-            elif isinstance(step, _Quotient):
-                found.add_quotient(step.inputs[0], told[0], step.divisor)
             elif isinstance(step, _Rule):
-                found.add(step.back(told[0]), shared=isinstance(step, _Sum))
+                found.add(step.back(told[0]))
         for readers in waiting.values():
             self._settle(readers, found)
-        return {key: rows for key in found.left() if (rows := found.take(key)) is not None}
+        return {key: left.whole for key in found.left() if (left := found.take(key)) is not None}
 
     def _member(self, step: Step) -> tuple[Convolution, Norm | None] | None:
         """The convolution that a step is, or is the only one to read and normalise."""
@@ -318,13 +347,14 @@ class Tape(TorchFunctionMode):
         return {key: conv for key, conv in convolved.items() if readers[key] == 1}
 
     def _settle(
-        self, readers: Iterable[tuple[Convolution, Norm | None, Rows]], found: "_Gradients"
+        self, readers: Iterable[tuple[Convolution, Norm | None, Gradient]], found: "_Gradients"
     ) -> None:
         """Carry gradients back through all convolutions of one map."""
-        kin: dict[object, dict[object, list[tuple[Convolution, Norm | None, Rows]]]] = {}
-        for conv, norm, rows in readers:
+        kin: dict[object, dict[object, list[tuple[Convolution, Norm | None, Gradient]]]] = {}
+        for conv, norm, told in readers:
             groups = kin.setdefault(conv.kin, {})
-            groups.setdefault((id(rows), norm is None), []).append((conv, norm, rows))
+            name = id(told.rows), told.scale, norm is None
+            groups.setdefault(name, []).append((conv, norm, told))
         for groups in kin.values():
             name = tuple(tuple(id(conv) for conv, *_ in group) for group in groups.values())
             if name not in self._sources:
@@ -340,40 +370,47 @@ class _Gradients:
     """Gradients on their way, in parts, by the id of what they are gradients of."""
 
     def __init__(self) -> None:
-        self._shared: dict[int, list[Rows]] = {}  # which may be parts of others, too
-        self._own: dict[int, list[Rows]] = {}
-        self._made: dict[object, tuple[object, Rows]] = {}
+        self._parts: dict[int, list[Gradient]] = {}
+        self._sums: dict[object, tuple[object, Rows]] = {}
 
-    def add(self, found: Iterable[tuple[Tensor, Rows]], *, shared: bool = False) -> None:
-        """Add parts; `shared` if others may read them."""
-        parts = self._shared if shared else self._own
-        for tensor, rows in found:
-            parts.setdefault(id(tensor), []).append(rows)
+    def add(self, found: Found) -> None:
+        """Add parts."""
+        for tensor, gradient in found:
+            self._parts.setdefault(id(tensor), []).append(gradient)
 
-    def add_quotient(self, tensor: Tensor, given: Rows, divisor: int | float) -> None:
-        """Add a gradient divided by a number: one for all edges of a node that are means."""
-        name = "quotient", id(given), divisor
-        self.add([(tensor, self._once(name, given, lambda: given / divisor))], shared=True)
-
-    def take(self, key: int) -> Rows | None:
-        """The sum of the parts. May be that of others, so is only read."""
-        shared, own = self._shared.pop(key, []), self._own.pop(key, [])
-        if shared:
-            name = tuple(map(id, shared))
-            own.append(self._once(name, shared, lambda: reduce(torch.add, shared)))
-        return reduce(Tensor.add_, own) if own else None
+    def take(self, key: int) -> Gradient | None:
+        """The sum of the parts, without a mask. May be that of others, so is only read."""
+        parts = self._parts.pop(key, [])
+        plain = [part for part in parts if not part.own and part.mask is None]
+        rest = [part for part in parts if part.own] + [
+            part for part in parts if part.mask is not None
+        ]
+        lent = self._sum(tuple(plain)) if plain else None
+        if not rest:
+            return lent
+        first, *others = rest if lent is None else (*rest, lent)
+        total = first.rows if first.own else first.whole
+        for part in others:
+            part.add_to(total)
+        return Gradient(total)
 
     def left(self) -> set[int]:
         """Of what there are gradients."""
-        return self._shared.keys() | self._own.keys()
+        return set(self._parts)
 
-    def _once(self, name: object, of: object, make: Callable[[], Rows]) -> Rows:
-        """What is made of some gradients; the same if it was made just before."""
-        if name not in self._made:
-            self._made[name] = of, make()  # these live, or their ids were those of others
-            if len(self._made) > RECENT:
-                del self._made[next(iter(self._made))]
-        return self._made[name][1]
+    def _sum(self, parts: tuple[Gradient, ...]) -> Gradient:
+        """Their sum; what has just been made, as for others that read a node, is not made again."""
+        *before, last = parts
+        if not before:
+            return last
+        name = tuple((id(part.rows), part.scale) for part in parts)
+        if name not in self._sums:
+            total = self._sum(tuple(before))
+            made = torch.add(total.rows, last.rows, alpha=last.scale / total.scale)
+            self._sums[name] = parts, made  # these live, or their ids were those of others
+            if len(self._sums) > RECENT:
+                del self._sums[next(iter(self._sums))]
+        return Gradient(self._sums[name][1], parts[0].scale)
 
 
 def _stacked(rows: tuple[Tensor, ...]) -> Rows:

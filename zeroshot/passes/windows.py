@@ -11,7 +11,7 @@ And Wᵀ ∗ x̂, channel by channel, is the same for every row, so that v need 
 Convolutions that read one map and receive one gradient, as a mixture's do, are one convolution.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import chain
@@ -24,7 +24,38 @@ from torch import Tensor
 CACHED = 2**18  # bytes
 
 Rows = Float[Tensor, "rows ..."]  # a gradient for each row of the Jacobian
-Found = Iterator[tuple[Tensor, Rows]]  # a tensor, and gradients of it
+
+
+@dataclass(frozen=True, eq=False)
+class Gradient:
+    """Gradients that are `rows` times a number and, perhaps, a mask; not multiplied before needed.
+
+    Attributes:
+        rows: may be read by others.
+        scale: of all of them.
+        mask: zeros and ones, for all rows.
+        own: whether nothing else reads `rows`.
+    """
+
+    rows: Rows
+    scale: float = 1.0
+    mask: Tensor | None = None
+    own: bool = False
+
+    @property
+    def whole(self) -> Rows:
+        """The product."""
+        rows = self.rows if self.mask is None else self.rows * self.mask
+        return rows if self.scale == 1.0 else rows * self.scale
+
+    def add_to(self, rows: Rows) -> Rows:
+        """Add the product to other rows, in place."""
+        if self.mask is None:
+            return rows.add_(self.rows, alpha=self.scale)
+        return rows.addcmul_(self.rows, self.mask, value=self.scale)
+
+
+Found = Iterable[tuple[Tensor, Gradient]]  # a tensor, and gradients of it
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,15 +71,17 @@ class Norm:
         """γ s."""
         return self.scale if self.weight is None else self.scale * self.weight
 
-    def back(self, given: Rows, inputs: Tensor) -> Found:
+    def back(self, gradient: Gradient, inputs: Tensor) -> Found:
         """Gradients for its inputs and γ."""
+        given = gradient.whole
         axes = (1, *range(3, given.ndim))
         along = (given * self.normal).mean(axes, keepdim=True)
         centred = given - given.mean(axes, keepdim=True)
         slope = self.slope.view(-1, *[1] * (given.ndim - 3))
-        yield inputs, (centred - self.normal * along) * slope
+        yield inputs, Gradient((centred - self.normal * along) * slope, own=True)
         if self.weight is not None:
-            yield self.weight, along.flatten(1) * (self.normal.numel() // len(self.scale))
+            count = self.normal.numel() // len(self.scale)
+            yield self.weight, Gradient(along.flatten(1) * count, own=True)
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,6 +100,13 @@ class Convolution:
         sizes = zip(self.weight.shape[2:], self.padding, self.dilation, strict=True)
         beyond = tuple(2 * padding - apart * (size - 1) for size, padding, apart in sizes)
         return self.stride, self.dilation, beyond, tuple(k % 2 for k in self.weight.shape[2:])
+
+    @property
+    def is_pointwise(self) -> bool:
+        """Whether every place of the output sees one of the input, and every one."""
+        return self.weight[0, 0].numel() == self.stride[0] == self.stride[1] == 1 and not any(
+            self.padding
+        )
 
     @property
     def nbytes(self) -> int:
@@ -125,53 +165,58 @@ class Source:
 
     def _kept(self) -> Float[Tensor, "lines numbers"]:
         """Wᵀ ∗ x̂ by channel, and Wᵀ ∗ 1 for all of a group together; numbers as maps lie."""
-        each: list[tuple[Tensor, Tensor]] = []
+        each: list[tuple[Tensor, Tensor, Callable[[Tensor, Tensor], Tensor]]] = []
         for group in self.groups:
+            for (conv, norm), weight in zip(group.members, group.weights, strict=True):
+                if norm is not None and conv.is_pointwise:
+                    each.append((norm.normal, conv.weight, torch.mul))
+                elif norm is not None:
+                    each.append((norm.normal, weight, self._transposed))
             if group.norms:
-                pairs = zip(group.norms, group.weights, strict=True)
-                each += [(norm.normal, weight) for norm, weight in pairs]
-                each.append((torch.ones_like(group.norms[0].normal[:1]), group.weight))
+                ones = torch.ones_like(group.norms[0].normal[:1])
+                each.append((ones, group.weight, self._transposed))
         n, channels, high, wide = self.maps.shape
-        lines = sum(len(weight) for _, weight in each)
+        lines = sum(len(weight) for _, weight, _ in each)
         kept = self.maps.new_empty(lines, n, high, wide, channels)
         places = iter(kept)
-        for maps, weight in each:
+        for maps, weight, back in each:
             for channel in range(len(weight)):
                 one = slice(channel, channel + 1)
-                back = self._transposed(maps[:, one], weight[one])
-                next(places).copy_(back.permute(0, 2, 3, 1))
+                found = back(maps[:, one], weight[one])
+                next(places).copy_(found.permute(0, 2, 3, 1))
         return kept.flatten(1)
 
-    def back(self, gradients: Sequence[Rows]) -> Found:
+    def back(self, gradients: Sequence[Gradient]) -> Found:
         """Gradients for weights, scales and, if it has one, the map, from one for each group."""
         lines: list[Tensor] = []
         total: Tensor | None = None
         for group, given in zip(self.groups, gradients, strict=True):
             yield from self._weights(group, given, lines)
             if self.inward:
-                back = self._transposed(given.flatten(0, 1), group.weight)
+                back = self._transposed(given.rows.flatten(0, 1), group.weight * given.scale)
                 total = back if total is None else total.add_(back)
         if total is not None:
             if self.kept is not None:
                 total = total.contiguous(memory_format=torch.channels_last)  # it is, mostly
-                flat = total.permute(0, 2, 3, 1).view(len(gradients[0]), -1)
+                flat = total.permute(0, 2, 3, 1).view(len(gradients[0].rows), -1)
                 flat.addmm_(torch.cat(lines, dim=1), self.kept, alpha=-1 / self.count)
-            yield self.maps, total.unflatten(0, (-1, len(self.maps)))
+            yield self.maps, Gradient(total.unflatten(0, (-1, len(self.maps))), own=True)
 
-    def _weights(self, group: "_Group", given: Rows, lines: list[Tensor]) -> Found:
-        found = self._seen(given.movedim(2, -1).reshape(len(given), self.count, -1))
+    def _weights(self, group: "_Group", given: Gradient, lines: list[Tensor]) -> Found:
+        rows = given.rows.movedim(2, -1)
+        found = self._seen(rows.reshape(len(rows), self.count, -1)).mul_(given.scale)
         found, sums = found[..., :-1], found[..., -1]
         if group.products:
             found = found - sums.unsqueeze(-1) * self.mean
         for i, (conv, norm) in enumerate(group.members):
             if norm is None:
-                yield conv.weight, self._cut(found, conv.weight).clone()  # others may see it
+                yield conv.weight, Gradient(self._cut(found, conv.weight))
                 continue
             along = (found * _flat(group.weights[i])).sum(-1) * norm.scale  # Σ u x̂
             own = found - along.unsqueeze(-1) * (group.products[i] / self.count)
-            yield conv.weight, self._cut(own * norm.slope[:, None], conv.weight)
+            yield conv.weight, Gradient(self._cut(own * norm.slope[:, None], conv.weight))
             if norm.weight is not None:
-                yield norm.weight, along
+                yield norm.weight, Gradient(along)
             lines.append(along * norm.slope)
         if group.products:
             lines.append(sums)
