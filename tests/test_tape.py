@@ -136,6 +136,20 @@ BODIES = {
     ),
     "sums": of(lambda n, x: (n.a(x) + 1.0) / x.new_full((1,), 2.0) + n.a(x)[:, :1], a=conv(3, 3)),
     "constants": of(lambda n, x: n.a(x) + n.a(x).detach() * 0.5, a=conv(3, 3)),
+    "few-numbers-left": of(lambda n, x: n.pool(n.a(x)), a=conv(3, 3), pool=nn.AvgPool2d(3, 14, 1)),
+    "one-number-left": of(
+        lambda n, x: F.adaptive_avg_pool2d(F.adaptive_avg_pool2d(n.a(x), 1), 1),
+        width=1,
+        a=conv(3, 1),
+    ),
+    "a-pointwise-one-alone": of(lambda n, x: n.a(F.relu(x)), a=normalised(3, 3, 1)),
+    "numbers-and-pairs": of(
+        lambda n, x: F.avg_pool2d(F.conv2d(x, n.a.weight, None, (1,), (1,)), (2,)), a=conv(3, 3)
+    ),
+    "divided-by-its-greatest": of(lambda n, x: n.a(x) / x.abs().max(), a=conv(3, 3)),
+    "divided-by-zero-in-vain": of(lambda n, x: (n.a(x), x / 0)[0], a=conv(3, 3)),
+    "a-mask-alone": of(lambda n, x: F.relu(n.a(F.relu(x) / 2)) / 3, a=normalised(3, 3)),
+    "of-other-precision": of(lambda n, x: n.a(x) + (x.float() + x).double(), a=conv(3, 3)),
     "unreached": of(lambda n, x: n.a(x), a=conv(3, 3), b=conv(3, 3)),
 }
 
@@ -235,7 +249,47 @@ def overwrites_what_a_view_sees(n: Any, x: Tensor) -> Tensor:
     return seen
 
 
+def written_by_parts(n: Any, x: Tensor) -> Tensor:
+    y = torch.zeros_like(x)
+    y[:, :2] = n.a(x)[:, :2]
+    y[:, 2:] = F.relu(x)[:, 2:]
+    return y
+
+
+def added_to_zeros(n: Any, x: Tensor) -> Tensor:
+    y = torch.zeros_like(x)
+    y += n.a(x)
+    return F.gelu(y)
+
+
+def overwrites_what_is_read_without_gradient(n: Any, x: Tensor) -> Tensor:
+    y = n.a(x)
+    seen = y.detach()
+    F.relu(y, inplace=True)
+    return y + seen
+
+
+def turns_gradients(n: Any, x: Tensor) -> Tensor:
+    y = n.a(x)
+    y.register_hook(lambda gradient: -gradient)
+    return F.gelu(y) + x
+
+
+def goes_on_if_that_fails(n: Any, x: Tensor) -> Tensor:
+    try:
+        return Doubled.apply(n.a(x)) + x
+    except Unseen:
+        return x
+
+
 UNSEEN = {
+    "by parts": written_by_parts,
+    "added to zeros": added_to_zeros,
+    "read without gradient": overwrites_what_is_read_without_gradient,
+    "turned gradients": turns_gradients,
+    "complex numbers": lambda n, x: F.relu(torch.fft.irfft2(torch.fft.rfft2(n.a(x)))) + x,
+    "mapped": lambda n, x: torch.vmap(lambda z: n.a(z[None])[0])(x),
+    "differentiated": lambda n, x: grad(n.a(x).sin().sum(), x, create_graph=True)[0],
     "a function of its own": lambda n, x: Doubled.apply(n.a(x)),
     "an index": overwrites_by_index,
     "a view": overwrites_what_a_view_sees,
@@ -244,20 +298,65 @@ UNSEEN = {
 }
 
 
+class Answering(nn.Module):
+    """Answers what it makes of its logits, which it may overwrite."""
+
+    def __init__(self, last: Any) -> None:
+        super().__init__()
+        self.last = last
+        self.stem = normalised(3, 3)
+        self.head = nn.Linear(3, 5)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.head(self.stem(x).square().mean((2, 3)))
+        F.relu(y, inplace=True)
+        return self.last(y)
+
+
+def assert_falls_back(net: Net, shown: Any, name: str) -> None:
+    assert TangentKernel()._taped(net, shown) is None
+    if name == "at random":  # the same at random every time
+        found = TangentKernel().run(net, shown)
+        assert torch.equal(found, TangentKernel().run(net, shown))
+    else:
+        assert_right(net, shown)
+
+
+def assert_right(net: Net, shown: Any) -> None:
+    parts = by_autograd(net.module, shown.inputs)
+    jacobian = torch.cat([p.flatten(1) for p in parts.values() if p is not None], dim=1)
+    torch.testing.assert_close(TangentKernel().run(net, shown), jacobian @ jacobian.T)
+
+
 class TestUnseen:
     @pytest.mark.parametrize("name", UNSEEN)
     def test_is_said_and_done_by_autograd(self, name):
         net, shown = Net(of(UNSEEN[name], a=conv(3, 3))), batch()
         with pytest.raises((Unseen, RuntimeError)):
             rows(net.module, shown.inputs, 4)
-        assert TangentKernel()._taped(net, shown) is None
-        found = TangentKernel().run(net, shown)
-        if name == "at random":  # the same at random every time
-            assert torch.equal(found, TangentKernel().run(net, shown))
-        else:
-            parts = by_autograd(net.module, shown.inputs)
-            jacobian = torch.cat([p.flatten(1) for p in parts.values() if p is not None], dim=1)
-            torch.testing.assert_close(found, jacobian @ jacobian.T)
+        assert_falls_back(net, shown, name)
+
+    def test_also_if_the_network_goes_on(self):
+        net = Net(of(goes_on_if_that_fails, a=conv(3, 3)))
+        assert_falls_back(net, batch(), "")
+
+    def test_of_what_is_answered(self):
+        for last in (Doubled.apply, lambda y: y, lambda y: y * 2):
+            module = networks.fill(Answering(last).double())
+            assert_right(Net(module), batch())
+
+    def test_under_autocast(self):
+        class Cast(nn.Module):
+            def __init__(self):
+                super().__init__()
+                self.conv = conv(3, 4)
+
+            def forward(self, x):
+                with torch.autocast("cpu", dtype=torch.bfloat16):
+                    y = F.relu(self.conv(x))
+                return (x.mean() + y.float()).mean((2, 3))
+
+        assert TangentKernel()._taped(Net(networks.fill(Cast())), batch(torch.float32)) is None
 
 
 class TestWhenATapeIsTaken:

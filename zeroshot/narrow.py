@@ -137,7 +137,7 @@ def is_average_of_neighbours(*args: Any, **kwargs: Any) -> bool:
     call = _AVG_POOL.bind(*args, **kwargs)
     call.apply_defaults()
     given = call.arguments
-    plain = all(_both(given[name]) == (value, value) for name, value in _SAME.items())
+    plain = all(both(given[name]) == (value, value) for name, value in _SAME.items())
     counted = given["count_include_pad"] or given["divisor_override"] or given["ceil_mode"]
     return plain and not counted
 
@@ -193,19 +193,21 @@ def by_axis(func: Any, *args: Any, **kwargs: Any) -> tuple[tuple[Any, ...], ...]
     Empty where it is not a product of the two.
     """
     if func is F.adaptive_avg_pool2d:
-        sizes = _both(kwargs.get("output_size", args[1] if len(args) > 1 else None))
+        sizes = both(kwargs.get("output_size", args[1] if len(args) > 1 else None))
         return () if len(sizes) != 2 or None in sizes else tuple((size,) for size in sizes)
     call = _AVG_POOL.bind(*args, **kwargs)
     call.apply_defaults()
     _, kernel, stride, padding, *how, divisor = call.args
     if divisor is not None:
         return ()
-    sizes = zip(_both(kernel), _both(stride or kernel), _both(padding), strict=True)
+    sizes = zip(both(kernel), both(stride or kernel), both(padding), strict=True)
     return tuple((*size, *how) for size in sizes)
 
 
-def _both(size: Any) -> tuple[Any, ...]:
-    return (size, size) if isinstance(size, int) else tuple(size or ())
+def both(size: Any) -> tuple[Any, ...]:
+    """A size for rows and one for columns, of which PyTorch lets one stand for two."""
+    sizes = (size,) if isinstance(size, int) else tuple(size or ())
+    return 2 * sizes if len(sizes) == 1 else sizes
 
 
 def _folded(maps: Tensor) -> Tensor:

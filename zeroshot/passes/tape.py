@@ -21,6 +21,7 @@ from zeroshot.passes.windows import Convolution, Found, Gradient, Norm, Rows, So
 RELUS = frozenset({F.relu, torch.relu, Tensor.relu})
 SUMS = frozenset({torch.add, Tensor.add, Tensor.__add__, Tensor.__radd__})
 SUMS_IN_PLACE = frozenset({Tensor.__iadd__, Tensor.add_})
+HOOKS = frozenset({Tensor.register_hook, Tensor.register_post_accumulate_grad_hook})
 QUOTIENTS = frozenset({torch.div, Tensor.div, Tensor.__truediv__})
 NARROW = 128  # numbers in a line of pixels, up to which poolings are products with a matrix
 RECENT = 4  # results that may be asked for again; more would only fill the cache
@@ -161,6 +162,9 @@ class Tape(TorchFunctionMode):
     rows at once, of which those for biases are left out; all other functions are differentiated by
     autograd, row by row. What it gives is what autograd gives but for rounding.
 
+    Attributes:
+        is_whole: whether all was seen; also where the network caught what was raised.
+
     Raises:
         Unseen: from within, where the network computes in ways that are not seen (functions of its
             own for autograd, say), draws at random, or overwrites what others read.
@@ -171,22 +175,56 @@ class Tape(TorchFunctionMode):
         self.known = {id(leaf): leaf for leaf in leaves}  # which also keeps them alive
         self._leaves = frozenset(self.known)
         self.steps: list[Step] = []
+        self.is_whole = True
         self._renamed: dict[int, Tensor] = {}  # what stands in a tensor that was overwritten
+        self._aliased: set[int] = set()  # where numbers lie that are read without gradient, too
         self._sources: dict[object, Source] = {}
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        args, kwargs = _swapped(self._renamed, args), _swapped(self._renamed, kwargs or {})
-        given = {id(tensor): tensor for tensor in _tensors((args, kwargs)) if tensor.requires_grad}
-        if not given or not torch.is_grad_enabled():
+        try:
+            return self._record(func, args, kwargs or {})
+        except Exception:
+            self.is_whole = False
+            raise
+
+    def answered(self, tensor: Tensor) -> Tensor:
+        """What the network means by a tensor that it answers: it may have overwritten it."""
+        tensor = self._renamed.get(id(tensor), tensor)
+        if not self.is_whole or (tensor.requires_grad and id(tensor) not in self.known):
+            raise Unseen("what the network answers")
+        return tensor
+
+    def _record(self, func: Any, args: Any, kwargs: Any) -> Any:
+        args, kwargs = _swapped(self._renamed, args), _swapped(self._renamed, kwargs)
+        read = list(_tensors((args, kwargs)))
+        given = {id(tensor): tensor for tensor in read if tensor.requires_grad}
+        if not given:
             return func(*args, **kwargs)
-        if not given.keys() <= self.known.keys():
+        if func in HOOKS or torch.is_autocast_enabled("cpu"):
+            raise Unseen(f"what {func} does to gradients")
+        versions = [tensor._version for tensor in read]
+        if not torch.is_grad_enabled():
+            output = func(*args, **kwargs)
+        elif not given.keys() <= self.known.keys():
             output = func(*args, **kwargs)
             if any(tensor.requires_grad for tensor in _tensors(output)):
                 raise Unseen(f"what {func} reads")
-            return output
-        with torch.no_grad():
-            found = self._by_rule(func, args, kwargs)
-        return self._by_autograd(func, args, kwargs, given) if found is None else found
+        else:
+            with torch.no_grad():
+                output = self._by_rule(func, args, kwargs) if _is_plain(read) else None
+            if output is not None:
+                return output
+            with torch.no_grad():
+                output = func(*args, **kwargs)
+            if versions == [tensor._version for tensor in read]:
+                output = self._by_autograd(func, args, kwargs, given, output)
+        if versions != [tensor._version for tensor in read]:
+            raise Unseen(f"what {func} overwrites")
+        places = {_place(tensor) for tensor in given.values()}
+        for tensor in _tensors(output):
+            if not tensor.requires_grad and _place(tensor) in places:
+                self._aliased.add(_place(tensor))
+        return output
 
     def _by_rule(self, func: Any, args: Any, kwargs: Any) -> Tensor | None:
         if func in RELUS:
@@ -229,7 +267,7 @@ class Tape(TorchFunctionMode):
         shifted = bias is not None and bias.requires_grad
         if not plain or id(weight) not in self._leaves or shifted:
             return None
-        pairs = ((size, size) if isinstance(size, int) else tuple(size) for size in sizes)
+        pairs = (narrow.both(size) for size in sizes)
         output = F.conv2d(maps, weight, bias, *how)
         return self._kept(_Convolved, (maps,), output, Convolution(maps, weight, *pairs))
 
@@ -243,12 +281,11 @@ class Tape(TorchFunctionMode):
         output = narrow.scaled(normal, weight, bias)
         return self._kept(_Normalised, (inputs,), output, Norm(weight, scale, normal))
 
-    def _by_autograd(self, func: Any, args: Any, kwargs: Any, given: dict[int, Tensor]) -> Any:
-        versions = [tensor._version for tensor in given.values()]
-        with torch.no_grad():
-            output = func(*args, **kwargs)
-        if versions != [tensor._version for tensor in given.values()]:
-            raise Unseen(f"what {func} overwrites")
+    def _by_autograd(
+        self, func: Any, args: Any, kwargs: Any, given: dict[int, Tensor], output: Any
+    ) -> Any:
+        if any(tensor.is_complex() for tensor in _tensors((args, kwargs, output))):
+            raise Unseen(f"complex numbers of {func}")
         if not any(tensor.is_floating_point() for tensor in _tensors(output)):
             return output
         leaves = {key: tensor.detach().requires_grad_() for key, tensor in given.items()}
@@ -278,8 +315,9 @@ class Tape(TorchFunctionMode):
 
     def _overwritten(self, tensor: Tensor, value: Tensor) -> Tensor:
         """Let a value stand for a tensor that the network overwrote; Unseen if another sees it."""
-        place = tensor.untyped_storage().data_ptr()
-        if sum(known.untyped_storage().data_ptr() == place for known in self.known.values()) > 1:
+        place = _place(tensor)
+        others = sum(_place(known) == place for known in self.known.values()) > 1
+        if others or place in self._aliased:
             raise Unseen("a view of something overwritten")
         for key, other in self._renamed.items():
             if other is tensor:
@@ -415,10 +453,20 @@ class _Gradients:
 
 def _stacked(rows: tuple[Tensor, ...]) -> Rows:
     """A row each; maps channels last."""
-    found = torch.cat(rows)
-    if found.ndim == 4:
-        found = found.contiguous(memory_format=torch.channels_last)
-    return found.unflatten(0, (len(rows), -1)) if rows[0].ndim else found
+    found = torch.stack(rows)
+    if found.ndim == 5:
+        found = found.flatten(0, 1).contiguous(memory_format=torch.channels_last)
+        return found.unflatten(0, (len(rows), -1))
+    return found
+
+
+def _is_plain(tensors: Iterable[Tensor]) -> bool:
+    """Whether gradients are of one kind, as rules expect."""
+    return len({tensor.dtype for tensor in tensors if tensor.is_floating_point()}) == 1
+
+
+def _place(tensor: Tensor) -> int:
+    return tensor.untyped_storage().data_ptr()
 
 
 def _tensors(given: Any) -> Iterator[Tensor]:
