@@ -146,6 +146,27 @@ def test_common_random_numbers():
     assert (official.groupby("round")["condition_before"].nunique() > 1).all()
 
 
+def test_what_official_draws(monkeypatch):
+    """The kernel's network for the round, the thin one for the option, the batch for a repeat."""
+    shown = []
+
+    def look(self, net, drawn):
+        weights = net.module.state_dict()["stem.0.weight"], list(net.thin().parameters())[-1]
+        shown.append((*(float(w.detach().flatten()[0]) for w in weights), drawn.batch.hash))
+        return pruning.Measured((1.0, 1.0))
+
+    monkeypatch.setattr(Supernets, "measure", look)
+    monkeypatch.setitem(FIDELITIES, "official", replace(FIDELITIES["official"], repeats=3))
+    supernets = Pruning(FEW, fidelity="official").supernets
+    for option in (1, 2):
+        supernets.repeats(FEW.prunable, 0, option, 1)
+    stems, thins, batches = zip(*shown, strict=True)
+    assert len(set(stems)) == 1
+    assert [len(set(thins[:6])), len(set(thins[6:])), len(set(thins))] == [1, 1, 2]
+    assert batches[::2] == batches[1::2]  # with and without the option
+    assert len(set(batches)) == 6
+
+
 def test_a_dropped_option_changes_nothing_else():
     whole = NASBENCH201.prunable
     net = NASBENCH201.searched.network(whole, seed=3)

@@ -76,8 +76,8 @@ class Fidelity:
         repeats: measurements to average.
         init: initialisation of the supernets.
         common: whether all options of a round share weights, batch and the supernet's own values
-            in each repeat. Otherwise every option and repeat has a batch of its own, and a round
-            one draw of weights, as in the authors' code.
+            in each repeat. Otherwise, as in the authors' code, every repeat of every option has a
+            batch of its own, every option a draw of the thin network, and a round one of the other.
         digits: see `zeroshot.search.prune.te_nas`.
     """
 
@@ -116,7 +116,7 @@ FIDELITIES: dict[str, Fidelity] = {
         TangentKernel(), Patterns(samples=5000), 32, 3, "kaiming_normal", common=True
     ),
     # As the published code does it: its re-initialisation has no effect, so that repeats differ
-    # in data alone, and κ changes are sorted as rounded to three figures.
+    # in data alone, and changes are rounded to three figures.
     "official": Fidelity(
         TangentKernel(), Patterns(samples=3000), 72, 3, "default", common=False, digits=3
     ),
@@ -207,16 +207,18 @@ class Supernets:
         """
         less = without(arch, axis, option)
         found: list[Without] = []
-        for repeat in range(self.how.repeats):
-            if self.how.common:
+        if self.how.common:
+            for repeat in range(self.how.repeats):
                 drawn, net = _supernet(self, arch, f"{number} {repeat}")
                 after = self.measure(self.net(less, drawn, net), drawn)
                 found.append(Without(_whole(self, arch, f"{number} {repeat}"), after))
-            else:  # a batch for every measurement, but weights for the round
-                _, net = _supernet(self, arch, f"{number}")
-                drawn = self.draw(f"{number} {axis} {option} {repeat}")
-                own = self.net(less, drawn, net)
-                found.append(Without(self.measure(net, drawn), self.measure(own, drawn)))
+            return found
+        _, net = _supernet(self, arch, f"{number}")
+        net = replace(net, thin=self.net(arch, self.draw(f"{number} {axis} {option}")).thin)
+        for repeat in range(self.how.repeats):
+            drawn = self.draw(f"{number} {axis} {option} {repeat}")
+            own = self.net(less, drawn, net)
+            found.append(Without(self.measure(net, drawn), self.measure(own, drawn)))
         return found
 
     def draw(self, purpose: str) -> "_Drawn":

@@ -148,6 +148,37 @@ class TestRelativeGain:
         assert math.isnan(relative_gain(1.0, math.nan, "higher"))
 
 
+class TestAsPublished:
+    """What `te_nas` does with digits, and without."""
+
+    def dropped(self, digits, *changes):
+        """The options that go of two, from the relative changes of κ and of regions."""
+        start = NASBENCH201.arch(3, 3, 3, 3, 3, 3)
+        start = type(start)(start.space, ((1, 3), *start.open[1:]))
+
+        def measure(arch, options, number):
+            for κs, regions in changes:
+                yield [
+                    Without(
+                        Measured((1000.0, 3000.0)), Measured((1000 * (1 - κ), 3000 * (1 + region)))
+                    )
+                    for κ, region in zip(κs, regions, strict=True)
+                ]
+
+        _, history = prune(NASBENCH201, start, measure, te_nas(digits))
+        return [c.option for c in history if c.dropped]
+
+    def test_ties_go_by_condition(self):
+        changes = ([0.1], [0.2]), ([0.2], [0.1])
+        assert self.dropped(3, *changes) == ["nor_conv_3x3"]
+        assert self.dropped(None, *changes) == ["skip_connect"]
+
+    def test_every_repeat_is_rounded(self):
+        changes = ([0.1] * 3, [0.0] * 3), ([0.1] * 3, [0.0004] * 3)
+        assert self.dropped(3, *changes) == ["skip_connect"]
+        assert self.dropped(None, *changes) == ["nor_conv_3x3"]
+
+
 class TestDenseRanks:
     def test_by_hand(self):
         assert dense_ranks(np.array([3.0, 1.0, 3.0, 2.0])).tolist() == [2, 0, 2, 1]
@@ -178,14 +209,31 @@ class TestDarts:
         arch, history = prune(DARTS, DARTS.prunable, measure, TE_NAS)
         assert arch == wanted
         assert DARTS.parse(DARTS.spell(arch)) == arch
-        rounds = [sum(c.round == number for c in history) for number in (1, 2, 3)]
-        # 7 options, then 4, on 28 edges; then the inputs of nodes that have more than two.
-        assert rounds == [196, 112, 24]
-        assert max(c.round for c in history) == 3
-        dropped = [sum(c.dropped for c in history if c.round == number) for number in (1, 2, 3)]
-        assert dropped == [84, 84, 12]
+        count = range(1, 1 + max(c.round for c in history))
+        rounds = [sum(c.round == number for c in history) for number in count]
+        # 7 options, then 4, on 28 edges; then the inputs of each node that has more than two.
+        assert rounds == [196, 112, 3, 4, 5, 3, 4, 5]
+        dropped = [sum(c.dropped for c in history if c.round == number) for number in count]
+        assert dropped == [84, 84, 1, 2, 3, 1, 2, 3]
         assert len(history) == to_measure(DARTS, DARTS.prunable, None, 1)
         assert to_measure(DARTS, arch, None, 1) == 0
+
+    def test_inputs_of_a_node_are_compared_with_each_other_alone(self):
+        """Two of the first node's tie; with all others between them, the second would go."""
+        arch = Arch(DARTS.name, ((1,),) * 28)
+        first = DARTS.groups[1]
+        after = dict(zip(first, [(12.0, 101.0), (13.0, 106.0), (14.0, 100.5)], strict=True))
+        seen = []
+
+        def measure(arch, options, number):
+            seen.append([axis for axis, _ in options])
+            for axis, _ in options:
+                left = Measured(after.get(axis, (14.0, 103.0)))
+                yield [Without(Measured((10.0, 100.0)), left)]
+
+        found, _ = prune(DARTS, arch, measure, TE_NAS)
+        assert seen == [list(group) for group in DARTS.groups if len(group) > 2]
+        assert [found.genes[axis] for axis in first] == [0, 1, 1]
 
     def test_inputs_are_chosen_among_the_finalists(self):
         """One option on every edge: 1, 3, 6 and 10 pairs of inputs for each of the two cells."""

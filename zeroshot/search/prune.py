@@ -24,27 +24,35 @@ class Criterion:
         better: the proxies and their directions.
         importance: from gains (options × proxies, see `Effect`) to a number per option. The least
             important go.
+        decimals: to which the gain of every repeat is rounded, if it is.
     """
 
     name: str
     better: Mapping[str, str]
     importance: Callable[[Array], Array]
+    decimals: int | None = None
 
 
 def te_nas(digits: int | None = None) -> Criterion:
     """Rank of the change in κ plus rank of the change in the number of linear regions.
 
-    With `digits`, changes are sorted as rounded to so many significant figures, as in the authors'
-    code; see `dense_ranks`.
+    With `digits` it is the authors' code: every repeat's change is rounded to so many decimals,
+    means are sorted as rounded to so many significant figures (see `dense_ranks`), and among equal
+    sums of ranks goes what was sorted first by κ, which the fraction of the importance tells.
+    Without, ties go to the option named first, and nothing is rounded.
 
     Source: Chen, Gong and Wang, 2021, arXiv:2102.11535.
     """
 
     def importance(gains: Array) -> Array:
         placed = np.stack([dense_ranks(-gain, digits) for gain in gains.T])
-        return placed.sum(axis=0).astype(np.float64)
+        found = placed.sum(axis=0).astype(np.float64)
+        if digits is not None:
+            found[_sorted(-gains[:, 0], digits)] += np.arange(len(found)) / len(found)
+        return found
 
-    return Criterion("te_nas", {"condition": "lower", "regions": "higher"}, importance)
+    better = {"condition": "lower", "regions": "higher"}
+    return Criterion("te_nas", better, importance, decimals=digits)
 
 
 def by_ensemble(ensemble: Ensemble, better: Mapping[str, str]) -> Criterion:
@@ -76,7 +84,7 @@ class Effect(NamedTuple):
 
     before: float  # mean over the repeats
     after: float
-    gain: float  # mean of the improvements, relative to |before|: positive where dropping helps
+    gain: float  # mean of the improvements relative to |before|: positive where dropping helps
     rank: int  # 0 for the option whose loss helps most; equal gains share a rank
 
 
@@ -126,8 +134,8 @@ def prune(
     With it, as in ZC-PT: axis by axis, the most important option stays and the others go.
 
     When one is left everywhere, and the space says that of each group of axes only `space.inputs`
-    may keep theirs, one more round closes the least important axes of each group. Ties go to the
-    option named first.
+    may keep theirs, a round for each group closes its least important axes: these are compared with
+    each other alone, and without the axes closed before. Ties go to the option named first.
 
     Args:
         space: whose axes can be mixed.
@@ -147,7 +155,7 @@ def prune(
         number = 1 + max((candidate.round for candidate in seen), default=0)
         options = _options(space, arch, order)
         repeats = list(measure(arch, options, number))
-        effects = [_effects(found, criterion.better) for found in repeats]
+        effects = [_effects(found, criterion) for found in repeats]
         gains = np.array([[effect.gain for effect in row] for row in effects])
         placed = np.stack([dense_ranks(-gain) for gain in gains.T], axis=1)
         importance = criterion.importance(gains)
@@ -216,13 +224,13 @@ def _full(space: Space, arch: Arch) -> list[list[int]]:
 
 
 def _options(space: Space, arch: Arch, order: Sequence[int] | None) -> list[tuple[int, int]]:
-    """What may go next: options of undecided axes; if there are none, axes of a group too many."""
+    """What may go next: options of undecided axes; if there are none, of the first full group."""
     axes = range(len(arch.open)) if order is None else order
     undecided = [axis for axis in axes if len(arch.open[axis]) > 1]
     if undecided:
         these = undecided if order is None else undecided[:1]
         return [(axis, option) for axis in these for option in arch.open[axis]]
-    return [(axis, arch.open[axis][0]) for group in _full(space, arch) for axis in group]
+    return [(axis, arch.open[axis][0]) for axis in _full(space, arch)[0]]
 
 
 def _going(
@@ -232,12 +240,11 @@ def _going(
     importance: Array,
     order: Sequence[int] | None,
 ) -> set[int]:
-    """Positions of the options that go: the least important of each axis, or group of axes."""
-    together: dict[int, list[int]] = {}
-    group_of = {axis: number for number, group in enumerate(space.groups) for axis in group}
+    """Positions of the options that go: the least important of each axis, or of the group."""
+    together: dict[int | None, list[int]] = {}
     closing = arch.is_network
     for position, (axis, _) in enumerate(options):
-        together.setdefault(group_of[axis] if closing else axis, []).append(position)
+        together.setdefault(None if closing else axis, []).append(position)
     going: set[int] = set()
     for positions in together.values():
         one = 1 if order is not None else max(1, len(positions) - space.per_round)
@@ -262,12 +269,16 @@ def dense_ranks(values: Array, digits: int | None = None) -> NDArray[np.int64]:
     With `digits` values are sorted as rounded to so many significant figures, but compared
     unrounded, as in TE-NAS' code: near-ties keep their order of enumeration and still differ.
     """
-    keys = values if digits is None else np.array([_rounded(value, digits) for value in values])
-    order = np.argsort(keys, kind="stable")
     found = np.zeros(len(values), dtype=np.int64)
-    for earlier, later in pairwise(order):
+    for earlier, later in pairwise(_sorted(values, digits)):
         found[later] = found[earlier] + int(values[earlier] != values[later])
     return found
+
+
+def _sorted(values: Array, digits: int | None) -> NDArray[np.int64]:
+    """Where the smallest is, then the next, and so on."""
+    keys = values if digits is None else np.array([_rounded(value, digits) for value in values])
+    return np.argsort(keys, kind="stable")
 
 
 def rows_of(history: Iterable[Candidate]) -> list[dict[str, object]]:
@@ -301,11 +312,14 @@ def from_rows(rows: Iterable[Mapping[str, object]], criterion: Criterion) -> lis
     ]
 
 
-def _effects(repeats: Sequence[Without], better: Mapping[str, str]) -> list[Effect]:
+def _effects(repeats: Sequence[Without], criterion: Criterion) -> list[Effect]:
     effects = []
-    for i, direction in enumerate(better.values()):
+    for i, direction in enumerate(criterion.better.values()):
         pairs = [(pair.before.values[i], pair.after.values[i]) for pair in repeats]
-        gain = _mean(relative_gain(before, after, direction) for before, after in pairs)
+        gains = (relative_gain(before, after, direction) for before, after in pairs)
+        if criterion.decimals is not None:
+            gains = (round(gain, criterion.decimals) for gain in gains)
+        gain = _mean(gains)
         before, after = (_mean(values) for values in zip(*pairs, strict=True))
         effects.append(Effect(before, after, gain, 0))
     return effects
