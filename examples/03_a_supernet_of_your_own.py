@@ -20,10 +20,10 @@ def operation(name: str, width: int) -> nn.Module:
 
 
 @dataclass(frozen=True)
-class Chain(Space):
+class Tower(Space):
     """Three stages, one after the other, of one operation each."""
 
-    name, source, mixable = "chain", "this file", True
+    name, source, mixable = "tower", "this file", True
     axes = tuple(Axis(f"stage {n}", ("skip", "pool", "conv1", "conv3")) for n in (1, 2, 3))
     task = Task(size=16)
 
@@ -36,5 +36,5 @@ class Chain(Space):
 
 
 if __name__ == "__main__":
-    found = zeroshot.prune(Chain(), workers=1)
-    print(found.name, Chain().names(found.arch))
+    found = zeroshot.prune(Tower(), workers=1)
+    print(found.name, Tower().names(found.arch))

@@ -32,9 +32,14 @@ def test_every_name_is_there():
     assert sorted([*listed, "__version__"]) == sorted(zeroshot.__all__)
     for name in zeroshot.__all__:
         assert getattr(zeroshot, name) is not None
-    assert set(zeroshot.__all__) <= set(dir(zeroshot))
+    assert {*zeroshot.__all__, *zeroshot._MODULES} <= set(dir(zeroshot))
     with pytest.raises(AttributeError, match="no attribute 'nothing'"):
         _ = zeroshot.nothing
+
+
+def test_modules_that_documents_name_are_there():
+    code = "import zeroshot; [getattr(zeroshot, n) for n in zeroshot._MODULES]"
+    subprocess.run([sys.executable, "-W", "error", "-c", code], check=True, capture_output=True)
 
 
 def test_the_example_of_the_docstring():

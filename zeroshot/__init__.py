@@ -40,6 +40,9 @@ _HOME = {
     "zeroshot.train": ("Recipe", "finetune", "load_trained"),
 }
 
+# Which documents speak of as `zeroshot.measure.latency`.
+_MODULES = ("data", "initial", "measure", "passes", "proxies", "ranking", "spaces")
+
 __all__ = [
     "BENCHMARKS",
     "ENSEMBLES",
@@ -82,8 +85,10 @@ def __getattr__(name: str) -> Any:
         if name in names:
             globals()[name] = getattr(import_module(module), name)
             return globals()[name]
+    if name in _MODULES:
+        return import_module(f"zeroshot.{name}")
     raise AttributeError(f"module 'zeroshot' has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:
-    return __all__
+    return [*__all__, *_MODULES]
