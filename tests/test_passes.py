@@ -418,3 +418,41 @@ class TestFixedTangentKernel:
     def test_says_which_weight_it_cannot_tell_apart(self, name):
         with pytest.raises(Undefined, match="not told apart"):
             passes.FixedTangentKernel().run(Net(networks.network(name)), batch())
+
+    @pytest.mark.parametrize(
+        "body",
+        [
+            lambda net, x: net.b(F.relu(x, inplace=True)),
+            lambda net, x: net.b(net.b(x).relu()),
+            lambda net, x: net.b(x) + F.conv2d(x, net.a.weight, padding=(1, 1)),
+        ],
+        ids=("once", "a module twice", "a function beside a module"),
+    )
+    @pytest.mark.parametrize("tied", [False, True])
+    def test_of_weights_that_several_read(self, body, tied):
+        module = Shares(body).double()
+        if tied:
+            module.b.weight = module.a.weight
+        net, shown = Net(module), batch(n=5)
+        exact = passes.TangentKernel().run(net, shown)
+        torch.testing.assert_close(passes.FixedTangentKernel().run(net, shown), exact)
+
+    def test_undefined_where_a_weight_is_read_otherwise(self):
+        net = Net(Shares(lambda net, x: net.b(x) * net.a.weight.mean()).double())
+        with pytest.raises(Undefined, match=r"gradients of a\.weight are not told apart by sample"):
+            passes.FixedTangentKernel().run(net, batch(n=5))
+
+
+class Shares(nn.Module):
+    """Two convolutions, put together by `body`."""
+
+    def __init__(self, body):
+        super().__init__()
+        self.a = nn.Conv2d(3, 3, 3, stride=2, padding=1, padding_mode="reflect", bias=False)
+        self.b = nn.Conv2d(3, 3, 3, padding=1)
+        self.head = nn.Linear(3, 4)
+        self.body = body
+        networks.fill(self)
+
+    def forward(self, x):
+        return self.head(self.body(self, self.a(x)).mean((2, 3)))
