@@ -291,6 +291,23 @@ class TestLoss:
         assert scores["jacob_cov"] == -math.inf
         assert {"epe_nas", "ntk_cond"} < scores.reasons.keys()
 
+    def test_a_part_without_gradients(self):
+        class Frozen(networks.Plain):
+            def forward(self, x):
+                with torch.no_grad():
+                    x = self.pool(self.features(x)).flatten(1)
+                return self.head(x)
+
+        module = networks.fill(Frozen()).double()
+        scores = evaluate(module, batch(), "grad_norm,snip,grasp,fisher,plain,intrain")
+        assert not scores.reasons
+        seen = []
+        with observe.hooked(module, (nn.Linear,), lambda _, given, __: seen.append(given[0])):
+            Net(module)(batch().inputs)
+        alone = evaluate(module.head, Batch(seen[0], batch().targets), "snip,grad_norm,grasp")
+        for name, score in alone.found.items():
+            assert_close(scores[name], score, 1e-9)
+
 
 class TestNetworksWithoutMuch:
     def test_no_weights(self):

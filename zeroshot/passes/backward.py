@@ -156,17 +156,24 @@ def _saliency(layer: Layer, gradient: Tensor, samples: int) -> Saliency:
 def gradients(
     value: Float[Tensor, ""], leaves: tuple[Tensor, ...], *, create_graph: bool = False
 ) -> tuple[Tensor, ...]:
-    """Gradients of a scalar, zeros where a leaf reaches nothing; the graph stays for others."""
-    if not value.requires_grad or not leaves:
+    """Gradients of a scalar, zeros where a leaf reaches nothing; the graph stays for others.
+
+    A leaf that has no gradient (an output of a part that runs under no_grad) reaches nothing.
+    """
+    reaching = tuple(leaf for leaf in leaves if leaf.requires_grad)
+    if not value.requires_grad or not reaching:
         return tuple(torch.zeros_like(leaf) for leaf in leaves)
-    return grad(
-        value,
-        leaves,
-        retain_graph=True,
-        create_graph=create_graph,
-        allow_unused=True,
-        materialize_grads=True,
+    found = iter(
+        grad(
+            value,
+            reaching,
+            retain_graph=True,
+            create_graph=create_graph,
+            allow_unused=True,
+            materialize_grads=True,
+        )
     )
+    return tuple(next(found) if leaf.requires_grad else torch.zeros_like(leaf) for leaf in leaves)
 
 
 def rows_of(
