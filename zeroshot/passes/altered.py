@@ -21,7 +21,7 @@ from zeroshot.observe import (
 )
 from zeroshot.passes.backward import Grads, gradients
 from zeroshot.passes.forward import packed, seen_codes
-from zeroshot.passes.structure import needing_statistics, weights_of
+from zeroshot.passes.structure import needing_float64, needing_statistics, weights_of
 
 
 @dataclass(frozen=True)
@@ -42,14 +42,9 @@ class Synflow(Pass[Grads]):
         leaves = {name: p.detach().double().abs() for name, p in net.module.named_parameters()}
         weights = tuple(leaf.requires_grad_() for leaf in weights_of(net, leaves))
         bypass = nullcontext() if self.keep_bn else bypassing_batch_norm()
-        try:
-            with needing_statistics(), bypass, sdpa_kernel(SDPBackend.MATH):
-                found = gradients(net(ones, leaves).sum(), weights)
-        except RuntimeError as error:
-            if batch.inputs.dtype == ones.dtype or "dtype" not in str(error):
-                raise
-            reason = f"the network does not run in float64: {error}"
-            raise Undefined(reason.splitlines()[0]) from error
+        within = needing_float64(batch.inputs.dtype)
+        with needing_statistics(), within, bypass, sdpa_kernel(SDPBackend.MATH):
+            found = gradients(net(ones, leaves).sum(), weights)
         return Grads(tuple(w.detach() for w in weights), found)
 
 
