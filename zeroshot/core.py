@@ -231,35 +231,49 @@ class Net:
             Undefined: if one of them is reparametrised: computed from others whenever it runs.
         """
         self.check_weights()
-        own = dict(self.module.named_parameters())  # shared parameters appear once
-        return {name: own[name].detach() for name, _ in self._places() if name in own}
+        own = dict(self.module.named_parameters())
+        return {name: own[name].detach() for name in self.weight_names()}
 
     def weight_names(self) -> tuple[str, ...]:
-        """Names of these weights, shared ones once, and of reparametrised ones beside them."""
-        own = dict(self.module.named_parameters())
-        return tuple(name for name, held in self._places() if name in own or not held)
+        """Names of these weights, shared ones once, and of reparametrised ones beside them.
+
+        A tensor is one of them if it is a weight anywhere; its name is that of its first place.
+        """
+        names = self.names()
+        found = (
+            names.get(id(held)) if held is not None else place for place, held in self._places()
+        )
+        return tuple(dict.fromkeys(name for name in found if name is not None))
+
+    def names(self) -> dict[int, str]:
+        """The name of every parameter, by its `id`: that of the first place that holds it."""
+        return {id(parameter): name for name, parameter in self.module.named_parameters()}
 
     def check_weights(self) -> None:
         """Undefined if a weight is reparametrised, so that no parameter is that weight."""
         for name, held in self._places():
-            if not held:
+            if held is None:
                 raise Undefined(
                     f"{name} is reparametrised (as by weight_norm, spectral_norm or pruning): no "
                     "parameter is that weight; remove the parametrisation first, as with "
                     "torch.nn.utils.parametrize.remove_parametrizations"
                 )
 
-    def _places(self) -> Iterator[tuple[str, bool]]:
-        """Every name under which a weight could lie, and whether anything, or None, is kept there.
+    def _places(self) -> Iterator[tuple[str, Tensor | None]]:
+        """Every name under which a weight lies, and that weight.
 
-        Where nothing is, the weight is computed from other tensors whenever its module runs.
+        None if the weight is computed from other tensors whenever its module runs.
         """
         for name, module in self.module.named_modules():
             for kind, weights in WEIGHTED:
                 if isinstance(module, kind):
                     for weight in weights:
-                        kept = weight in module._parameters or weight in module._buffers
-                        yield f"{name}.{weight}".lstrip("."), kept
+                        place = f"{name}.{weight}".lstrip(".")
+                        kept = module._parameters | module._buffers
+                        if weight not in kept:
+                            yield place, None
+                        elif (held := kept[weight]) is not None:
+                            yield place, held
 
     def named_layers(self) -> Iterator[tuple[str, nn.Module]]:
         """Convolution and linear layers by name."""

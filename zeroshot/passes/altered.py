@@ -81,18 +81,17 @@ class Perturbed(Pass[Perturbation]):
             drawn = torch.empty(like.shape, dtype=torch.float32).normal_(generator=generator)
             return drawn.to(like.device, like.dtype)
 
-        shared_once = dict(net.module.named_parameters())
+        names = net.names()
         weights: dict[str, Tensor] = {}
-        for name, module in net.module.named_modules():
-            own = {f"{name}.{part}".lstrip("."): p for part, p in module._parameters.items()}
-            for part, p in own.items():
-                if p is None or part not in shared_once:
+        for module in net.module.modules():
+            for part, p in module._parameters.items():
+                if p is None or names[id(p)] in weights:  # the latter if shared
                     continue
                 scale = part.endswith("weight")
                 if isinstance(module, LAYERS):
-                    weights[part] = noise(p) if scale else torch.zeros_like(p)
+                    weights[names[id(p)]] = noise(p) if scale else torch.zeros_like(p)
                 elif isinstance(module, (*NORMS, nn.GroupNorm)):
-                    weights[part] = torch.ones_like(p) if scale else torch.zeros_like(p)
+                    weights[names[id(p)]] = torch.ones_like(p) if scale else torch.zeros_like(p)
 
         inputs = noise(batch.inputs)
         runs = []
