@@ -3,11 +3,13 @@ import dataclasses
 import pytest
 import torch
 from torch import nn
+from torch.utils.checkpoint import checkpoint
 
 from tests import networks
 from tests.checks import batch, unchanged
 from zeroshot.core import Batch, Net, seeded
 from zeroshot.errors import Undefined, ZeroshotError
+from zeroshot.scoring import evaluate
 
 
 def distance(answers, targets):
@@ -170,6 +172,74 @@ class TestNet:
 
         assert draw(0, "a") == draw(0, "a")
         assert len({draw(0, "a"), draw(0, "b"), draw(1, "a"), draw(1, "b")}) == 4
+
+    @pytest.mark.parametrize("embedding_first", [True, False])
+    def test_a_tensor_counts_once_if_any_of_its_places_does(self, embedding_first):
+        module = nn.Module()
+        for name in ("a", "b") if embedding_first else ("b", "a"):
+            setattr(module, name, nn.Embedding(5, 3) if name == "a" else nn.Linear(3, 5))
+        module.b.weight = module.a.weight
+        module.c = nn.Linear(5, 3)
+        module.c.weight = nn.Linear(5, 3).weight
+        name = "a.weight" if embedding_first else "b.weight"
+        assert list(Net(module).weights()) == [name, "c.weight"]
+        assert Net(module).weights()[name].data_ptr() == module.a.weight.data_ptr()
+
+
+class Checkpointed(networks.Plain):
+    """Runs its features again in the backward run."""
+
+    def __init__(self, use_reentrant):
+        super().__init__()
+        self.use_reentrant = use_reentrant
+
+    def forward(self, x):
+        features = (
+            self.features(x)
+            if self.use_reentrant is None
+            else checkpoint(self.features, x, use_reentrant=self.use_reentrant)
+        )
+        return self.head(self.pool(features).flatten(1))
+
+
+class TestCheckpointing:
+    @pytest.mark.parametrize("training", [True, False])
+    @pytest.mark.parametrize("use_reentrant", [True, False])
+    def test_is_a_plain_call(self, use_reentrant, training):
+        plain, module = (networks.fill(Checkpointed(how)) for how in (None, use_reentrant))
+        net, shown = Net(module.train(training)), batch(torch.float32)
+        names = "snip,grasp,synflow,naswot,jacob_cov,ntk_trace,epsilon"
+        with unchanged(net, shown):
+            found = evaluate(net, shown, names)
+        assert found.found == evaluate(plain, shown, names).found
+        assert not found.reasons
+
+    def test_is_itself_again_afterwards(self):
+        x = torch.rand(2, 3, 8, 8, requires_grad=True)
+        Net(Checkpointed(False))(x)
+        runs = []
+        checkpoint(lambda x: runs.append(x) or x.exp(), x, use_reentrant=False).sum().backward()
+        assert len(runs) == 2
+
+
+class Recurrent(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.cells, self.head = nn.LSTM(4, 3, batch_first=True), nn.Linear(3, 2)
+
+    def forward(self, x):
+        return self.head(self.cells(x)[0].mean(1))
+
+
+def test_recurrent_layers_keep_their_lists_of_weights():
+    module = Recurrent()
+    Net(module)(torch.rand(2, 5, 4, dtype=torch.float64))
+    listed = zip(module.cells._flat_weights, module.cells.parameters(), strict=True)
+    assert all(one is other for one, other in listed)
+    assert all(
+        ref() is p
+        for ref, p in zip(module.cells._flat_weight_refs, module.cells.parameters(), strict=True)
+    )
 
 
 class Answers(nn.Module):

@@ -11,6 +11,7 @@ from typing import Any, ClassVar, Generic, Literal, NamedTuple, TypeVar
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.utils import checkpoint
 
 from zeroshot.edition import edition
 from zeroshot.errors import Undefined, ZeroshotError
@@ -209,7 +210,7 @@ class Net:
             }
         modules = [part for _, part in parts]
         quiet = self._quiet(modules, batch_norm=statistics == "batch")
-        with quiet, standing_in(modules, stand_ins):
+        with quiet, standing_in(modules, stand_ins), switched(CHECKPOINTS):
             # Inputs are copied too: the network may overwrite them.
             return logits_of(self.module(inputs.clone()))
 
@@ -322,6 +323,14 @@ def standing_in(modules: Sequence[nn.Module], stand_ins: Mapping[int, Tensor]) -
         for name, tensor in held.items()
         if tensor is not None
     ]
+    # Recurrent layers list their parameters once more, and make new lists of what stands in.
+    lists = [
+        (part.__dict__, name, part.__dict__[name])
+        for part in modules
+        if isinstance(part, nn.RNNBase)
+        for name in ("_flat_weights", "_flat_weight_refs")
+        if name in part.__dict__
+    ]
     try:
         for held, name, tensor in places:
             held[name] = stand_ins[id(tensor)]  # type: ignore[assignment]
@@ -329,6 +338,8 @@ def standing_in(modules: Sequence[nn.Module], stand_ins: Mapping[int, Tensor]) -
     finally:
         for held, name, tensor in places:
             held[name] = tensor  # type: ignore[assignment]
+        for held, name, listed in lists:
+            held[name] = listed
 
 
 @contextmanager
@@ -361,6 +372,34 @@ def switched(switches: Iterable[tuple[Any, str, object]]) -> Iterator[None]:
         for where, name, value in before:
             setattr(where, name, value)
 
+
+class _Plainly:
+    """In the place of PyTorch's function that runs a part of a network again, going backward."""
+
+    @staticmethod
+    def apply(function: Callable[..., Any], _: bool, *args: Any) -> Any:
+        return function(*args)
+
+
+def _around(*_: Any, **__: Any) -> Iterator[None]:
+    """In the place of what PyTorch does before and after such a part."""
+    yield
+
+
+# Activation checkpointing is a plain call: run again in a backward run, a part would find the
+# network's own tensors and modes rather than those that stand in for them. This is what every way
+# to call it goes through; the second is the first's name in other versions of PyTorch.
+CHECKPOINTS = (
+    (checkpoint, "CheckpointFunction", _Plainly),
+    *(
+        (checkpoint, name, _around)
+        for name in (
+            "_checkpoint_without_reentrant_generator",
+            "_checkpoint_without_reentrant_generator_impl",
+        )
+        if hasattr(checkpoint, name)
+    ),
+)
 
 # The same of cuDNN's algorithms every time.
 REPEATABLE = (
