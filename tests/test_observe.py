@@ -137,7 +137,7 @@ class TestPools:
         with watching_pools(pooled):
             function(self.IMAGES)
         assert len(pooled) == seen
-        assert all(given is self.IMAGES for given in pooled)
+        assert all(torch.equal(given, self.IMAGES) for given in pooled)
 
 
 class TestBatchNorm:

@@ -400,6 +400,41 @@ class TestPerturbed:
         with pytest.raises(Undefined, match="no global pooling"):
             Perturbed().run(Net(Rows()), batch())
 
+    def test_what_is_overwritten_after_a_pooling_is_kept_as_it_was(self):
+        class Gated(networks.Plain):
+            def __init__(self, inplace):
+                super().__init__()
+                self.inplace = inplace
+
+            def forward(self, x):
+                x = self.features(x)
+                gate = x.mean((2, 3), keepdim=True).sigmoid()
+                x = x.mul_(gate) if self.inplace else x * gate
+                return self.head(x.flatten(2).mean(2))
+
+        one, other = (networks.fill(Gated(inplace)).double() for inplace in (True, False))
+        assert evaluate(one, batch(), "zen").found == evaluate(other, batch(), "zen").found
+
+    @pytest.mark.parametrize("names", ["ab", "ba"])
+    def test_a_layer_that_shares_its_weight_gets_noise(self, names):
+        class Tied(nn.Module):
+            def __init__(self):
+                super().__init__()
+                made = {"a": nn.Embedding(3, 3), "b": nn.Linear(3, 3, bias=False)}
+                for name in names:
+                    self.add_module(name, made[name])
+                self.b.weight = self.a.weight
+
+            def forward(self, x):
+                return F.adaptive_avg_pool2d(self.b(x.movedim(1, -1)), 1).flatten(1)
+
+        clean = []
+        for constant in (1.0, 2.0):
+            module = Tied().double()
+            nn.init.constant_(module.a.weight, constant)
+            clean.append(Perturbed().run(Net(module), batch()).clean)
+        assert torch.equal(*clean)
+
 
 class TestFixedTangentKernel:
     @pytest.mark.parametrize("name", ["Plain", "Residual", "NoNorm", "InplaceRelu", "Activations"])

@@ -81,7 +81,8 @@ class watching_pools(TorchFunctionMode):  # noqa: N801
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
         if func in POOLS and _is_global(func, *args, **kwargs):
-            self.pooled.append(args[0] if args else kwargs["input"])
+            # A copy: the network may overwrite it later.
+            self.pooled.append((args[0] if args else kwargs["input"]).clone())
         return func(*args, **kwargs)
 
 
