@@ -8,7 +8,7 @@ from torch.utils.checkpoint import checkpoint
 from tests import networks
 from tests.checks import batch, unchanged
 from zeroshot.core import Batch, Net, seeded
-from zeroshot.errors import Undefined, ZeroshotError
+from zeroshot.errors import OverwrittenError, Undefined, ZeroshotError
 from zeroshot.scoring import evaluate
 
 
@@ -220,6 +220,47 @@ class TestCheckpointing:
         runs = []
         checkpoint(lambda x: runs.append(x) or x.exp(), x, use_reentrant=False).sum().backward()
         assert len(runs) == 2
+
+
+class Clamps(networks.Plain):
+    """Writes into a weight before it is used, or uses a copy."""
+
+    def __init__(self, how):
+        super().__init__()
+        self.how = how
+
+    def forward(self, x):
+        weight = self.head.weight
+        if self.how == "data":
+            weight.data.clamp_(-0.05, 0.05)
+        elif self.how == "no_grad":
+            with torch.no_grad():
+                weight.clamp_(-0.05, 0.05)
+        else:
+            weight = weight + (weight.clamp(-0.05, 0.05) - weight).detach()
+        x = self.pool(self.features(x)).flatten(1)
+        return nn.functional.linear(x, weight, self.head.bias)
+
+
+class TestNetworksThatWriteIntoTheirParameters:
+    @pytest.mark.parametrize("how", ["data", "no_grad"])
+    @pytest.mark.parametrize("names", ["memory,naswot,grad_norm,ntk_trace", "synflow,zen,fisher"])
+    def test_run_on_copies(self, how, names):
+        module, other = (networks.fill(Clamps(how)).double() for how in (how, "copy"))
+        net, shown = Net(module), batch()
+        with unchanged(net, shown):
+            scores = evaluate(net, shown, names)
+        expected = evaluate(other, shown, names).found
+        for name in set(expected) - {"memory", "synflow"}:
+            assert scores[name] == pytest.approx(expected[name], rel=1e-12)
+        assert not scores.reasons
+
+    def test_say_so_once(self):
+        net = Net(networks.fill(Clamps("data")).double())
+        with unchanged(net, batch()):
+            with pytest.raises(OverwrittenError, match=r"parameter head\.weight was written into"):
+                net(batch().inputs)
+            net(batch().inputs)
 
 
 class Recurrent(nn.Module):

@@ -226,7 +226,7 @@ class ConstantWeights(Pass[tuple[Float64[Tensor, " _"], Float64[Tensor, " _"]]])
 
     @staticmethod
     def _logits(net: Net, batch: Batch, constant: float) -> Float64[Tensor, " _"]:
-        weights = {name: p.detach().double() for name, p in net.module.named_parameters()}
+        weights = {name: net.values(p).double() for name, p in net.module.named_parameters()}
         for name, weight in weights.items():
             last = name.rsplit(".", 1)[-1]
             if "weight" in last or "bias" in last:

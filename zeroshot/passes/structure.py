@@ -121,7 +121,7 @@ UNCOUNTED: dict[Any, Callable[..., int]] = {
 def leaves_of(net: Net) -> dict[str, Tensor]:
     """Every parameter, as a fresh leaf."""
     return {
-        name: p.detach().requires_grad_(p.is_floating_point())
+        name: net.values(p).requires_grad_(p.is_floating_point())
         for name, p in net.module.named_parameters()
     }
 
