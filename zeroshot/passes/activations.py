@@ -141,7 +141,8 @@ class FeatureMaps(Pass[tuple[Map, ...]]):
         generator = net.generator("maps")
         maps = []
         for layer in trace.layers:
-            first = by_sample(layer.output.detach().movedim(layer.channels, -1), len(batch))[0]
+            answers = layer.output.detach().movedim(layer.channels, -1)
+            first = by_sample(answers, len(batch), net.module)[0]
             rows = first.flatten(0, -2).T if first.ndim > 1 else first.unsqueeze(1)
             if rows.shape[1] == 1:
                 continue
@@ -176,6 +177,8 @@ class ResponseCorrelations(Pass[Float64[Tensor, "depths n n"]]):
         seen = 0
 
         def add(depth: int, values: Tensor) -> None:
+            if values.shape[:2] == (n, n):  # not left out, but undefined if it could be either way
+                by_sample(values, n, net.module)
             with suppress(Undefined):
                 found[depth] += correlations(by_sample(values.detach(), n).flatten(1)).abs()
 

@@ -156,7 +156,7 @@ class Patterns(Pass[UInt8[Tensor, "n _"]]):
         codes: list[Tensor] = []
         with torch.no_grad(), watching_activations(codes):
             net(inputs)
-        return seen_codes(tuple(codes), len(inputs))
+        return seen_codes(net, tuple(codes), len(inputs))
 
     def _crops(self, net: Net, images: Float[Tensor, "n c h w"]) -> Float[Tensor, "m 1 3 3"]:
         n, channels, height, width = images.shape

@@ -73,7 +73,7 @@ class LossBackward(Pass[LossTrace]):
             return LossTrace(grads, (), "no convolution or linear layer ran as a module", alive)
         try:
             pairs = zip(trace.layers, found[len(leaves) :], strict=True)
-            layers = tuple(_saliency(layer, gradient, len(batch)) for layer, gradient in pairs)
+            layers = tuple(_saliency(layer, gradient, len(batch), net) for layer, gradient in pairs)
         except Undefined as reason:
             return LossTrace(grads, (), str(reason), alive)
         return LossTrace(grads, layers, alive=alive)
@@ -147,9 +147,9 @@ def differentiating_twice(*also: str) -> Iterator[None]:
         raise Undefined(f"no second derivative: {error}".splitlines()[0]) from error
 
 
-def _saliency(layer: Layer, gradient: Tensor, samples: int) -> Saliency:
+def _saliency(layer: Layer, gradient: Tensor, samples: int, net: Net) -> Saliency:
     products = (layer.output.detach() * gradient).movedim(layer.channels, -1)
-    placed = by_sample(products, samples)
+    placed = by_sample(products, samples, net.module)
     return Saliency(placed.reshape(samples, -1, placed.shape[-1]).sum(1), layer.fan_in)
 
 
