@@ -8,6 +8,7 @@ from tests import networks
 from tests.checks import batch, of_space, toy
 from zeroshot.core import Net
 from zeroshot.passes import BlockHandover, FeatureMaps, Forward
+from zeroshot.scoring import evaluate
 
 
 def blocks_of(net):
@@ -90,3 +91,13 @@ def test_picked_channels_are_some_of_all():
     for whole, part in zip(everything, some, strict=True):
         known = {tuple(row.tolist()) for row in whole.rows}
         assert {tuple(row.tolist()) for row in part.rows} <= known
+
+
+def test_equal_weights_are_undefined_where_a_type_is_fixed():
+    class Fixed(networks.Plain):
+        def forward(self, x):
+            return self.head(self.pool(self.features(x)).flatten(1).float())
+
+    scores = evaluate(networks.fill(Fixed()), batch(torch.float32), "epsilon,synflow,snip")
+    assert scores.reasons.keys() == {"epsilon", "synflow"}
+    assert "does not run in float64" in scores.reasons["epsilon"]

@@ -3,11 +3,13 @@ import dataclasses
 import pytest
 import torch
 from torch import nn
+from torch.utils.checkpoint import checkpoint
 
 from tests import networks
 from tests.checks import batch, unchanged
 from zeroshot.core import Batch, Net, seeded
-from zeroshot.errors import Undefined, ZeroshotError
+from zeroshot.errors import OverwrittenError, Undefined, ZeroshotError
+from zeroshot.scoring import evaluate
 
 
 def distance(answers, targets):
@@ -170,6 +172,115 @@ class TestNet:
 
         assert draw(0, "a") == draw(0, "a")
         assert len({draw(0, "a"), draw(0, "b"), draw(1, "a"), draw(1, "b")}) == 4
+
+    @pytest.mark.parametrize("embedding_first", [True, False])
+    def test_a_tensor_counts_once_if_any_of_its_places_does(self, embedding_first):
+        module = nn.Module()
+        for name in ("a", "b") if embedding_first else ("b", "a"):
+            setattr(module, name, nn.Embedding(5, 3) if name == "a" else nn.Linear(3, 5))
+        module.b.weight = module.a.weight
+        module.c = nn.Linear(5, 3)
+        module.c.weight = nn.Linear(5, 3).weight
+        name = "a.weight" if embedding_first else "b.weight"
+        assert list(Net(module).weights()) == [name, "c.weight"]
+        assert Net(module).weights()[name].data_ptr() == module.a.weight.data_ptr()
+
+
+class Checkpointed(networks.Plain):
+    """Runs its features again in the backward run."""
+
+    def __init__(self, use_reentrant):
+        super().__init__()
+        self.use_reentrant = use_reentrant
+
+    def forward(self, x):
+        features = (
+            self.features(x)
+            if self.use_reentrant is None
+            else checkpoint(self.features, x, use_reentrant=self.use_reentrant)
+        )
+        return self.head(self.pool(features).flatten(1))
+
+
+class TestCheckpointing:
+    @pytest.mark.parametrize("training", [True, False])
+    @pytest.mark.parametrize("use_reentrant", [True, False])
+    def test_is_a_plain_call(self, use_reentrant, training):
+        plain, module = (networks.fill(Checkpointed(how)) for how in (None, use_reentrant))
+        net, shown = Net(module.train(training)), batch(torch.float32)
+        names = "snip,grasp,synflow,naswot,jacob_cov,ntk_trace,epsilon"
+        with unchanged(net, shown):
+            found = evaluate(net, shown, names)
+        assert found.found == evaluate(plain, shown, names).found
+        assert not found.reasons
+
+    def test_is_itself_again_afterwards(self):
+        x = torch.rand(2, 3, 8, 8, requires_grad=True)
+        Net(Checkpointed(False))(x)
+        runs = []
+        checkpoint(lambda x: runs.append(x) or x.exp(), x, use_reentrant=False).sum().backward()
+        assert len(runs) == 2
+
+
+class Clamps(networks.Plain):
+    """Writes into a weight before it is used, or uses a copy."""
+
+    def __init__(self, how):
+        super().__init__()
+        self.how = how
+
+    def forward(self, x):
+        weight = self.head.weight
+        if self.how == "data":
+            weight.data.clamp_(-0.05, 0.05)
+        elif self.how == "no_grad":
+            with torch.no_grad():
+                weight.clamp_(-0.05, 0.05)
+        else:
+            weight = weight + (weight.clamp(-0.05, 0.05) - weight).detach()
+        x = self.pool(self.features(x)).flatten(1)
+        return nn.functional.linear(x, weight, self.head.bias)
+
+
+class TestNetworksThatWriteIntoTheirParameters:
+    @pytest.mark.parametrize("how", ["data", "no_grad"])
+    @pytest.mark.parametrize("names", ["memory,naswot,grad_norm,ntk_trace", "synflow,zen,fisher"])
+    def test_run_on_copies(self, how, names):
+        module, other = (networks.fill(Clamps(how)).double() for how in (how, "copy"))
+        net, shown = Net(module), batch()
+        with unchanged(net, shown):
+            scores = evaluate(net, shown, names)
+        expected = evaluate(other, shown, names).found
+        for name in set(expected) - {"memory", "synflow"}:
+            assert scores[name] == pytest.approx(expected[name], rel=1e-12)
+        assert not scores.reasons
+
+    def test_say_so_once(self):
+        net = Net(networks.fill(Clamps("data")).double())
+        with unchanged(net, batch()):
+            with pytest.raises(OverwrittenError, match=r"parameter head\.weight was written into"):
+                net(batch().inputs)
+            net(batch().inputs)
+
+
+class Recurrent(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.cells, self.head = nn.LSTM(4, 3, batch_first=True), nn.Linear(3, 2)
+
+    def forward(self, x):
+        return self.head(self.cells(x)[0].mean(1))
+
+
+def test_recurrent_layers_keep_their_lists_of_weights():
+    module = Recurrent()
+    Net(module)(torch.rand(2, 5, 4, dtype=torch.float64))
+    listed = zip(module.cells._flat_weights, module.cells.parameters(), strict=True)
+    assert all(one is other for one, other in listed)
+    assert all(
+        ref() is p
+        for ref, p in zip(module.cells._flat_weight_refs, module.cells.parameters(), strict=True)
+    )
 
 
 class Answers(nn.Module):

@@ -1,8 +1,10 @@
 import pytest
 import torch
+import torch.nn.utils.prune
 from torch import nn
 
 from tests.checks import TASK, TINY, batch
+from zeroshot.errors import ZeroshotError
 from zeroshot.initial import INITS
 
 
@@ -68,3 +70,23 @@ def test_default_is_pytorchs():
     expected = network().state_dict()
     found = initialised("default").state_dict()
     assert all(torch.equal(t, expected[key]) for key, t in found.items())
+
+
+@pytest.mark.parametrize(
+    "reparametrise",
+    [nn.utils.parametrizations.weight_norm, nn.utils.parametrizations.spectral_norm],
+)
+def test_goes_through_parametrisations(reparametrise):
+    plain, layer = nn.Conv2d(3, 4, 3), reparametrise(nn.Conv2d(3, 4, 3)).eval()
+    for one in (plain, layer):
+        INITS["gaussian"](one, torch.Generator().manual_seed(0))
+    ratio = (layer.weight / plain.weight).detach()
+    torch.testing.assert_close(ratio, ratio.mean().expand_as(ratio))
+    assert not layer.bias.any()
+
+
+def test_refuses_weights_that_take_no_values():
+    layer = nn.utils.prune.l1_unstructured(nn.Linear(3, 4), "weight", amount=1)
+    with pytest.raises(ZeroshotError, match=r"^0\.weight is computed from other tensors"):
+        INITS["gaussian"](nn.Sequential(layer), torch.Generator())
+    INITS["default"](nn.Sequential(layer), torch.Generator())

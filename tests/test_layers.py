@@ -24,7 +24,7 @@ MAY = {
     "zeroshot.narrow": (),
     "zeroshot.observe": ("errors", "narrow"),
     "zeroshot.linalg": ("errors",),
-    "zeroshot.initial": ("core",),
+    "zeroshot.initial": ("core", "errors"),
     "zeroshot.passes": ("core", "errors", "linalg", "narrow", "observe", "passes"),
     "zeroshot.proxies": ("core", "errors", "linalg", "passes", "proxies"),
     "zeroshot.spaces": ("core", "errors", "initial", "passes", "spaces"),

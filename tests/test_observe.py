@@ -4,6 +4,8 @@ import torch.nn.functional as F
 from torch import nn
 from torch.overrides import TorchFunctionMode
 
+from tests import networks
+from zeroshot.core import Batch, Net
 from zeroshot.errors import Undefined
 from zeroshot.observe import (
     by_sample,
@@ -14,6 +16,7 @@ from zeroshot.observe import (
     watching_activations,
     watching_pools,
 )
+from zeroshot.scoring import evaluate
 
 MODULES = (
     *(nn.ReLU, nn.ReLU6, nn.LeakyReLU, nn.PReLU, nn.RReLU, nn.ELU, nn.CELU, nn.SELU),
@@ -137,7 +140,7 @@ class TestPools:
         with watching_pools(pooled):
             function(self.IMAGES)
         assert len(pooled) == seen
-        assert all(given is self.IMAGES for given in pooled)
+        assert all(torch.equal(given, self.IMAGES) for given in pooled)
 
 
 class TestBatchNorm:
@@ -234,3 +237,34 @@ class TestBySample:
     def test_nowhere(self, shape):
         with pytest.raises(Undefined, match="4 samples are not found"):
             by_sample(torch.rand(shape), 4)
+
+    def test_as_many_tokens_as_samples(self):
+        values = torch.rand(4, 4, 2)
+        assert by_sample(values, 4) is values
+        with pytest.raises(Undefined, match="use another batch size"):
+            by_sample(values, 4, nn.Sequential(nn.LSTM(2, 3)))
+        assert by_sample(values, 4, nn.LSTM(2, 3, batch_first=True)) is values
+        for one in (torch.rand(4, 4), torch.rand(4, 4, 3, 3)):
+            assert by_sample(one, 4, nn.LSTM(2, 3)) is one
+
+
+@pytest.mark.parametrize("batch_first", [True, False])
+def test_of_as_many_tokens_as_samples(batch_first):
+    class Tokens(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.layer = nn.TransformerEncoderLayer(4, 2, 8, 0.0, batch_first=batch_first)
+            self.head = nn.Linear(4, 3)
+
+        def forward(self, x):
+            x = self.layer(x if batch_first else x.transpose(0, 1))
+            return self.head(x.mean(1 if batch_first else 0))
+
+    for tokens in (5, 6):
+        module = networks.fill(Tokens())
+        shown = Batch(networks.batch(n=6, h=tokens, w=4)[0][:, 0].float(), torch.arange(6) % 3)
+        reasons = evaluate(
+            Net(module, blocks=("layer",)), shown, "fisher,naswot,swap,meco,wrcor"
+        ).reasons
+        assert len(reasons) == (0 if batch_first or tokens == 5 else 5)
+        assert all("use another batch size" in reason for reason in reasons.values())

@@ -291,6 +291,23 @@ class TestLoss:
         assert scores["jacob_cov"] == -math.inf
         assert {"epe_nas", "ntk_cond"} < scores.reasons.keys()
 
+    def test_a_part_without_gradients(self):
+        class Frozen(networks.Plain):
+            def forward(self, x):
+                with torch.no_grad():
+                    x = self.pool(self.features(x)).flatten(1)
+                return self.head(x)
+
+        module = networks.fill(Frozen()).double()
+        scores = evaluate(module, batch(), "grad_norm,snip,grasp,fisher,plain,intrain")
+        assert not scores.reasons
+        seen = []
+        with observe.hooked(module, (nn.Linear,), lambda _, given, __: seen.append(given[0])):
+            Net(module)(batch().inputs)
+        alone = evaluate(module.head, Batch(seen[0], batch().targets), "snip,grad_norm,grasp")
+        for name, score in alone.found.items():
+            assert_close(scores[name], score, 1e-9)
+
 
 class TestNetworksWithoutMuch:
     def test_no_weights(self):
@@ -383,6 +400,41 @@ class TestPerturbed:
         with pytest.raises(Undefined, match="no global pooling"):
             Perturbed().run(Net(Rows()), batch())
 
+    def test_what_is_overwritten_after_a_pooling_is_kept_as_it_was(self):
+        class Gated(networks.Plain):
+            def __init__(self, inplace):
+                super().__init__()
+                self.inplace = inplace
+
+            def forward(self, x):
+                x = self.features(x)
+                gate = x.mean((2, 3), keepdim=True).sigmoid()
+                x = x.mul_(gate) if self.inplace else x * gate
+                return self.head(x.flatten(2).mean(2))
+
+        one, other = (networks.fill(Gated(inplace)).double() for inplace in (True, False))
+        assert evaluate(one, batch(), "zen").found == evaluate(other, batch(), "zen").found
+
+    @pytest.mark.parametrize("names", ["ab", "ba"])
+    def test_a_layer_that_shares_its_weight_gets_noise(self, names):
+        class Tied(nn.Module):
+            def __init__(self):
+                super().__init__()
+                made = {"a": nn.Embedding(3, 3), "b": nn.Linear(3, 3, bias=False)}
+                for name in names:
+                    self.add_module(name, made[name])
+                self.b.weight = self.a.weight
+
+            def forward(self, x):
+                return F.adaptive_avg_pool2d(self.b(x.movedim(1, -1)), 1).flatten(1)
+
+        clean = []
+        for constant in (1.0, 2.0):
+            module = Tied().double()
+            nn.init.constant_(module.a.weight, constant)
+            clean.append(Perturbed().run(Net(module), batch()).clean)
+        assert torch.equal(*clean)
+
 
 class TestFixedTangentKernel:
     @pytest.mark.parametrize("name", ["Plain", "Residual", "NoNorm", "InplaceRelu", "Activations"])
@@ -418,3 +470,41 @@ class TestFixedTangentKernel:
     def test_says_which_weight_it_cannot_tell_apart(self, name):
         with pytest.raises(Undefined, match="not told apart"):
             passes.FixedTangentKernel().run(Net(networks.network(name)), batch())
+
+    @pytest.mark.parametrize(
+        "body",
+        [
+            lambda net, x: net.b(F.relu(x, inplace=True)),
+            lambda net, x: net.b(net.b(x).relu()),
+            lambda net, x: net.b(x) + F.conv2d(x, net.a.weight, padding=(1, 1)),
+        ],
+        ids=("once", "a module twice", "a function beside a module"),
+    )
+    @pytest.mark.parametrize("tied", [False, True])
+    def test_of_weights_that_several_read(self, body, tied):
+        module = Shares(body).double()
+        if tied:
+            module.b.weight = module.a.weight
+        net, shown = Net(module), batch(n=5)
+        exact = passes.TangentKernel().run(net, shown)
+        torch.testing.assert_close(passes.FixedTangentKernel().run(net, shown), exact)
+
+    def test_undefined_where_a_weight_is_read_otherwise(self):
+        net = Net(Shares(lambda net, x: net.b(x) * net.a.weight.mean()).double())
+        with pytest.raises(Undefined, match=r"gradients of a\.weight are not told apart by sample"):
+            passes.FixedTangentKernel().run(net, batch(n=5))
+
+
+class Shares(nn.Module):
+    """Two convolutions, put together by `body`."""
+
+    def __init__(self, body):
+        super().__init__()
+        self.a = nn.Conv2d(3, 3, 3, stride=2, padding=1, padding_mode="reflect", bias=False)
+        self.b = nn.Conv2d(3, 3, 3, padding=1)
+        self.head = nn.Linear(3, 4)
+        self.body = body
+        networks.fill(self)
+
+    def forward(self, x):
+        return self.head(self.body(self, self.a(x)).mean((2, 3)))

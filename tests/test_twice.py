@@ -9,9 +9,11 @@ from torch import Tensor, nn
 from torch.autograd import grad, gradcheck, gradgradcheck
 from torch.utils.flop_counter import FlopCounterMode
 
+from tests import networks
 from tests.checks import NETS, batch
 from zeroshot.passes import CurvatureGrads, Forward, LossBackward
 from zeroshot.passes.twice import cheap_to_differentiate_twice
+from zeroshot.scoring import evaluate
 
 
 def drawn(*shape: int, seed: int = 0) -> Tensor:
@@ -141,3 +143,15 @@ def test_the_trace_made_for_it_is_the_same_to_the_last_bit():
     leaves = ([t.inputs, *(t.leaves[name] for name in names)] for t in (one, other))
     grads = (grad(t.logits.sum(), held) for t, held in zip((one, other), leaves, strict=True))
     assert all(torch.equal(a, b) for a, b in zip(*grads, strict=True))
+
+
+def test_what_a_network_casts_is_left_alone():
+    class Casts(networks.Plain):
+        def forward(self, x):
+            with torch.autocast("cpu", dtype=torch.bfloat16):
+                return super().forward(x).to(x.dtype)
+
+    module, shown = networks.fill(Casts()), batch(torch.float32)
+    both = evaluate(module, shown, "snip,grasp")
+    assert not both.reasons
+    assert both["snip"] == evaluate(module, shown, "snip")["snip"]

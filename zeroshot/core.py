@@ -5,15 +5,16 @@ import zlib
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, ClassVar, Generic, Literal, NamedTuple, TypeVar
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.utils import checkpoint
 
 from zeroshot.edition import edition
-from zeroshot.errors import Undefined, ZeroshotError
+from zeroshot.errors import OverwrittenError, Undefined, ZeroshotError
 
 R = TypeVar("R")
 
@@ -162,6 +163,8 @@ class Net:
     seed: int = 0
     cost: Callable[[], Cost] | None = None
     thin: Callable[[], nn.Module | None] | None = None
+    # Whether a run writes into parameters, so that it needs copies: empty until a run has told.
+    _writes: list[bool] = field(default_factory=list, init=False, repr=False)
 
     def __post_init__(self) -> None:
         if isinstance(self.module, type):
@@ -191,14 +194,19 @@ class Net:
         *,
         statistics: Literal["batch", "stored"] = "batch",
     ) -> Tensor:
-        """Logits in the precision of `inputs`; `weights` stand in for the parameters they name."""
+        """Logits in the precision of `inputs`; `weights` stand in for the parameters they name.
+
+        Raises:
+            OverwrittenError: in the first run, if it wrote into the parameters, which then are
+                as before; take new `values` of them and run it again.
+        """
         given, real = weights or {}, inputs.is_floating_point()
         parts = tuple(self.module.named_modules())  # once: looking for them takes long
         # Observers look at the network, not at this; asking them takes longer than a small network.
         with torch._C.DisableTorchFunction():
             # Buffers are copied: batch normalisation writes its running statistics.
             own = [
-                (tensor, tensor.detach().clone() if buffer else tensor.detach(), name)
+                (tensor, tensor.detach().clone() if buffer else self.values(tensor), name)
                 for tensor, name, buffer in _tensors(parts)
             ]
             stand_ins = {
@@ -209,9 +217,48 @@ class Net:
             }
         modules = [part for _, part in parts]
         quiet = self._quiet(modules, batch_norm=statistics == "batch")
-        with quiet, standing_in(modules, stand_ins):
+        kept = self._unwritten(modules, stand_ins)
+        with quiet, kept, standing_in(modules, stand_ins), switched(CHECKPOINTS):
             # Inputs are copied too: the network may overwrite them.
             return logits_of(self.module(inputs.clone()))
+
+    def values(self, parameter: Tensor) -> Tensor:
+        """A parameter, detached, to stand in for it: a copy if the network writes into it."""
+        return parameter.detach().clone() if True in self._writes else parameter.detach()
+
+    @contextmanager
+    def _unwritten(
+        self, modules: Sequence[nn.Module], stand_ins: Mapping[int, Tensor]
+    ) -> Iterator[None]:
+        """Afterwards parameters are as before, which is looked after until a run has told."""
+        if not self._writes and {_package(type(part)) for part in modules} <= READ_ONLY:
+            self._writes.append(False)
+        if self._writes:
+            yield
+            return
+        named = [(name, p) for name, p in self.module.named_parameters() if not p.is_meta]
+        with torch._C.DisableTorchFunction(), torch._C._DisableTorchDispatch():
+            kept = [
+                (name, p, p.detach().clone())
+                for name, p in named
+                if stand_ins[id(p)].data_ptr() == p.data_ptr()
+            ]
+        written = []
+        try:
+            yield
+        finally:
+            with torch._C.DisableTorchFunction(), torch._C._DisableTorchDispatch():
+                for name, p, values in kept:
+                    if not torch.equal(p, values):
+                        p.detach().copy_(values)
+                        written.append(name)
+            if written or (kept and len(kept) == len(named)):
+                self._writes.append(bool(written))
+        if written:
+            raise OverwrittenError(
+                f"parameter {written[0]} was written into while the network ran, and is as before: "
+                "run it once more, on copies"
+            )
 
     @property
     def device(self) -> torch.device:
@@ -231,35 +278,49 @@ class Net:
             Undefined: if one of them is reparametrised: computed from others whenever it runs.
         """
         self.check_weights()
-        own = dict(self.module.named_parameters())  # shared parameters appear once
-        return {name: own[name].detach() for name, _ in self._places() if name in own}
+        own = dict(self.module.named_parameters())
+        return {name: own[name].detach() for name in self.weight_names()}
 
     def weight_names(self) -> tuple[str, ...]:
-        """Names of these weights, shared ones once, and of reparametrised ones beside them."""
-        own = dict(self.module.named_parameters())
-        return tuple(name for name, held in self._places() if name in own or not held)
+        """Names of these weights, shared ones once, and of reparametrised ones beside them.
+
+        A tensor is one of them if it is a weight anywhere; its name is that of its first place.
+        """
+        names = self.names()
+        found = (
+            names.get(id(held)) if held is not None else place for place, held in self._places()
+        )
+        return tuple(dict.fromkeys(name for name in found if name is not None))
+
+    def names(self) -> dict[int, str]:
+        """The name of every parameter, by its `id`: that of the first place that holds it."""
+        return {id(parameter): name for name, parameter in self.module.named_parameters()}
 
     def check_weights(self) -> None:
         """Undefined if a weight is reparametrised, so that no parameter is that weight."""
         for name, held in self._places():
-            if not held:
+            if held is None:
                 raise Undefined(
                     f"{name} is reparametrised (as by weight_norm, spectral_norm or pruning): no "
                     "parameter is that weight; remove the parametrisation first, as with "
                     "torch.nn.utils.parametrize.remove_parametrizations"
                 )
 
-    def _places(self) -> Iterator[tuple[str, bool]]:
-        """Every name under which a weight could lie, and whether anything, or None, is kept there.
+    def _places(self) -> Iterator[tuple[str, Tensor | None]]:
+        """Every name under which a weight lies, and that weight.
 
-        Where nothing is, the weight is computed from other tensors whenever its module runs.
+        None if the weight is computed from other tensors whenever its module runs.
         """
         for name, module in self.module.named_modules():
             for kind, weights in WEIGHTED:
                 if isinstance(module, kind):
                     for weight in weights:
-                        kept = weight in module._parameters or weight in module._buffers
-                        yield f"{name}.{weight}".lstrip("."), kept
+                        place = f"{name}.{weight}".lstrip(".")
+                        kept = module._parameters | module._buffers
+                        if weight not in kept:
+                            yield place, None
+                        elif (held := kept[weight]) is not None:
+                            yield place, held
 
     def named_layers(self) -> Iterator[tuple[str, nn.Module]]:
         """Convolution and linear layers by name."""
@@ -308,6 +369,14 @@ def standing_in(modules: Sequence[nn.Module], stand_ins: Mapping[int, Tensor]) -
         for name, tensor in held.items()
         if tensor is not None
     ]
+    # Recurrent layers list their parameters once more, and make new lists of what stands in.
+    lists = [
+        (part.__dict__, name, part.__dict__[name])
+        for part in modules
+        if isinstance(part, nn.RNNBase)
+        for name in ("_flat_weights", "_flat_weight_refs")
+        if name in part.__dict__
+    ]
     try:
         for held, name, tensor in places:
             held[name] = stand_ins[id(tensor)]  # type: ignore[assignment]
@@ -315,6 +384,8 @@ def standing_in(modules: Sequence[nn.Module], stand_ins: Mapping[int, Tensor]) -
     finally:
         for held, name, tensor in places:
             held[name] = tensor  # type: ignore[assignment]
+        for held, name, listed in lists:
+            held[name] = listed
 
 
 @contextmanager
@@ -348,6 +419,34 @@ def switched(switches: Iterable[tuple[Any, str, object]]) -> Iterator[None]:
             setattr(where, name, value)
 
 
+class _Plainly:
+    """In the place of PyTorch's function that runs a part of a network again, going backward."""
+
+    @staticmethod
+    def apply(function: Callable[..., Any], _: bool, *args: Any) -> Any:
+        return function(*args)
+
+
+def _around(*_: Any, **__: Any) -> Iterator[None]:
+    """In the place of what PyTorch does before and after such a part."""
+    yield
+
+
+# Activation checkpointing is a plain call: run again in a backward run, a part would find the
+# network's own tensors and modes rather than those that stand in for them. This is what every way
+# to call it goes through; the second is the first's name in other versions of PyTorch.
+CHECKPOINTS = (
+    (checkpoint, "CheckpointFunction", _Plainly),
+    *(
+        (checkpoint, name, _around)
+        for name in (
+            "_checkpoint_without_reentrant_generator",
+            "_checkpoint_without_reentrant_generator_impl",
+        )
+        if hasattr(checkpoint, name)
+    ),
+)
+
 # The same of cuDNN's algorithms every time.
 REPEATABLE = (
     (torch.backends.cudnn, "deterministic", True),
@@ -370,6 +469,15 @@ def seeded(seed: int, device: torch.device) -> Iterator[None]:
 
 LAYERS = (nn.modules.conv._ConvNd, nn.Linear)
 NORMS = (nn.modules.batchnorm._BatchNorm,)
+
+
+def _package(kind: type) -> str:
+    return kind.__module__.partition(".")[0]
+
+
+# Packages whose modules do not write into parameters when they run: those of large networks, for
+# which looking takes a part of a run.
+READ_ONLY = frozenset({"torch", "torchvision", "timm", "zeroshot"})
 
 # Which parameters count as weights, by kind of module.
 WEIGHTED: tuple[tuple[type[nn.Module] | tuple[type[nn.Module], ...], tuple[str, ...]], ...] = (

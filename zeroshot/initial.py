@@ -1,11 +1,17 @@
-"""Initialisations: name -> function(module, generator). Weights only; the rest stays as built."""
+"""Initialisations: name -> function(module, generator). Weights only; the rest stays as built.
+
+A reparametrised weight (weight_norm, spectral_norm) is given what is drawn through its
+parametrisation, which may change it; where that cannot be, a ZeroshotError says so.
+"""
 
 from collections.abc import Callable
 
 import torch
-from torch import nn
+from torch import Tensor, nn
+from torch.nn.utils import parametrize
 
 from zeroshot.core import LAYERS
+from zeroshot.errors import ZeroshotError
 
 
 def default(module: nn.Module, generator: torch.Generator) -> None:
@@ -32,13 +38,37 @@ def gaussian(module: nn.Module, generator: torch.Generator) -> None:
     _fill(module, lambda w: nn.init.normal_(w, generator=generator))
 
 
-def _fill(module: nn.Module, draw: Callable[[torch.Tensor], object]) -> None:
+def _fill(module: nn.Module, draw: Callable[[Tensor], object]) -> None:
     with torch.no_grad():
-        for layer in module.modules():
+        for name, layer in module.named_modules():
             if isinstance(layer, LAYERS):
-                draw(layer.weight)
+                _set(layer, "weight", name, draw)
                 if layer.bias is not None:
-                    layer.bias.zero_()
+                    _set(layer, "bias", name, Tensor.zero_)
+
+
+def _set(layer: nn.Module, part: str, name: str, draw: Callable[[Tensor], object]) -> None:
+    """Draw a layer's weight or bias in place, or hand what is drawn to its parametrisation.
+
+    Raises:
+        ZeroshotError: if it is computed from other tensors, to which no value can be handed.
+    """
+    if part in layer._parameters or part in layer._buffers:
+        draw(getattr(layer, part))
+        return
+    error = None
+    if parametrize.is_parametrized(layer, part):
+        drawn = torch.empty_like(getattr(layer, part))
+        draw(drawn)
+        try:
+            setattr(layer, part, drawn)
+            return
+        except (NotImplementedError, RuntimeError, ValueError) as caught:
+            error = caught
+    raise ZeroshotError(
+        f"{name}.{part} is computed from other tensors and takes no initial values: remove its "
+        "parametrisation first, or use the initialisation 'default'".lstrip(".")
+    ) from error
 
 
 INITS: dict[str, Callable[[nn.Module, torch.Generator], None]] = {

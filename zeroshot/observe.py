@@ -81,7 +81,8 @@ class watching_pools(TorchFunctionMode):  # noqa: N801
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
         if func in POOLS and _is_global(func, *args, **kwargs):
-            self.pooled.append(args[0] if args else kwargs["input"])
+            # A copy: the network may overwrite it later.
+            self.pooled.append((args[0] if args else kwargs["input"]).clone())
         return func(*args, **kwargs)
 
 
@@ -207,12 +208,24 @@ def _is_global(func: Any, input: Tensor, *args: Any, **kwargs: Any) -> bool:  # 
     return {d % 4 for d in pair} == {2, 3}
 
 
-def by_sample(values: Tensor, samples: int) -> Tensor:
+def by_sample(values: Tensor, samples: int, within: nn.Module | None = None) -> Tensor:
     """(samples, …), whether samples come first, second (sequences) or as windows in a row.
 
+    Args:
+        values: of any shape.
+        samples: how many there are.
+        within: the network, if it is known. One with layers, recurrent or of attention, that have
+            samples second may answer as many tokens as samples: then either axis could be either.
+
     Raises:
-        Undefined: if there is no such axis.
+        Undefined: if there is no such axis, or if it could be either of two.
     """
+    square = values.ndim == 3 and values.shape[:2] == (samples, samples)
+    if square and within is not None and _has_samples_second(within):
+        raise Undefined(
+            f"sequences of {samples} for {samples} samples: which axis is which is not known; use "
+            "another batch size"
+        )
     if values.ndim and values.shape[0] == samples:
         return values
     if values.ndim > 1 and values.shape[1] == samples:
@@ -222,3 +235,8 @@ def by_sample(values: Tensor, samples: int) -> Tensor:
     raise Undefined(
         f"an activation has shape {tuple(values.shape)}, in which {samples} samples are not found"
     )
+
+
+def _has_samples_second(module: nn.Module) -> bool:
+    """Whether a layer of it says so, as PyTorch's recurrent ones and its attention do."""
+    return any(part.__dict__.get("batch_first") is False for part in module.modules())

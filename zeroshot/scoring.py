@@ -12,7 +12,7 @@ from torch import nn
 from torch.nn.utils import get_total_norm
 
 from zeroshot.core import REPEATABLE, Batch, Net, Pass, Proxy, planned, switched
-from zeroshot.errors import OutOfMemoryError, Undefined, ZeroshotError, in_a_line
+from zeroshot.errors import OutOfMemoryError, OverwrittenError, Undefined, ZeroshotError, in_a_line
 from zeroshot.proxies import PROXIES
 
 
@@ -134,7 +134,10 @@ class _Run:
             needed = [self.result(need) for need in wanted.needs]
             start = time.perf_counter()
             try:
-                self.seen[wanted] = wanted.run(self.net, self.batch, *needed)
+                try:
+                    self.seen[wanted] = wanted.run(self.net, self.batch, *needed)
+                except OverwrittenError:  # from now on it runs on copies
+                    self.seen[wanted] = wanted.run(self.net, self.batch, *needed)
             except Undefined as reason:
                 self.undefined[wanted] = str(reason)
                 raise

@@ -17,6 +17,7 @@ from zeroshot.linalg import correlations, crossed
 from zeroshot.observe import by_sample, hooked, tapping_activations
 from zeroshot.passes.backward import gradients
 from zeroshot.passes.forward import Block, Forward, Trace
+from zeroshot.passes.structure import needing_float64
 
 
 @dataclass(frozen=True)
@@ -140,7 +141,8 @@ class FeatureMaps(Pass[tuple[Map, ...]]):
         generator = net.generator("maps")
         maps = []
         for layer in trace.layers:
-            first = by_sample(layer.output.detach().movedim(layer.channels, -1), len(batch))[0]
+            answers = layer.output.detach().movedim(layer.channels, -1)
+            first = by_sample(answers, len(batch), net.module)[0]
             rows = first.flatten(0, -2).T if first.ndim > 1 else first.unsqueeze(1)
             if rows.shape[1] == 1:
                 continue
@@ -175,6 +177,8 @@ class ResponseCorrelations(Pass[Float64[Tensor, "depths n n"]]):
         seen = 0
 
         def add(depth: int, values: Tensor) -> None:
+            if values.shape[:2] == (n, n):  # not left out, but undefined if it could be either way
+                by_sample(values, n, net.module)
             with suppress(Undefined):
                 found[depth] += correlations(by_sample(values.detach(), n).flatten(1)).abs()
 
@@ -214,7 +218,8 @@ class ConstantWeights(Pass[tuple[Float64[Tensor, " _"], Float64[Tensor, " _"]]])
     def run(self, net: Net, batch: Batch) -> tuple[Float64[Tensor, " _"], Float64[Tensor, " _"]]:
         """The logits of both runs; scales of normalisations count as weights.
 
-        Undefined for layer normalisation: what it centres, equal weights sum up to zero.
+        Undefined for layer normalisation: what it centres, equal weights sum up to zero. Also where
+        the network does not run in float64.
         """
         if any(isinstance(module, nn.LayerNorm) for module in net.module.modules()):
             raise Undefined("layer normalisation leaves nothing that equal weights could see")
@@ -224,13 +229,13 @@ class ConstantWeights(Pass[tuple[Float64[Tensor, " _"], Float64[Tensor, " _"]]])
 
     @staticmethod
     def _logits(net: Net, batch: Batch, constant: float) -> Float64[Tensor, " _"]:
-        weights = {name: p.detach().double() for name, p in net.module.named_parameters()}
+        weights = {name: net.values(p).double() for name, p in net.module.named_parameters()}
         for name, weight in weights.items():
             last = name.rsplit(".", 1)[-1]
             if "weight" in last or "bias" in last:
                 weights[name] = torch.full_like(weight, constant if "weight" in last else 0.0)
         inputs = batch.inputs.double() if batch.inputs.is_floating_point() else batch.inputs
-        with torch.no_grad():
+        with torch.no_grad(), needing_float64(batch.inputs.dtype):
             return net(inputs, weights).flatten()
 
 

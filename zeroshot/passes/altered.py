@@ -21,7 +21,7 @@ from zeroshot.observe import (
 )
 from zeroshot.passes.backward import Grads, gradients
 from zeroshot.passes.forward import packed, seen_codes
-from zeroshot.passes.structure import needing_statistics, weights_of
+from zeroshot.passes.structure import needing_float64, needing_statistics, weights_of
 
 
 @dataclass(frozen=True)
@@ -42,14 +42,9 @@ class Synflow(Pass[Grads]):
         leaves = {name: p.detach().double().abs() for name, p in net.module.named_parameters()}
         weights = tuple(leaf.requires_grad_() for leaf in weights_of(net, leaves))
         bypass = nullcontext() if self.keep_bn else bypassing_batch_norm()
-        try:
-            with needing_statistics(), bypass, sdpa_kernel(SDPBackend.MATH):
-                found = gradients(net(ones, leaves).sum(), weights)
-        except RuntimeError as error:
-            if batch.inputs.dtype == ones.dtype or "dtype" not in str(error):
-                raise
-            reason = f"the network does not run in float64: {error}"
-            raise Undefined(reason.splitlines()[0]) from error
+        within = needing_float64(batch.inputs.dtype)
+        with needing_statistics(), within, bypass, sdpa_kernel(SDPBackend.MATH):
+            found = gradients(net(ones, leaves).sum(), weights)
         return Grads(tuple(w.detach() for w in weights), found)
 
 
@@ -86,18 +81,17 @@ class Perturbed(Pass[Perturbation]):
             drawn = torch.empty(like.shape, dtype=torch.float32).normal_(generator=generator)
             return drawn.to(like.device, like.dtype)
 
-        shared_once = dict(net.module.named_parameters())
+        names = net.names()
         weights: dict[str, Tensor] = {}
-        for name, module in net.module.named_modules():
-            own = {f"{name}.{part}".lstrip("."): p for part, p in module._parameters.items()}
-            for part, p in own.items():
-                if p is None or part not in shared_once:
+        for module in net.module.modules():
+            for part, p in module._parameters.items():
+                if p is None or names[id(p)] in weights:  # the latter if shared
                     continue
                 scale = part.endswith("weight")
                 if isinstance(module, LAYERS):
-                    weights[part] = noise(p) if scale else torch.zeros_like(p)
+                    weights[names[id(p)]] = noise(p) if scale else torch.zeros_like(p)
                 elif isinstance(module, (*NORMS, nn.GroupNorm)):
-                    weights[part] = torch.ones_like(p) if scale else torch.zeros_like(p)
+                    weights[names[id(p)]] = torch.ones_like(p) if scale else torch.zeros_like(p)
 
         inputs = noise(batch.inputs)
         runs = []
@@ -162,7 +156,7 @@ class Patterns(Pass[UInt8[Tensor, "n _"]]):
         codes: list[Tensor] = []
         with torch.no_grad(), watching_activations(codes):
             net(inputs)
-        return seen_codes(tuple(codes), len(inputs))
+        return seen_codes(net, tuple(codes), len(inputs))
 
     def _crops(self, net: Net, images: Float[Tensor, "n c h w"]) -> Float[Tensor, "m 1 3 3"]:
         n, channels, height, width = images.shape

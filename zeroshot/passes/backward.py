@@ -73,7 +73,7 @@ class LossBackward(Pass[LossTrace]):
             return LossTrace(grads, (), "no convolution or linear layer ran as a module", alive)
         try:
             pairs = zip(trace.layers, found[len(leaves) :], strict=True)
-            layers = tuple(_saliency(layer, gradient, len(batch)) for layer, gradient in pairs)
+            layers = tuple(_saliency(layer, gradient, len(batch), net) for layer, gradient in pairs)
         except Undefined as reason:
             return LossTrace(grads, (), str(reason), alive)
         return LossTrace(grads, layers, alive=alive)
@@ -147,26 +147,33 @@ def differentiating_twice(*also: str) -> Iterator[None]:
         raise Undefined(f"no second derivative: {error}".splitlines()[0]) from error
 
 
-def _saliency(layer: Layer, gradient: Tensor, samples: int) -> Saliency:
+def _saliency(layer: Layer, gradient: Tensor, samples: int, net: Net) -> Saliency:
     products = (layer.output.detach() * gradient).movedim(layer.channels, -1)
-    placed = by_sample(products, samples)
+    placed = by_sample(products, samples, net.module)
     return Saliency(placed.reshape(samples, -1, placed.shape[-1]).sum(1), layer.fan_in)
 
 
 def gradients(
     value: Float[Tensor, ""], leaves: tuple[Tensor, ...], *, create_graph: bool = False
 ) -> tuple[Tensor, ...]:
-    """Gradients of a scalar, zeros where a leaf reaches nothing; the graph stays for others."""
-    if not value.requires_grad or not leaves:
+    """Gradients of a scalar, zeros where a leaf reaches nothing; the graph stays for others.
+
+    A leaf that has no gradient (an output of a part that runs under no_grad) reaches nothing.
+    """
+    reaching = tuple(leaf for leaf in leaves if leaf.requires_grad)
+    if not value.requires_grad or not reaching:
         return tuple(torch.zeros_like(leaf) for leaf in leaves)
-    return grad(
-        value,
-        leaves,
-        retain_graph=True,
-        create_graph=create_graph,
-        allow_unused=True,
-        materialize_grads=True,
+    found = iter(
+        grad(
+            value,
+            reaching,
+            retain_graph=True,
+            create_graph=create_graph,
+            allow_unused=True,
+            materialize_grads=True,
+        )
     )
+    return tuple(next(found) if leaf.requires_grad else torch.zeros_like(leaf) for leaf in leaves)
 
 
 def rows_of(

@@ -129,7 +129,7 @@ class Codes(Pass[tuple[Bool[Tensor, "n _"], ...]]):
 
     def run(self, net: Net, batch: Batch, trace: Trace) -> tuple[Bool[Tensor, "n _"], ...]:
         """Take them from the forward run; Undefined without any ReLU-like activation."""
-        return seen_codes(trace.codes, len(batch))
+        return seen_codes(net, trace.codes, len(batch))
 
 
 def check_logits(logits: Tensor, batch: Batch) -> None:
@@ -155,7 +155,7 @@ def _channels(output: Tensor, layers: list[Layer]) -> int:
 
 
 def seen_codes(
-    codes: tuple[Bool[Tensor, "..."], ...], samples: int
+    net: Net, codes: tuple[Bool[Tensor, "..."], ...], samples: int
 ) -> tuple[Bool[Tensor, "samples _"], ...]:
     """Codes as rows, but for activations that all samples share (a table of positions, say).
 
@@ -164,7 +164,8 @@ def seen_codes(
     own = tuple(code for code in codes if samples in code.shape[:2] or code.shape[:1] != (1,))
     if not own:
         raise Undefined("no ReLU-like activation was seen")
-    return tuple(_as_they_lie(by_sample(code, samples)).flatten(1) for code in own)
+    placed = (by_sample(code, samples, net.module) for code in own)
+    return tuple(_as_they_lie(code).flatten(1) for code in placed)
 
 
 def _as_they_lie(values: Tensor) -> Tensor:

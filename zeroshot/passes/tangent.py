@@ -1,22 +1,23 @@
 """Tangent kernels: gradients of every sample's logits, multiplied with each other."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import cast
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float, Float64
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
-from zeroshot.core import LAYERS, Batch, Net, Pass
+from zeroshot.core import Batch, Net, Pass
 from zeroshot.errors import Undefined
-from zeroshot.observe import freezing_batch_norm, hooked
+from zeroshot.observe import freezing_batch_norm
 from zeroshot.passes.backward import gradients, rows_of
 from zeroshot.passes.forward import Forward, check_logits
 from zeroshot.passes.structure import leaves_of
 from zeroshot.passes.tape import Tape, Unseen
-from zeroshot.passes.twice import cheap_on_few_channels
+from zeroshot.passes.twice import cheap_on_few_channels, convolution_arguments
 
 # A tape is taken for networks with at most so many channels, for which it keeps at most so many
 # bytes; and so many rows at a time, if their gradients for one map are at most so many bytes.
@@ -121,64 +122,121 @@ class FixedTangentKernel(Pass[Float64[Tensor, "n n"]]):
         """
         net.check_weights()
         leaves = leaves_of(net)
-        names = {module: f"{name}.weight".lstrip(".") for name, module in net.named_layers()}
-        layers: list[tuple[str, nn.Module, Tensor, Tensor]] = []
+        weights = {id(leaf): name for name, leaf in leaves.items() if "weight" in name}
+        products: list[_Product] = []
         norms: list[tuple[Tensor | None, Tensor, Tensor]] = []
-
-        def keep(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor:
-            layers.append((names[module], module, inputs[0].detach(), output))
-            return output.clone()  # which the network may overwrite
-
-        with hooked(net.module, LAYERS, keep), cheap_on_few_channels(), freezing_batch_norm(norms):
+        reading = _reading_weights(weights, products)
+        with cheap_on_few_channels(), freezing_batch_norm(norms), reading:
             summed = net(batch.inputs, leaves).flatten(1).sum()
-        outputs = [output for *_, output in layers] + [output for *_, output in norms]
+        outputs = [product.output for product in products] + [output for *_, output in norms]
         if not summed.requires_grad or not outputs:
             raise Undefined("no weight reaches the logits")
         found = gradients(summed, tuple(outputs))
-        jacobians: dict[str, list[Tensor]] = {}
-        for (name, layer, inputs, _), gradient in zip(layers, found, strict=False):
-            jacobians.setdefault(name, []).append(_sample_grads(layer, inputs, gradient))
-        scales = {id(leaf): name for name, leaf in leaves.items()}
-        for (scale, normal, _), gradient in zip(norms, found[len(layers) :], strict=True):
+        # By `id`, for a weight may have several names, and several modules.
+        jacobians: dict[int, list[Tensor]] = {}
+        for product, gradient in zip(products, found, strict=False):
+            jacobians.setdefault(id(product.weight), []).append(_sample_grads(product, gradient))
+        for (scale, normal, _), gradient in zip(norms, found[len(products) :], strict=True):
             if scale is not None:
-                product = (normal * gradient).reshape(*normal.shape[:2], -1).sum(2)
-                jacobians.setdefault(scales[id(scale)], []).append(product)
+                of_scale = (normal * gradient).reshape(*normal.shape[:2], -1).sum(2)
+                jacobians.setdefault(id(scale), []).append(of_scale)
         kernel = summed.new_zeros(len(batch), len(batch), dtype=torch.float64)
-        for name in leaves:
-            if "weight" in name:
-                if name not in jacobians:
-                    raise Undefined(f"gradients of {name} are not told apart by sample")
-                jacobian = torch.stack(jacobians[name]).sum(0).flatten(1).double()
-                kernel += jacobian @ jacobian.T
+        for place, name in weights.items():
+            if place not in jacobians:
+                raise _not_told_apart(name)
+            jacobian = torch.stack(jacobians[place]).sum(0).flatten(1).double()
+            kernel += jacobian @ jacobian.T
         return kernel
 
 
-def _sample_grads(layer: nn.Module, inputs: Tensor, gradient: Tensor) -> Tensor:
-    """Each sample's gradient of a layer's weight, (n, numbers); samples are independent."""
-    if isinstance(layer, nn.Linear) and inputs.ndim == 2:
-        return (gradient.unsqueeze(2) * inputs.unsqueeze(1)).flatten(1)
-    if (
-        not isinstance(layer, nn.Conv2d)
-        or isinstance(layer.padding, str)
-        or layer.padding_mode != "zeros"
-    ):
-        raise Undefined(f"gradients of {layer} are not told apart by sample")
-    patches = _patches(layer, inputs, gradient.shape[2:]).unflatten(1, (layer.groups, -1))
-    outward = gradient.flatten(2).unflatten(1, (layer.groups, -1))
+class _Product(NamedTuple):
+    """A call of a convolution or linear function with a weight."""
+
+    name: str
+    weight: Tensor
+    inputs: Tensor
+    how: tuple[Any, ...]  # a convolution's stride, padding, dilation and groups; nothing if linear
+    output: Tensor
+
+
+class _reading_weights(TorchFunctionMode):  # noqa: N801 - reads as `with reading…`
+    """Collect products with some weights; Undefined if they are read in ways that are no products.
+
+    Batch normalisation's scales are left to `freezing_batch_norm`.
+    """
+
+    def __init__(self, weights: dict[int, str], products: list[_Product]) -> None:
+        super().__init__()
+        self.weights = weights
+        self.products = products
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        output = func(*args, **kwargs)
+        given = _flat((*args, *kwargs.values()))
+        read = [self.weights[id(part)] for part in given if id(part) in self.weights]
+        # What is no function of a weight tells its shape, say.
+        if not read or func is F.batch_norm or not _has_gradient(output):
+            return output
+        if func is F.conv2d:
+            inputs, weight, _, *how = convolution_arguments(*args, **kwargs)
+        elif func is F.linear and len(args) > 1:
+            inputs, weight, *how = args[:2]
+        else:
+            raise _not_told_apart(read[0])
+        if len(read) > 1 or id(weight) not in self.weights:
+            raise _not_told_apart(read[0])
+        self.products.append(_Product(read[0], weight, inputs.detach(), tuple(how), output))
+        return output.clone()  # which the network may overwrite
+
+
+def _flat(parts: Sequence[Any]) -> Iterator[Any]:
+    for part in parts:
+        if isinstance(part, (list, tuple)):
+            yield from _flat(part)
+        else:
+            yield part
+
+
+def _has_gradient(output: Any) -> bool:
+    return any(isinstance(part, Tensor) and part.requires_grad for part in _flat([output]))
+
+
+def _not_told_apart(name: str) -> Undefined:
+    return Undefined(f"gradients of {name} are not told apart by sample")
+
+
+def _sample_grads(product: _Product, gradient: Tensor) -> Tensor:
+    """Each sample's gradient of a product's weight, (n, numbers); samples are independent."""
+    if not product.how and product.inputs.ndim == 2:
+        return (gradient.unsqueeze(2) * product.inputs.unsqueeze(1)).flatten(1)
+    if not product.how or product.inputs.ndim != 4 or isinstance(product.how[1], str):
+        raise _not_told_apart(product.name)
+    groups = product.how[3]
+    patches = _patches(product, gradient.shape[2:]).unflatten(1, (groups, -1))
+    outward = gradient.flatten(2).unflatten(1, (groups, -1))
     return (outward @ patches.transpose(2, 3)).flatten(1)
 
 
-def _patches(layer: nn.Conv2d, inputs: Tensor, places: torch.Size) -> Float[Tensor, "n k places"]:
+def _patches(product: _Product, places: torch.Size) -> Float[Tensor, "n k places"]:
     """What each output place of a convolution sees: `F.unfold`, of which this is a faster form."""
-    height, width = cast("tuple[int, int]", layer.padding)
-    windows = F.pad(inputs, (width, width, height, height))
+    stride, padding, dilation = map(_pair, product.how[:3])
+    height, width = padding
+    windows = F.pad(product.inputs, (width, width, height, height))
+    kernels = product.weight.shape[2:]
     for axis, (size, kernel, step, apart) in enumerate(
-        zip(places, layer.kernel_size, layer.stride, layer.dilation, strict=True), start=2
+        zip(places, kernels, stride, dilation, strict=True), start=2
     ):
         # For each number of the kernel, the places that it meets.
         windows = windows.unfold(axis, (size - 1) * step + 1, apart)[..., ::step]
         windows = windows.narrow(axis, 0, kernel)
     return windows.flatten(4).flatten(1, 3)
+
+
+def _pair(numbers: int | Sequence[int]) -> Sequence[int]:
+    """One number for each axis, as a convolution understands its arguments."""
+    given = (numbers,) if isinstance(numbers, int) else numbers
+    return tuple(given) * (2 // len(given))
 
 
 def _groups(leaves: dict[str, Tensor], limit: int) -> Iterator[tuple[Tensor, ...]]:

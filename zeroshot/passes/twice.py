@@ -22,10 +22,15 @@ from zeroshot.narrow import (
 
 
 class cheap_on_few_channels(TorchFunctionMode):  # noqa: N801 - reads as `with cheap…`
-    """Run normalisation and pooling of maps with few channels faster; see `narrow`."""
+    """Run normalisation and pooling of maps with few channels faster; see `narrow`.
+
+    But for what a network runs in another precision of its own accord, under autocast.
+    """
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
+        if _is_cast():
+            return func(*args, **kwargs)
         if func is F.batch_norm:
             norm = Norm.of(*args, **kwargs)
             if is_narrow(norm.inputs) and _is_plain(norm):
@@ -46,6 +51,8 @@ class cheap_to_differentiate_twice(cheap_on_few_channels):  # noqa: N801 - reads
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
+        if _is_cast():
+            return func(*args, **kwargs)
         if func is F.relu:
             call = _RELU.bind(*args, **kwargs).arguments
             if _is_differentiated(call["input"]) and not call.get("inplace"):
@@ -72,6 +79,11 @@ def _is_plain(norm: Norm) -> bool:
 def _normalised(norm: Norm) -> Tensor:
     inputs, mean, variance, weight, bias, _, momentum, epsilon = norm
     return _BatchNorm.apply(inputs, weight, bias, mean, variance, momentum, epsilon)
+
+
+def _is_cast() -> bool:
+    """Whether the CPU, where alone anything is run in another way, casts what functions get."""
+    return torch.is_autocast_enabled("cpu")
 
 
 def _is_differentiated(inputs: Tensor) -> bool:
