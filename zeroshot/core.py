@@ -5,7 +5,7 @@ import zlib
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, ClassVar, Generic, Literal, NamedTuple, TypeVar
 
 import torch
@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.utils import checkpoint
 
 from zeroshot.edition import edition
-from zeroshot.errors import OverwrittenError, Undefined, ZeroshotError
+from zeroshot.errors import Undefined, ZeroshotError
 
 R = TypeVar("R")
 
@@ -153,6 +153,8 @@ class Net:
         seed: of every random draw that a pass makes for this network.
         cost: gives what the space's benchmark says it weighs; traced if there is none.
         thin: makes TE-NAS' reduced network for linear regions, where the space has one.
+        copies: whether it runs on copies of its parameters, as is needed if it writes into them;
+            `evaluate` finds out.
 
     Raises:
         ZeroshotError: for what is no network, or blocks that are no names of its submodules.
@@ -163,8 +165,7 @@ class Net:
     seed: int = 0
     cost: Callable[[], Cost] | None = None
     thin: Callable[[], nn.Module | None] | None = None
-    # Whether a run writes into parameters, so that it needs copies: empty until a run has told.
-    _writes: list[bool] = field(default_factory=list, init=False, repr=False)
+    copies: bool = False
 
     def __post_init__(self) -> None:
         if isinstance(self.module, type):
@@ -194,12 +195,7 @@ class Net:
         *,
         statistics: Literal["batch", "stored"] = "batch",
     ) -> Tensor:
-        """Logits in the precision of `inputs`; `weights` stand in for the parameters they name.
-
-        Raises:
-            OverwrittenError: in the first run, if it wrote into the parameters, which then are
-                as before; take new `values` of them and run it again.
-        """
+        """Logits in the precision of `inputs`; `weights` stand in for the parameters they name."""
         given, real = weights or {}, inputs.is_floating_point()
         parts = tuple(self.module.named_modules())  # once: looking for them takes long
         # Observers look at the network, not at this; asking them takes longer than a small network.
@@ -217,48 +213,13 @@ class Net:
             }
         modules = [part for _, part in parts]
         quiet = self._quiet(modules, batch_norm=statistics == "batch")
-        kept = self._unwritten(modules, stand_ins)
-        with quiet, kept, standing_in(modules, stand_ins), switched(CHECKPOINTS):
+        with quiet, standing_in(modules, stand_ins), switched(CHECKPOINTS):
             # Inputs are copied too: the network may overwrite them.
             return logits_of(self.module(inputs.clone()))
 
     def values(self, parameter: Tensor) -> Tensor:
-        """A parameter, detached, to stand in for it: a copy if the network writes into it."""
-        return parameter.detach().clone() if True in self._writes else parameter.detach()
-
-    @contextmanager
-    def _unwritten(
-        self, modules: Sequence[nn.Module], stand_ins: Mapping[int, Tensor]
-    ) -> Iterator[None]:
-        """Afterwards parameters are as before, which is looked after until a run has told."""
-        if not self._writes and {_package(type(part)) for part in modules} <= READ_ONLY:
-            self._writes.append(False)
-        if self._writes:
-            yield
-            return
-        named = [(name, p) for name, p in self.module.named_parameters() if not p.is_meta]
-        with torch._C.DisableTorchFunction(), torch._C._DisableTorchDispatch():
-            kept = [
-                (name, p, p.detach().clone())
-                for name, p in named
-                if stand_ins[id(p)].data_ptr() == p.data_ptr()
-            ]
-        written = []
-        try:
-            yield
-        finally:
-            with torch._C.DisableTorchFunction(), torch._C._DisableTorchDispatch():
-                for name, p, values in kept:
-                    if not torch.equal(p, values):
-                        p.detach().copy_(values)
-                        written.append(name)
-            if written or (kept and len(kept) == len(named)):
-                self._writes.append(bool(written))
-        if written:
-            raise OverwrittenError(
-                f"parameter {written[0]} was written into while the network ran, and is as before: "
-                "run it once more, on copies"
-            )
+        """A parameter, detached, to stand in for it."""
+        return parameter.detach().clone() if self.copies else parameter.detach()
 
     @property
     def device(self) -> torch.device:
@@ -469,15 +430,6 @@ def seeded(seed: int, device: torch.device) -> Iterator[None]:
 
 LAYERS = (nn.modules.conv._ConvNd, nn.Linear)
 NORMS = (nn.modules.batchnorm._BatchNorm,)
-
-
-def _package(kind: type) -> str:
-    return kind.__module__.partition(".")[0]
-
-
-# Packages whose modules do not write into parameters when they run: those of large networks, for
-# which looking takes a part of a run.
-READ_ONLY = frozenset({"torch", "torchvision", "timm", "zeroshot"})
 
 # Which parameters count as weights, by kind of module.
 WEIGHTED: tuple[tuple[type[nn.Module] | tuple[type[nn.Module], ...], tuple[str, ...]], ...] = (

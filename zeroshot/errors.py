@@ -15,10 +15,6 @@ class OutOfMemoryError(ZeroshotError):
     """Memory ran out; says in which pass and what to lower. Nothing is computed on less instead."""
 
 
-class OverwrittenError(ZeroshotError):
-    """A network wrote into its own parameters, which are as before; a second run is on copies."""
-
-
 class Undefined(Exception):  # noqa: N818 - a statement about a network, not a failure
     """A proxy says nothing about this network. The engine turns it into NaN with this reason."""
 

@@ -4,7 +4,7 @@ import math
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -12,7 +12,7 @@ from torch import nn
 from torch.nn.utils import get_total_norm
 
 from zeroshot.core import REPEATABLE, Batch, Net, Pass, Proxy, planned, switched
-from zeroshot.errors import OutOfMemoryError, OverwrittenError, Undefined, ZeroshotError, in_a_line
+from zeroshot.errors import OutOfMemoryError, Undefined, ZeroshotError, in_a_line
 from zeroshot.proxies import PROXIES
 
 
@@ -74,6 +74,18 @@ def evaluate(
         )
     _check(net.module)
     proxies = tuple(_named(proxies))
+    kept = [(p, p.detach().clone()) for p in net.module.parameters()]
+    try:
+        scores = _evaluated(net, batch, proxies)
+    finally:
+        written = [(p, numbers) for p, numbers in kept if not torch.equal(p, numbers)]
+        with torch.no_grad():
+            for parameter, numbers in written:
+                parameter.copy_(numbers)
+    return _evaluated(replace(net, copies=True), batch, proxies) if written else scores
+
+
+def _evaluated(net: Net, batch: Batch, proxies: tuple[Proxy, ...]) -> Scores:
     run = _Run(net, batch.to(net.device, net.dtype), planned(proxies))
     found: dict[str, float] = {}
     reasons: dict[str, str] = {}
@@ -134,10 +146,7 @@ class _Run:
             needed = [self.result(need) for need in wanted.needs]
             start = time.perf_counter()
             try:
-                try:
-                    self.seen[wanted] = wanted.run(self.net, self.batch, *needed)
-                except OverwrittenError:  # from now on it runs on copies
-                    self.seen[wanted] = wanted.run(self.net, self.batch, *needed)
+                self.seen[wanted] = wanted.run(self.net, self.batch, *needed)
             except Undefined as reason:
                 self.undefined[wanted] = str(reason)
                 raise
