@@ -31,7 +31,8 @@ STATISTICS = (
     ),
     Column(
         "nDCG", "How good the top of the order is: gain 2<sup>accuracy</sup>, so one "
-        "percentage point less halves it, discounted by position; 1 is perfect.",
+        "percentage point less halves it, discounted by position; 1 is perfect. Only for "
+        "accuracies and errors, of at most 100 %.",
         lambda row, _: number(row["ndcg"], 3),
     ),
     Column(
