@@ -55,7 +55,7 @@ def _cut(name: str, room: int) -> str:
     return name if len(name) <= room else f"{name[: room - 9]}…{name[-8:]}"
 
 
-def measure(truth: pd.Series) -> str:
+def quantity(truth: pd.Series) -> str:
     """What the accuracies are called where they are from."""
     return "accuracy" if truth.name is None else str(truth.name)
 
@@ -125,7 +125,7 @@ def scatter(
         if falling:
             axes.invert_xaxis()
         axes.set_xlabel(title + what, parse_math=False)
-        unit = short_names([measure(truth)])[measure(truth)]
+        unit = short_names([quantity(truth)])[quantity(truth)]
         unit += " (lower is better)" if lower_is_better else ""
         axes.set_ylabel(unit, parse_math=False)
         axes.set_title(title, loc="left", fontsize=11, fontweight="bold", pad=8, parse_math=False)

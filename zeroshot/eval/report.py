@@ -25,7 +25,7 @@ from zeroshot.eval.page import (
     rows,
     sentences,
 )
-from zeroshot.eval.plots import heat_map, measure, pareto, scatter, short_names
+from zeroshot.eval.plots import heat_map, pareto, quantity, scatter, short_names
 from zeroshot.eval.validate import rank_correlations
 from zeroshot.eval.verdict import advice, verdict
 from zeroshot.ranking import ENSEMBLES, Ensemble, proxies_of
@@ -97,7 +97,7 @@ def write_report(
         sentences(verdict(table)),
         "<h2>Validation</h2>",
         rows(table, STATISTICS),
-        f"<p class=quiet>Sorted by Kendall τ. Best {escape(measure(truth))} there was to pick: "
+        f"<p class=quiet>Sorted by Kendall τ. Best {escape(quantity(truth))} there was to pick: "
         f"{digits(table['best'].iloc[0])}.</p>",
         "<h2>Against the best, and against size</h2>",
         f"<p class=quiet>{_rivals(table)}</p>",
