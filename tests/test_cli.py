@@ -211,8 +211,22 @@ def test_rank_and_validate_end_to_end(ranked, run):
     assert "report in report/report.html" in found.out
     assert Path("report/report.html").exists()
     says = " ".join(found.out.split())
-    assert "Use " in says
+    assert "No score is shown to order these architectures better than chance." in says
     assert "There is one seed: how much the scores depend on it is not told." in says
+
+
+def test_validate_shows_values_as_they_were_measured(run):
+    """Latencies in seconds, of architectures that no proxy scores."""
+    rows = "".join(f"n{i},0,\n" for i in range(4))
+    Path("none.csv").write_text("arch,seed,x\n" + rows)
+    Path("some.csv").write_text("arch,seed,x\n" + "".join(f"n{i},0,{i}\n" for i in range(4)))
+    Path("t.csv").write_text("arch,delay\n" + "".join(f"n{i},0.00{9 - i}\n" for i in range(4)))
+    flags = ("--truth", "t.csv", "--lower-is-better", "--resamples", "100")
+    title = "Against 4 measured architectures, the best delay 0.006"
+    assert title in " ".join(run("validate", "none.csv", *flags).out.split())
+    found = run("validate", "some.csv", *flags)
+    assert title in " ".join(found.out.split())
+    assert "-0.0" not in found.out
 
 
 def test_advise(run, monkeypatch):
@@ -443,6 +457,7 @@ MISTAKES = {
     "too many": ("rank nasbench201 --sample 99 --max-params 5", "0 architectures with at most 5"),
     "few": ("advise nasbench201 --sample 2", "a sample of 2; expected at least 3"),
     "no resamples": ("validate good.csv --truth truth.csv --resamples 0", "0 resamples"),
+    "seed": ("validate good.csv --truth truth.csv --seed -1", "seed -1: expected a whole number"),
     "few resamples": ("validate good.csv --truth truth.csv --resamples 99", "99 resamples; exp"),
     "refine": (f"{RANK} --refine 1", "refine 1: expected 0, or how many of the best"),
     "ensemble of one": ("rank nasbench201 --by az_nas+naswot", "az_nas is an ensemble, and an"),

@@ -312,6 +312,7 @@ def test_rank_refuses(options, words):
         (prune, {"finalists": 1.5}, "finalists 1.5: expected a whole number"),
         (validate, {"scores": 5, "truth": 5}, "scores 5: expected a ranking"),
         (validate, {"scores": "a.csv", "truth": 5}, "truth 5: expected a benchmark"),
+        (validate, {"scores": "a.csv", "truth": pd.DataFrame()}, "truth a DataFrame: expected"),
         (score, {"models": 5}, "models 5: expected a name, a module"),
         (score, {"models": []}, r"models \[\]: expected a name, a module"),
         (score, {"models": [5]}, "model 5: expected a name"),
@@ -480,6 +481,28 @@ def test_architectures_of_no_space_have_no_baselines():
 @pytest.mark.skipif(
     importlib.util.find_spec("analognasbench") is None, reason="the extra nb201 is not installed"
 )
+def test_validate_against_accuracies_in_hand(scored):
+    values = pd.Series(
+        np.geomspace(2e-4, 9e-3, len(ARCHS)), index=zeroshot.eval.tables.read_scores(scored)["arch"]
+    )
+    found = validate(scored, values.rename("seconds"), lower_is_better=True, resamples=100)
+    assert found.quantity == "seconds"
+    assert found.table["best"].iloc[0] == pytest.approx(2e-4)
+    assert (found.table["picked"] > 0).all()
+    other = validate(scored, -values, resamples=100).table
+    assert found.table["kendall"].equals(other["kendall"])
+    with pytest.raises(ZeroshotError, match="column 'nope' is for files, and the truth is one"):
+        validate(scored, values, column="nope")
+
+
+@pytest.mark.parametrize("better", [None, ["a"]])
+def test_validate_with_a_record_of_no_directions(scored, truth, tmp_path, better):
+    path = tmp_path / "scores.csv"
+    path.write_bytes(scored.read_bytes())
+    path.with_name("scores.csv.json").write_text(json.dumps({"run": {"better": better}}))
+    assert len(validate(path, truth, resamples=100).table) == 5
+
+
 def test_validate_against_nb201(scored):
     found = validate(scored, "nb201", resamples=100).table.set_index("name")
     assert (found["n"].drop("naswot") == len(ARCHS)).all()

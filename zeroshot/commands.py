@@ -102,11 +102,13 @@ class Validation:
         table: one row per proxy, ensemble and baseline; see `zeroshot.eval.validate`.
         verdict: the same in sentences, the advice first; see `zeroshot.eval.verdict`.
         report: the page that was written, if a folder was given.
+        quantity: what the accuracies are called where they are from.
     """
 
     table: pd.DataFrame
     verdict: tuple[str, ...]
     report: Path | None
+    quantity: str = "accuracy"
 
 
 @dataclass(frozen=True, eq=False)
@@ -400,14 +402,14 @@ def validate(
             architecture. Architectures may be spelt in any way that their space reads.
         column: of the file, if it has several of numbers.
         arch: how the file spells an architecture, its columns in braces: "{normal}, {reduce}".
-        lower_is_better: the file is of losses or latencies. They are negated.
+        lower_is_better: the truth is of losses or latencies.
         benchmark_path: where the benchmark's own files lie, for those that need them.
         trust: whether code that these files ask for may run. Most need none.
         by: ensembles of your own to compare too: expressions of the proxies, files that hold one,
-            or values.
+            or values. Their names must be new.
         out: folder for validation.csv, plots and report.html; nothing is written without.
         resamples: of the bootstrap, at least 100.
-        seed: of the bootstrap.
+        seed: of the bootstrap, at least 0.
 
     Returns:
         The table, what it says in words, and where the report is.
@@ -416,6 +418,7 @@ def validate(
         ZeroshotError: if a file is damaged, or scores and accuracies have too little in common.
     """
     # Here, because statistics and plots take longer to load than some rankings take.
+    from zeroshot.eval.plots import quantity
     from zeroshot.eval.recorded import read_recorded
     from zeroshot.eval.report import write_report
     from zeroshot.eval.validate import validate as compare
@@ -431,27 +434,34 @@ def validate(
     source = truth
     if not isinstance(source, pd.Series):
         source = _truth(truth, column, arch, lower_is_better, benchmark_path, trust)
-    whole("seed", seed)
+        lower_is_better = source.negated
+    elif column is not None:
+        raise ZeroshotError(
+            f"column {column!r} is for files, and the truth is one column; leave it out"
+        )
+    if whole("seed", seed) < 0:
+        raise ZeroshotError(f"seed {seed}: expected a whole number, at least 0")
     if isinstance(files, pd.DataFrame):
         scores = files
     else:
         scores, record = read_recorded([Path(file) for file in files])
     proxies_of(scores)  # says what is wrong, if it is no table of scores
     if isinstance(source, pd.Series):
-        known = source
+        known = -source if lower_is_better else source
     else:
         record = {"truth": str(source)} | record
         known = source.read(list(scores["arch"].unique()), _respelling(_space_of(scores)))
     scores = _with_baselines(scores)
-    asked = [by] if isinstance(by, (str, Ensemble)) else list(by or ())
-    own = [ranking.find(each, proxies_of(scores)) for each in asked]
-    listed = {each.name: each for each in (*ENSEMBLES, *own)}
-    given: dict[str, Any] = {"better": _better(record), "ensembles": tuple(listed.values())}
+    given: dict[str, Any] = {
+        "better": _better(record),
+        "ensembles": _with_own(by, proxies_of(scores)),
+        "lower_is_better": lower_is_better,
+    }
     table = compare(scores, known, resamples=resamples, seed=seed, record=record, **given)
     report = None
     if out is not None:
         report = write_report(Path(out), table, scores, known, record, **given)
-    return Validation(table, verdict(table), report)
+    return Validation(table, verdict(table), report, quantity(known))
 
 
 def advise(
@@ -847,12 +857,31 @@ def _truth(
 
     specs = tuple(truth) if isinstance(truth, (list, tuple)) else (truth,)
     if not all(isinstance(spec, (str, Path)) for spec in specs):
+        found = f"a {type(truth).__name__}" if isinstance(truth, pd.DataFrame) else repr(truth)
         raise ZeroshotError(
-            f"truth {truth!r}: expected a benchmark, a file, or accuracies indexed by architecture"
+            f"truth {found}: expected a benchmark, a file, or accuracies indexed by architecture"
         )
     files = None if path is None else Path(path)
     better = "lower" if lower_is_better else "higher"
     return Truth(tuple(map(str, specs)), column, files, trust, arch, better)
+
+
+def _with_own(
+    by: str | Ensemble | Sequence[str | Ensemble] | None, columns: tuple[str, ...]
+) -> tuple[Ensemble, ...]:
+    """The ensembles there are, and the user's own; ZeroshotError where one takes another's name."""
+    asked = [by] if isinstance(by, (str, Ensemble)) else list(by or ())
+    listed = {each.name: each for each in (*ENSEMBLES, *map(ranking.single, columns))}
+    for number, each in enumerate(asked):
+        if each in asked[:number]:
+            continue
+        own = ranking.find(each, columns)
+        if listed.setdefault(own.name, own) != own:
+            raise ZeroshotError(
+                f"by {str(each)!r}: there is a proxy or an ensemble {own.name!r} already; rename "
+                "the file, or what it is that you name so"
+            )
+    return tuple(each for name, each in listed.items() if name not in columns)
 
 
 def _respelling(space: Space | None) -> Callable[[str], str] | None:
@@ -863,7 +892,8 @@ def _respelling(space: Space | None) -> Callable[[str], str] | None:
 def _better(record: dict[str, Any]) -> dict[str, str]:
     """The direction of every proxy, the user's own as the record tells."""
     told = record.get("run")
-    return BETTER | (told.get("better", {}) if isinstance(told, dict) else {})
+    better = told.get("better") if isinstance(told, dict) else None
+    return BETTER | (better if isinstance(better, dict) else {})
 
 
 def _with_baselines(scores: pd.DataFrame) -> pd.DataFrame:

@@ -15,6 +15,7 @@ from zeroshot.eval.compare import (
     seconds,
     seed_agreement,
     seed_spread,
+    together,
 )
 from zeroshot.eval.correlate import kendall, rank_intervals, spearman
 from zeroshot.ranking import Ensemble, rank_sum, ratings
@@ -58,6 +59,42 @@ class TestRatings:
             ratings_by_seed(scores.drop(columns="seed"), ("good",))
         with pytest.raises(ZeroshotError, match="no rows"):
             ratings_by_seed(scores.head(0), ("good",))
+
+
+class TestTogether:
+    def test_the_rate_of_false_claims(self):
+        """Of 30 true nulls, as correlated as proxies are, one is missed in one of 20 families."""
+        rng = np.random.default_rng(0)
+        families, alone = 0, 0
+        for _ in range(100):
+            data = rng.normal(size=(60, 31))
+            data = data[:, 1:] - data[:, :1]  # all against one
+            drawn = rng.multinomial(60, np.full(60, 1 / 60), size=200) @ data / 60
+            every = {str(i): values for i, values in enumerate(drawn.T)}
+            ends = together(pd.Series(data.mean(axis=0), index=list(every)), every)
+            families += ((ends["lo"] > 0) | (ends["hi"] < 0)).any()
+            low, high = np.percentile(drawn, [2.5, 97.5], axis=0)
+            alone += ((low > 0) | (high < 0)).any()
+        assert 2 <= families <= 9
+        assert alone > 30
+
+    def test_one_is_as_alone(self):
+        values = np.random.default_rng(0).normal(size=20_000)
+        ends = together(pd.Series({"a": 0.0}), {"a": values})
+        assert ends.loc["a"].to_list() == pytest.approx([-1.96, 1.96], abs=0.05)
+
+    def test_the_undefined_and_the_certain(self):
+        values = pd.Series({"sure": 1.0, "mute": NAN, "some": 0.5})
+        drawn = {
+            "sure": np.ones(4),
+            "mute": np.full(4, NAN),
+            "some": np.array([NAN, 0.4, 0.6, NAN]),
+        }
+        ends = together(values, drawn)
+        assert ends.loc["sure"].to_list() == [1, 1]
+        assert ends.loc["mute"].isna().all()
+        assert ends.loc["some", "lo"] <= 0.405 < 0.595 <= ends.loc["some", "hi"]
+        assert together(values, {}).isna().all(axis=None)
 
 
 class TestDifferences:
@@ -198,6 +235,17 @@ class TestSeeds:
         assert seed_agreement(by_seed).isna().all()
         assert seed_spread(by_seed, truth).isna().all(axis=None)
 
+    def test_a_seed_that_is_constant_agrees_with_none(self):
+        rng = np.random.default_rng(0)
+        by_seed = [pd.DataFrame({"x": x, "flat": 1.0}) for x in rng.normal(size=(3, 200))]
+        by_seed[2]["x"] = 7.0
+        found = seed_agreement(by_seed)
+        pair = spearman(by_seed[0]["x"], by_seed[1]["x"])
+        assert found["x"] == pytest.approx(pair / 3)
+        assert math.isnan(found["flat"])
+        by_seed[2]["x"] = NAN  # this seed has no such column
+        assert seed_agreement(by_seed)["x"] == pytest.approx(pair)
+
 
 RECORD = {
     "passes": {"good": ["Forward()", "Codes()"], "cost": ["Forward()"], "late": ["Never()"]},
@@ -227,6 +275,8 @@ class TestCost:
             {"passes": ["good"]},
             {"passes": {"good": 3}},
             {"seconds per pass": {"Forward()": "long"}},
+            {"seconds per pass": {"Forward()": INF}},
+            {"networks scored": INF},
             {"networks scored": None},
         ],
     )

@@ -132,6 +132,19 @@ class TestTop:
         accuracy = 90 + y - y.min()
         assert ndcg(x, accuracy / 100) == pytest.approx(ndcg(x, accuracy))
 
+    @pytest.mark.parametrize("unit", [1, 100])
+    def test_ndcg_of_errors_is_that_of_accuracies(self, unit):
+        x, y = sample(40, 10)
+        accuracy = 90 + y - y.min()
+        assert ndcg(x, (accuracy - 100) / unit) == pytest.approx(ndcg(x, accuracy))
+
+    def test_ndcg_of_what_is_no_accuracy(self):
+        """In no unit."""
+        x, latency = [1, 2, 3, 4], np.array([300.0, 20, 70, 10])
+        assert math.isnan(ndcg(x, -latency))
+        assert math.isnan(ndcg(x, 10 * latency))
+        assert math.isnan(ndcg(x, [-1.0, 0, 0.5, 1]))
+
     def test_ndcg_with_ties_is_the_mean_over_their_orders(self):
         y = np.array([3.0, 1, 2, 5])
         orders = [np.array(order) for order in itertools.permutations([4, 3, 2])]

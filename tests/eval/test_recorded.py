@@ -131,3 +131,38 @@ def test_validate_files_and_formulas(files, tmp_path):
         commands.validate(files[0], truth, by="snop")
     with pytest.raises(ZeroshotError, match="expected a ranking, its table or its files"):
         commands.validate([], truth)
+
+
+@pytest.mark.parametrize(
+    ("name", "members"), [("snip", "synflow"), ("vote", "snip"), ("mine", "synflow")]
+)
+def test_a_formula_with_the_name_of_another(files, tmp_path, name, members):
+    """It would be dropped, or take the place of what users know by that name."""
+    truth = pd.Series({arch: 1.0 + i for i, arch in enumerate(pd.read_csv(files[1])["arch"])})
+    saved, other = tmp_path / f"{name}.txt", tmp_path / "other" / "mine.txt"
+    other.parent.mkdir()
+    for path in (saved, other):
+        path.write_text(f"log({members})")
+    with pytest.raises(ZeroshotError, match=f"a proxy or an ensemble '{name}' already; rename"):
+        commands.validate(list(files[:2]), truth, by=[str(saved), str(other)])
+    twice = commands.validate(
+        list(files[:2]), truth, by=["snip", str(other), str(other)], resamples=100
+    )
+    assert twice.table["name"].tolist().count("mine") == 1
+
+
+def test_files_of_unequal_seeds(files):
+    """A proxy that has one of two seeds is rated on this one."""
+    truth = pd.Series({arch: 1.0 + i for i, arch in enumerate(pd.read_csv(files[0])["arch"])})
+    found = commands.validate([files[2], files[1]], truth, resamples=100).table.set_index("name")
+    assert found.loc["synflow", ["n", "seeds"]].tolist() == [3, 1]
+    assert found.loc["snip", ["n", "seeds"]].tolist() == [4, 2]
+
+
+@pytest.mark.parametrize("text", ["[" * 5000, "{"])
+def test_a_record_that_is_no_json(files, tmp_path, text):
+    path = tmp_path / "one.csv"
+    path.write_bytes(files[0].read_bytes())
+    path.with_name("one.csv.json").write_text(text)
+    with pytest.raises(ZeroshotError, match=r"run record .* is damaged"):
+        read_recorded([path])

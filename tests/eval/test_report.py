@@ -3,6 +3,7 @@ import re
 import shutil
 import subprocess
 import sys
+from itertools import pairwise
 
 import numpy as np
 import pandas as pd
@@ -12,11 +13,12 @@ from zeroshot.errors import ZeroshotError
 from zeroshot.eval.advise import advise
 from zeroshot.eval.columns import ADVICE, BESIDES, DIFFERENCES, STATISTICS
 from zeroshot.eval.compare import clusters, correlations
-from zeroshot.eval.plots import heat_map, pareto, scatter
+from zeroshot.eval.correlate import kendall
+from zeroshot.eval.plots import heat_map, pareto, scatter, short_names
 from zeroshot.eval.report import write_advice, write_report
 from zeroshot.eval.validate import rank_correlations, validate
 from zeroshot.eval.verdict import advice, verdict
-from zeroshot.ranking import Ensemble, rank_sum
+from zeroshot.ranking import Ensemble, expression, rank_sum
 
 MINE = Ensemble("mine", ("plain", "synflow"), rank_sum, "here")
 BETTER = {"plain": "lower"}
@@ -224,8 +226,74 @@ def test_scatter_scales(run):
 
 
 def test_better_is_on_the_right(run):
-    low, high = axes_of(run, "params", better="lower").get_xlim()
+    low, high = axes_of(run, "params", better={"params": "lower"}).get_xlim()
     assert low > high
+
+
+@pytest.mark.parametrize("seeds", [1, 2])
+@pytest.mark.parametrize("name", ["cost", "rare", "both", "log(cost)"])
+def test_what_is_drawn_is_what_was_judged(name, seeds):
+    """Whatever the directions; `rare` is infinite once."""
+    rng = np.random.default_rng(0)
+    truth = pd.Series(rng.normal(size=40), [f"net{i}" for i in range(40)])
+    parts = [
+        pd.DataFrame({"arch": truth.index, "seed": seed, "x": rng.normal(size=40)}).assign(
+            cost=1 + (truth.to_numpy() + rng.normal(size=40)) ** 2,
+            rare=[-np.inf, *(-truth.to_numpy()[1:] + rng.normal(size=39))],
+        )
+        for seed in range(seeds)
+    ]
+    scores, better = pd.concat(parts), {"cost": "lower", "rare": "lower"}
+    own = Ensemble("both", ("cost", "x"), rank_sum, ""), expression("log(cost)")
+    table = validate(scores, truth, better=better, ensembles=own, resamples=100)
+    row = table.set_index("name", drop=False).loc[name]
+    by = {str(each): each for each in own}.get(name)
+    axes = scatter(scores, truth, row, by=by, better=better).axes[0]
+    x, y = np.concatenate([points.get_offsets() for points in axes.collections]).T
+    left, right = axes.get_xlim()
+    assert kendall(np.sign(right - left) * x, y) == pytest.approx(row["kendall"])
+
+
+def test_losses_are_drawn_as_measured():
+    """In their own unit, the better ones at the top."""
+    loss = pd.Series(np.geomspace(1e-4, 5e-3, 40), [f"net{i}" for i in range(40)], name="ms")
+    loss.iloc[-1] = 3.0
+    scores = pd.DataFrame({"arch": loss.index, "seed": 0, "x": range(40)})
+    table = validate(scores, -loss, resamples=100, lower_is_better=True)
+    axes = scatter(scores, -loss, table.iloc[0], lower_is_better=True).axes[0]
+    assert axes.get_ylabel() == "ms (lower is better)"
+    bottom, top = axes.get_ylim()
+    assert 0.005 < bottom < 0.02
+    assert top < 2e-4
+    assert re.fullmatch(r"▾ 1 above 0\.0\d+", axes.texts[0].get_text())
+
+
+def test_long_names_are_short_and_distinct(run, tmp_path):
+    _, scores, truth = run
+    terms = " + ".join(["log(synflow)"] * 20)
+    own = tuple(expression(f"{terms} + {number}*params + 0*log(plain)") for number in (2, 3))
+    given = {"better": BETTER, "ensembles": own}
+    table = validate(scores, truth, resamples=100, **given)
+    labels = list(short_names(table["name"]).values())
+    assert labels[-2:] == ["log(synflow) + …g(plain)", "log(synflow…g(plain) (2)"]
+    assert max(map(len, labels)) == 24
+    axes = heat_map(rank_correlations(scores, truth, **given)).axes[0]
+    assert {label.get_text() for label in axes.get_xticklabels()} == {*labels, "accuracy"}
+    axes = scatter(scores, truth, table.iloc[-1], by=own[-1]).axes[0]
+    assert axes.get_xlabel() == "log(synflow) + …g(plain), combined ranks"
+    axes = pareto(table.assign(seconds=1.0)).axes[0]
+    assert {text.get_text() for text in axes.texts} <= set(labels)
+
+
+def test_ticks_of_costs_do_not_overlap():
+    cost = [0.0, 5e-4, 0.02, 0.3, 5.0]
+    table = pd.DataFrame({"name": list("abcde"), "kind": "proxy", "kendall": [0.1, 0.2, 0, 0.4, 0]})
+    figure = pareto(table.assign(seconds=cost, pareto=False))
+    axes = figure.axes[0]
+    boxes = [label.get_window_extent() for label in axes.get_xticklabels()]
+    assert len(boxes) == 5
+    assert all(one.x1 < two.x0 for one, two in pairwise(boxes))
+    assert axes.get_legend().get_window_extent().y0 >= axes.bbox.y1
 
 
 def test_scatter_of_several_seeds_and_of_nothing(run):

@@ -101,6 +101,9 @@ class TestReadTruth:
             ('arch,acc\na,90\n"b,91\n', "line 3: unexpected end of data"),
             ("arch,acc,acc\na,90,1\n", "two columns 'acc'"),
             ("arch,acc\n,90\n", "row 1 has no arch"),
+            ("arch,acc\na,90\nb,93.1%\n", "'93.1%' in column 'acc', row 2, is no number"),
+            ("arch,acc,note\na,90,x\nb,abc,y\n", "'abc' in column 'acc', row 2, is no number"),
+            (",arch,acc\n0,a,90\n", "column 1 has no name; .* write it with index=False"),
         ],
     )
     def test_damage(self, csv, text, message):
@@ -158,6 +161,11 @@ class TestReadScores:
             ("arch,seed,x\na,0,1\nb,0,2\na,1,2\n", "seed 1 has scores of 1 of 2"),
             ("arch,seed,x\na,0,1.23", "line 2: ends in the middle"),
             ("arch,seed,x\na,,1\n", "row 1 of the scores has no seed"),
+            ("arch,seed,x\na,0,1\na,b,1\n", "'b' in column 'seed', row 2, is no number"),
+            ("arch,seed,x\na,0.5,1\n", "seed 0.5 in row 1: expected a whole number"),
+            ("arch,seed,x\na,inf,1\n", "seed inf in row 1: expected a whole number"),
+            (",arch,seed,x\n0,a,0,1\n", "column 1 has no name"),
+            ("arch,seed,x,\na,0,1,2\n", "column 4 has no name"),
         ],
     )
     def test_damage(self, csv, text, message):

@@ -97,3 +97,26 @@ def test_validate_and_prune(table, tmp_path):
         "transnasbench101_micro", criterion="params", truth=files, **asked, data="digits"
     )
     assert {"accuracy", "rank", "of"} <= set(own.record)
+
+
+def test_sources_in_two_units(table):
+    """All of one would be below all of the other."""
+    one = table("one.csv", "arch,acc\na,81\nb,92\n")
+    two = table("two.csv", "arch,acc\nc,0.8\nd,0.93\n")
+    with pytest.raises(ZeroshotError, match=r"two.csv holds values up to 0.93, .*one.csv up to 92"):
+        Truth((one, two)).read()
+    with pytest.raises(ZeroshotError, match="in one unit"):
+        Truth((one, two), better="lower").read()
+    none = table("none.csv", "arch,acc\nc,0\nd,\n")
+    assert len(Truth((one, none)).read()) == 4
+
+
+def test_what_is_negated(table):
+    path = table("t.csv", "arch,acc\na,81\n")
+    assert Truth((path,), better="lower").negated
+    assert Truth(("hw-nas-bench",)).negated
+    assert Truth(("nb201",), column="seconds").negated
+    assert not Truth((path,)).negated
+    assert not Truth(("torchvision", path)).negated
+    with pytest.raises(ZeroshotError, match=r"less is better in hw-nas-bench, more in .*t.csv"):
+        _ = Truth(("hw-nas-bench", path)).negated

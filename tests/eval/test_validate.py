@@ -7,6 +7,7 @@ import pytest
 from zeroshot.errors import ZeroshotError
 from zeroshot.eval.correlate import kendall, spearman
 from zeroshot.eval.validate import rank_correlations, validate
+from zeroshot.eval.verdict import verdict
 from zeroshot.ranking import Ensemble, rank, rank_sum
 
 NAN, INF = math.nan, math.inf
@@ -41,16 +42,78 @@ def test_columns_and_rows(scores, truth):
     correlations = [
         f"{name}{end}" for name in ("kendall", "spearman") for end in ("", "_lo", "_hi")
     ]
+    every = [
+        f"{name}_all_{end}"
+        for name in ("kendall", "best_delta", "baseline_delta")
+        for end in ("lo", "hi")
+    ]
     assert list(table.columns) == [
-        *("name", "kind", "n", "coverage", "unmatched", "infinite", "constant", "ties"),
+        *("name", "kind", "n", "coverage", "measured", "unmatched"),
+        *("infinite", "constant", "ties"),
         *correlations,
         *("partial_spearman", "precision_top10", "ndcg", "picked", "best", "interval"),
+        *every[:2],
         *("best_delta", "best_delta_lo", "best_delta_hi", "beats_best"),
+        *every[2:4],
         *("baseline_delta", "baseline_delta_lo", "baseline_delta_hi", "beats_baseline"),
+        *every[4:],
         *("spearman_params", "spearman_flops", "cluster", "seeds", "seed_agreement"),
         *("kendall_seed_lo", "kendall_seed_hi", "seconds", "pareto"),
     ]
     assert (table["best"] == truth.max()).all()
+
+
+def test_intervals_of_all_at_once_are_no_narrower(scores, truth):
+    table = validate(scores, truth, ensembles=(BOTH,), resamples=100).set_index("name")
+    for name in ("kendall", "best_delta", "baseline_delta"):
+        known = table[table[f"{name}_all_lo"].notna()]
+        assert (known[f"{name}_all_lo"] <= known[f"{name}_lo"]).all()
+        assert (known[f"{name}_all_hi"] >= known[f"{name}_hi"]).all()
+    assert table["kendall_all_lo"].isna().to_dict() == {
+        **dict.fromkeys(("good", "cost", "params", "both"), False),
+        "flat": True,
+    }
+    assert table.loc["params", ["best_delta_all_lo", "baseline_delta_all_hi"]].isna().all()
+    few = validate(scores, truth.head(9), resamples=100)
+    assert few["kendall_all_lo"].isna().all()
+
+
+def test_what_rates_few_architectures_is_not_the_best(scores, truth):
+    some = truth.index[::10]
+    scores["few"] = scores["arch"].where(scores["arch"].isin(some)).map(truth)
+    scores["part"] = scores["arch"].where(scores["arch"].isin(truth.index[:20])).map(truth)
+    scores["depth"] = scores["few"]
+    table = validate(scores, truth, ensembles=(), resamples=100)
+    assert row(table, "few")["kendall"] == row(table, "part")["kendall"] == 1
+    assert math.isnan(row(table, "good")["best_delta"])
+    assert math.isnan(row(table, "params")["baseline_delta"])
+    words = verdict(table)
+    assert words[0] == "Use good."
+    judged = "few (10 %), part (50 %) and depth (10 %)"
+    assert f"Judged on a part of the architectures only: {judged}." in words
+
+
+def test_losses_are_told_as_measured(scores, truth):
+    """All else is the same."""
+    loss = 100 - truth
+    table = validate(scores, -loss, resamples=100, lower_is_better=True)
+    higher = validate(scores, truth, resamples=100)
+    told = ["picked", "best"]
+    assert np.allclose(table[told], 100 - higher[told])
+    pd.testing.assert_frame_equal(table.drop(columns=told), higher.drop(columns=told))
+
+
+def test_a_column_is_rated_on_the_seeds_that_it_has(scores, truth):
+    """Files of unequal seeds, put together."""
+    both = pd.concat([scores, scores.assign(seed=1, good=NAN)])
+    table = validate(both, truth, ensembles=(BOTH,), resamples=100).set_index("name")
+    alone = validate(scores, truth, ensembles=(BOTH,), resamples=100).set_index("name")
+    for name in ("good", "both"):
+        assert table.loc[name, "kendall"] == alone.loc[name, "kendall"]
+        assert table.loc[name, "n"] == 40
+    assert table["seeds"].to_dict() == {"good": 1, "cost": 2, "params": 2, "flat": 2, "both": 1}
+    among = rank_correlations(both, truth, ensembles=(BOTH,))
+    assert among.loc["good", "accuracy"] == pytest.approx(alone.loc["good", "spearman"])
 
 
 def test_direction_is_applied_once(scores, truth):
@@ -243,6 +306,14 @@ def test_a_column_goes_before_an_ensemble_of_its_name(scores, truth):
 def test_too_few_resamples(scores, truth, resamples):
     with pytest.raises(ZeroshotError, match=f"^{resamples} resamples; expected at least 100"):
         validate(scores, truth, resamples=resamples)
+
+
+def test_bad_seeds_and_infinite_accuracies(scores, truth):
+    with pytest.raises(ZeroshotError, match=r"^seed -1: expected a whole number, at least 0"):
+        validate(scores, truth, seed=-1)
+    truth.iloc[3] = INF
+    with pytest.raises(ZeroshotError, match=r"^the true accuracy of net3 is inf; leave it out"):
+        validate(scores, truth)
 
 
 def test_rank_correlations(scores, truth):

@@ -37,7 +37,10 @@ BEST = row("best", 0.8, best_delta_hi=NAN, seconds=1.0)
 
 
 def said(*rows):
-    return verdict(pd.DataFrame(rows))
+    """The intervals that hold for all at once are as each alone, unless a row says otherwise."""
+    alone = ("kendall_lo", "kendall_hi", "best_delta_hi", "baseline_delta_lo")
+    every = {name: f"{name[:-3]}_all{name[-3:]}" for name in alone}
+    return verdict(pd.DataFrame([{every[name]: row[name] for name in alone} | row for row in rows]))
 
 
 def test_the_best_alone():
@@ -128,6 +131,36 @@ def test_redundant_and_misleading():
 def test_a_part_of_the_architectures():
     found = said(BEST | {"coverage": 0.6}, row("other", 0.6, coverage=0.95), SIZE)
     assert "Judged on a part of the architectures only: best (60 %)." in found
+    assert found[0].startswith("Use other")
+    few = row("few", 1.0, n=9, coverage=0.9), row("wrong", -1.0, n=4, coverage=0.04)
+    found = said(*few, row("other", 0.6), SIZE)
+    assert found[0].startswith("Use other")
+    assert "Judged on a part of the architectures only: few (90 %) and wrong (4 %)." in found
+    assert not any("Misleading" in words for words in found)
+    assert said(few[0], SIZE)[0].startswith("9 architectures are too few")
+    alone = said(BEST | {"coverage": 0.6}, SIZE)  # there is no other
+    assert alone[0] == "Use best (1 s a network)."
+
+
+def test_chance_is_not_advised():
+    nothing = "No score is shown to order these architectures better than chance."
+    noise, wrong = row("noise", 0.02), row("wrong", -0.5)
+    size = row("params", 0.05, "baseline", baseline_delta_lo=NAN)
+    assert said(noise)[0] == said(wrong)[0] == said(noise, wrong, size)[0] == nothing
+    weak = row("weak", 0.2, baseline_delta_lo=-0.1)
+    assert said(weak, size)[0] == "Use weak (0.5 s a network)."
+    lucky = row("lucky", 0.3, kendall_lo=-0.1, best_delta_hi=NAN, baseline_delta_lo=-0.1)
+    assert said(lucky, weak | {"best_delta_hi": 0.1}, size)[0] == (
+        "Use weak (0.5 s a network): unlike the best, it is shown to be better than chance."
+    )
+
+
+def test_luck_among_many_is_not_advised():
+    """What decides are the intervals that hold for all at once."""
+    lucky = BEST | {"baseline_delta_all_lo": -0.01}
+    assert said(lucky, SIZE)[0] == "Use params: no proxy is shown to beat this baseline."
+    chance = BEST | {"kendall_all_lo": -0.01}
+    assert said(chance)[0].startswith("No score is shown")
 
 
 def test_what_cannot_be_told():

@@ -1,6 +1,7 @@
 """`zeroshot validate` and `zeroshot advise`."""
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -71,7 +72,7 @@ def validate(
         resamples=resamples,
         seed=seed,
     )
-    _say_found(found, _validation)
+    _say_found(found, partial(_validation, found.quantity))
 
 
 def advise(
@@ -132,8 +133,11 @@ def _say_found(
         say(console, f"report in {found.report}")
 
 
-def _validation(found: "pd.DataFrame", wide: bool) -> "Table":
-    title = f"Against {found['n'].max():,} measured accuracies, the best {found['best'].max():.2f}"
+def _validation(quantity: str, found: "pd.DataFrame", wide: bool) -> "Table":
+    title = (
+        f"Against {found['measured'].max():,} measured architectures, the best {quantity} "
+        f"{found['best'].max():.4g}"
+    )
     columns: Columns = {
         "Kendall τ": lambda row: f"{row['kendall']:.3f}",
         "95 %": lambda row: f"{row['kendall_lo']:.2f} … {row['kendall_hi']:.2f}",
@@ -142,7 +146,7 @@ def _validation(found: "pd.DataFrame", wide: bool) -> "Table":
         "ρ given size": lambda row: f"{row['partial_spearman']:.2f}",
         "top 10 %": lambda row: f"{row['precision_top10']:.0%}",
         "nDCG": lambda row: f"{row['ndcg']:.3f}",
-        "picked": lambda row: f"{row['picked']:.2f}",
+        "picked": lambda row: f"{row['picked']:.4g}",
         "n": lambda row: f"{row['n']:,}",
         "ties": lambda row: f"{row['ties']:.1%}",
     }

@@ -17,6 +17,7 @@ from zeroshot.eval.compare import (
     ratings_by_seed,
     seconds,
     seed_agreement,
+    seeds,
 )
 from zeroshot.eval.correlate import tied_pairs
 from zeroshot.ranking import proxies_of
@@ -57,12 +58,12 @@ def advise(
         One row per column, in the order of the scores:
 
         - name; kind: "proxy" or "baseline"
-        - n: architectures with a score from every seed
+        - n: architectures with a score from every seed that it has
         - undefined: share of the scores that are NaN
         - reason: the most frequent one; empty if there is none, or the record does not tell
         - ties: share of tied pairs among the scores of one seed, the mean over seeds; 1 for a
           constant column, NaN if some seed has fewer than two scores
-        - seeds: how many
+        - seeds: how many it has scores of
         - seed_agreement: see `compare.seed_agreement`
         - spearman_params, spearman_flops: ρ with the size; NaN where the scores have no such column
         - cluster: those of the same number order architectures alike; see `compare.clusters`
@@ -100,7 +101,7 @@ def advise(
                     for name in proxies
                 }
             ),
-            "seeds": len(by_seed),
+            "seeds": seeds(by_seed),
             "seed_agreement": seed_agreement(by_seed),
             "spearman_params": among.get("params", unknown),
             "spearman_flops": among.get("flops", unknown),

@@ -18,7 +18,9 @@ STATISTICS = (
         "Kendall τ", "Kendall’s τ-b between score and accuracy: of all pairs of "
         "architectures, the share ordered correctly minus the share ordered wrongly, corrected for "
         "ties. Directions are applied, so 1 is perfect, 0 is chance, and below 0 the proxy "
-        "misleads. Below it, the 95 % bootstrap interval over architectures.",
+        "misleads. Below it, the 95 % bootstrap interval over architectures. It is that of one "
+        "row alone, as all in these tables; the sentences above go by wider ones, which hold for "
+        "all rows at once.",
         estimate("kendall"),
     ),
     Column(
@@ -31,12 +33,13 @@ STATISTICS = (
     ),
     Column(
         "nDCG", "How good the top of the order is: gain 2<sup>accuracy</sup>, so one "
-        "percentage point less halves it, discounted by position; 1 is perfect.",
+        "percentage point less halves it, discounted by position; 1 is perfect. Only for "
+        "accuracies and errors, of at most 100 %.",
         lambda row, _: number(row["ndcg"], 3),
     ),
     Column(
-        "picked", "True accuracy of the architecture the score puts first (the mean, if "
-        "several tie).", lambda row, _: digits(row["picked"]),
+        "picked", "What was measured of the architecture the score puts first (the mean, if "
+        "several tie), as it was given.", lambda row, _: digits(row["picked"]),
     ),
     Column(
         "n", "Architectures with both a score and an accuracy.", lambda row, _: f"{row['n']:,}"

@@ -23,6 +23,8 @@ BASELINES = ("params", "flops", "depth")  # what any proxy has to beat
 ALIKE = 0.9  # mean |Spearman's ρ| from which on proxies order alike
 SIZED = 0.8  # |Spearman's ρ| with parameters or multiply-adds from which on a proxy is biased
 STABLE = 0.8  # mean Spearman's ρ between seeds below which a proxy is unstable
+FEW = 10  # architectures below which bootstrap intervals mean nothing
+WHOLE = 0.9  # coverage below which a figure is of a part of the architectures only
 
 
 def ratings_by_seed(
@@ -50,8 +52,26 @@ def ratings_by_seed(
 
 
 def mean_ratings(by_seed: Sequence[pd.DataFrame]) -> pd.DataFrame:
-    """The mean over the seeds; NaN where one of them has none."""
-    return sum(by_seed[1:], start=by_seed[0]) / len(by_seed)
+    """The mean over the seeds that a column has ratings of; NaN where one of these has none.
+
+    Columns may have other seeds than their neighbours, in scores put together from several files.
+    """
+    found = {}
+    for name in by_seed[0].columns:
+        there = _rated(by_seed, name) or (by_seed[0][name],)
+        found[name] = sum(there[1:], start=there[0]) / len(there)
+    return pd.DataFrame(found, index=by_seed[0].index)
+
+
+def seeds(by_seed: Sequence[pd.DataFrame]) -> pd.Series:
+    """How many seeds each column has ratings of."""
+    names = by_seed[0].columns
+    return pd.Series([len(_rated(by_seed, name)) for name in names], index=names, dtype=np.int64)
+
+
+def _rated(by_seed: Sequence[pd.DataFrame], name: str) -> tuple[pd.Series, ...]:
+    """The ratings of a column, of each seed that has any."""
+    return tuple(table[name] for table in by_seed if table[name].notna().any())
 
 
 def correlations(rated: pd.DataFrame) -> pd.DataFrame:
@@ -93,6 +113,57 @@ def clusters(correlations: pd.DataFrame, alike: float = ALIKE) -> pd.Series:
 # -- differences -----------------------------------------------------------------------------------
 
 
+def candidates(table: pd.DataFrame) -> pd.DataFrame:
+    """The rows that may be called the best: with a τ, of `FEW` and `WHOLE` of the architectures.
+
+    A τ of a few of them may be high by luck, or because these are easily told apart. Where no row
+    is of enough, those of `FEW`; then those of nearly all there are; then any.
+
+    Args:
+        table: columns kendall, n and coverage, as `validate` returns them.
+    """
+    known = table[table["kendall"].notna()]
+    enough, nearly = known["n"] >= FEW, known["coverage"] >= WHOLE
+    for kept in (enough & nearly, enough, nearly):
+        if kept.any():
+            return known[kept]
+    return known
+
+
+def together(values: pd.Series, drawn: Mapping[str, Array]) -> pd.DataFrame:
+    """Intervals of several statistics that hold for all of them at once with 95 % confidence.
+
+    Of many intervals of 95 % some miss by chance, and whoever looks for the best of many proxies
+    finds these. The statistics' bootstrap distributions are put on one scale, divided by their
+    standard deviations; the half-width is the 95 % quantile, over the resamples, of the largest
+    deviation. What is highly correlated thus costs little, unlike by Bonferroni's rule. No interval
+    is narrower than that of the statistic alone.
+
+    Source: the studentised maximum, Westfall & Young, Resampling-Based Multiple Testing (1993).
+
+    Args:
+        values: of each statistic, on all architectures.
+        drawn: of each, on every resample, NaN where it is undefined.
+
+    Returns:
+        Columns lo and hi, by name; NaN for what is undefined.
+    """
+    rows = {name: found for name, found in drawn.items() if not np.isnan(found).all()}
+    ends = pd.DataFrame(np.nan, index=values.index, columns=["lo", "hi"])
+    if not rows:
+        return ends
+    found = np.stack(list(rows.values()))
+    spread = np.nanstd(found, axis=1)
+    apart = np.abs(found - np.nanmean(found, axis=1, keepdims=True))
+    scaled = apart / np.where(spread > 0, spread, 1)[:, None]
+    width = np.nanquantile(np.fmax.reduce(scaled, axis=0), 0.95) * spread
+    middle = np.array([values[name] for name in rows])
+    low, high = np.nanpercentile(found, [2.5, 97.5], axis=1)
+    ends["lo"] = pd.Series(np.minimum(middle - width, low), index=list(rows))
+    ends["hi"] = pd.Series(np.maximum(middle + width, high), index=list(rows))
+    return ends
+
+
 @dataclass(frozen=True, eq=False)
 class Resamples:
     """Kendall's τ and Spearman's ρ of columns on bootstrap resamples, each computed once.
@@ -124,6 +195,11 @@ class Resamples:
             self._found[key] = rank_resamples(x, y, resamples=self.resamples, seed=self.seed)
         return self._found[key]
 
+    def apart(self, name: str, other: str) -> Array:
+        """Kendall's τ of `name` less that of `other` on each resample; see `difference`."""
+        both = self.known(name) & self.known(other)
+        return self.of(name, both)["kendall"] - self.of(other, both)["kendall"]
+
     def difference(self, name: str, other: str) -> tuple[float, float, float, float]:
         """Paired: by how much `name` has the higher Kendall's τ than `other`.
 
@@ -139,7 +215,7 @@ class Resamples:
         first, second = (
             kendall(self.rated[each].to_numpy(np.float64)[both], y) for each in (name, other)
         )
-        apart = self.of(name, both)["kendall"] - self.of(other, both)["kendall"]
+        apart = self.apart(name, other)
         apart = apart[~np.isnan(apart)]
         # sums in another order leave dust on equal values
         wins = np.mean((apart > 1e-12) + 0.5 * (np.abs(apart) <= 1e-12)) if len(apart) else np.nan
@@ -152,24 +228,35 @@ class Resamples:
 def seed_agreement(by_seed: Sequence[pd.DataFrame]) -> pd.Series:
     """The mean Spearman's ρ between two seeds, by column, in [−1, 1]; 1 does not depend on them.
 
-    Seeds differ in the weights and in a proxy's own draws; the batch is the same for all. NaN for
-    a single seed, and for a column that is constant for some seed.
+    Seeds differ in the weights and in a proxy's own draws; the batch is the same for all. Where one
+    of two seeds is constant and the other is not, they agree by 0. NaN for a single seed, and for a
+    column that is constant for every seed.
     """
     found = {}
     for name in by_seed[0].columns:
-        pairs = [spearman(a[name], b[name]) for a, b in combinations(by_seed, 2)]
-        found[name] = float(np.mean(pairs)) if pairs else float("nan")
+        pairs = [_agreement(a, b) for a, b in combinations(_rated(by_seed, name), 2)]
+        told = [pair for pair in pairs if not np.isnan(pair)]
+        found[name] = float(np.mean(told)) if told else float("nan")
     return pd.Series(found, dtype=np.float64)
+
+
+def _agreement(one: pd.Series, other: pd.Series) -> float:
+    """Spearman's ρ; 0 if only one of the two is constant."""
+    both = one.notna() & other.notna()
+    constant = one[both].nunique() < 2, other[both].nunique() < 2
+    return spearman(one, other) if constant[0] == constant[1] else 0.0
 
 
 def seed_spread(by_seed: Sequence[pd.DataFrame], accuracy: pd.Series) -> pd.DataFrame:
     """The lowest and the highest Kendall's τ that a single seed gives, by column.
 
-    Columns kendall_seed_lo and kendall_seed_hi: NaN for a single seed, or if some seed has none.
+    Columns kendall_seed_lo and kendall_seed_hi: NaN for a single seed, or if τ of some seed that
+    the column has is undefined.
     """
     rows = {}
     for name in by_seed[0].columns:
-        taus = [kendall(table.loc[accuracy.index, name], accuracy) for table in by_seed]
+        each = _rated(by_seed, name)
+        taus = [kendall(rated.loc[accuracy.index], accuracy) for rated in each]
         several = len(taus) > 1
         ends = (np.min(taus), np.max(taus)) if several else (np.nan, np.nan)
         rows[name] = dict(zip(("kendall_seed_lo", "kendall_seed_hi"), ends, strict=True))
@@ -200,7 +287,9 @@ def seconds(record: Mapping[str, Any], entries: Iterable[str | Ensemble]) -> pd.
         passes = {name: frozenset(ran) for name, ran in record.get("passes", {}).items()}
         spent = {name: float(value) for name, value in record.get("seconds per pass", {}).items()}
         networks = int(record.get("networks scored", 0))
-    except (TypeError, ValueError, AttributeError) as error:
+        if not np.isfinite(list(spent.values())).all():  # JSON may say 1e400
+            raise ValueError("infinite seconds")
+    except (TypeError, ValueError, AttributeError, OverflowError) as error:
         raise ZeroshotError(
             "the run record does not tell passes and seconds as a run writes them; restore it, or "
             "delete it to go without costs"

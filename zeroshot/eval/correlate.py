@@ -100,8 +100,12 @@ def ndcg(x: ArrayLike, y: ArrayLike, top: int = 1000) -> float:
     one point less halves it, so that only finding the very best counts (with linear gains, even a
     random order of NAS-Bench-201 gets 0.93). Ties in x share the mean of their discounts.
 
-    If no accuracy exceeds 1, they are taken for fractions and multiplied by 100. NaN if y is
-    constant or n = 0.
+    Values in [−100, 0] are read as errors, negated: the gains depend on differences only, so they
+    give what the accuracies do. If none is beyond ±1, they are taken for fractions and multiplied
+    by 100. NaN if y is constant or n = 0, and for all that cannot be points of accuracy: values
+    beyond ±100, or of both signs, such as latencies in ms, for which no difference halves the gain.
+    Losses and latencies that lie within [−100, 0] cannot be told from errors: there nDCG depends on
+    their unit.
 
     Source: Järvelin & Kekäläinen 2002. These gains and this top give what VKDNW (CVPR 2025) reports
     for NAS-Bench-201 to within 0.06 (flops 0.73 for 0.745, jacob_cov 0.53 for 0.540).
@@ -112,7 +116,10 @@ def ndcg(x: ArrayLike, y: ArrayLike, top: int = 1000) -> float:
     a, b = _pairs(x, y)
     if len(a) == 0 or b.min() == b.max():
         return float("nan")
-    points = b if b.max() > 1 else 100 * b
+    largest = np.abs(b).max()
+    if largest > 100 or b.min() < 0 < b.max():
+        return float("nan")
+    points = b if largest > 1 else 100 * b
     gains = np.exp2(points - points.max()) - np.exp2(points.min() - points.max())
     discounts = np.zeros(len(a))
     discounts[:top] = 1 / np.log2(np.arange(2, min(top, len(a)) + 2))

@@ -4,14 +4,15 @@ Figures are built without pyplot, so that no window opens and no global state is
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 
+from zeroshot.eval.compare import mean_ratings, ratings_by_seed
 from zeroshot.eval.verdict import duration
-from zeroshot.ranking import Ensemble, ranks, ratings
+from zeroshot.ranking import Ensemble, ranks
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -35,19 +36,45 @@ STYLE: Any = {
 }
 
 
+LONGEST = 24  # characters of a name in a picture
+
+
+def short_names(names: Iterable[object]) -> dict[str, str]:
+    """Each name as pictures show it: long ones without their middle, those cut alike numbered."""
+    found: dict[str, str] = {}
+    for name in map(str, names):
+        number, count = 1, ""
+        while (shown := _cut(name, LONGEST - len(count)) + count) in found.values():
+            number += 1
+            count = f" ({number})"
+        found[name] = shown
+    return found
+
+
+def _cut(name: str, room: int) -> str:
+    return name if len(name) <= room else f"{name[: room - 9]}…{name[-8:]}"
+
+
+def quantity(truth: pd.Series) -> str:
+    """What the accuracies are called where they are from."""
+    return "accuracy" if truth.name is None else str(truth.name)
+
+
 def scatter(
     scores: pd.DataFrame,
     truth: pd.Series,
     row: pd.Series,
     *,
     by: str | Ensemble | None = None,
-    better: str = "higher",
+    better: Mapping[str, str] | None = None,
+    title: str | None = None,
+    lower_is_better: bool = False,
 ) -> "Figure":
-    """Accuracy over the score of one proxy; better scores are always on the right.
+    """Accuracy over the score of one proxy; better is always on the right and at the top.
 
     The x axis has the raw scores of a single seed: logarithmic for positive scores that span three
     decades or more, and replaced by the rank where scores are infinite or a few of them would
-    squeeze the rest together. Ensembles and several seeds have the rating, a mean rank.
+    squeeze the rest together. Ensembles and several seeds have the rating that `validate` judges.
 
     Accuracies far below the bulk (disconnected networks, say) are drawn as triangles on the
     lower edge, and counted there.
@@ -57,16 +84,20 @@ def scatter(
         truth: accuracies indexed by arch.
         row: the proxy's row of `validate`'s table: its name, and the figures of the title.
         by: the ensemble, if it is not one of `ENSEMBLES`; default the row's name.
-        better: direction of the column.
+        better: direction of each column, as given to `validate`.
+        title: by default the name, shortened.
+        lower_is_better: whether `truth` was negated; the axis shows what was measured.
     """
     from matplotlib import rc_context
     from matplotlib.figure import Figure
 
     name = str(row["name"])
-    x, label, log = _axis(scores, name, by or name, better)
+    title = title or short_names([name])[name]
+    x, what, log, falling = _axis(scores, name, by or name, better or {})
     y = truth.reindex(x.index).astype(np.float64)
     known = x.notna() & y.notna()
     values, accuracy = x[known].to_numpy(), y[known].to_numpy()
+    sign = -1.0 if lower_is_better else 1.0
     with rc_context(STYLE):
         figure = Figure(figsize=(4.6, 3.7), dpi=160, layout="constrained")
         axes = figure.add_subplot()
@@ -75,24 +106,29 @@ def scatter(
         low = accuracy < floor
         size = float(np.clip(4000 / max(len(values), 1), 3, 22))
         alpha = float(np.clip(300 / max(len(values), 1), 0.12, 0.6))
-        axes.scatter(values[~low], accuracy[~low], s=size, alpha=alpha, color=ACCENT, linewidths=0)
+        shown = sign * accuracy[~low]
+        axes.scatter(values[~low], shown, s=size, alpha=alpha, color=ACCENT, linewidths=0)
+        if lower_is_better:
+            axes.invert_yaxis()
         if low.any():
-            edge = np.full(int(low.sum()), floor)
+            edge = np.full(int(low.sum()), sign * floor)
             axes.scatter(
                 values[low], edge, s=16, marker="v", color=ACCENT, alpha=max(alpha, 0.25),
                 linewidths=0, clip_on=False, zorder=3,
             )  # fmt: skip
-            axes.set_ylim(bottom=floor)
-            note = f"▾ {int(low.sum())} below {floor:g}"
+            axes.set_ylim(bottom=sign * floor)
+            side = "above" if lower_is_better else "below"
+            note = f"▾ {int(low.sum())} {side} {sign * floor:.4g}"
             axes.text(0.985, 0.045, note, transform=axes.transAxes, ha="right", color=QUIET, size=8)
         if log:
             axes.set_xscale("log")
-        if better == "lower" and not label.endswith("rank"):
+        if falling:
             axes.invert_xaxis()
-        axes.set_xlabel(label, parse_math=False)
-        axes.set_ylabel("accuracy")
-        head = name if len(name) <= 24 else name[:23] + "…"
-        axes.set_title(head, loc="left", fontsize=11, fontweight="bold", pad=8, parse_math=False)
+        axes.set_xlabel(title + what, parse_math=False)
+        unit = short_names([quantity(truth)])[quantity(truth)]
+        unit += " (lower is better)" if lower_is_better else ""
+        axes.set_ylabel(unit, parse_math=False)
+        axes.set_title(title, loc="left", fontsize=11, fontweight="bold", pad=8, parse_math=False)
         axes.set_title(_tau(row), loc="right", fontsize=9, color=QUIET, pad=8)
     return figure
 
@@ -125,6 +161,7 @@ def heat_map(
     proxies = sorted(proxies, key=lambda name: groups.index(group[name]))
     names = [*proxies, *names[len(proxies) :]]
     matrix = correlations.loc[names, names].to_numpy()
+    labels = list(short_names(names).values())
     with rc_context(STYLE):
         side = 1.6 + (0.46 if len(names) <= 20 else 0.36) * len(names)
         figure = Figure(figsize=(side + 1.3, side), dpi=150, layout="constrained")
@@ -136,10 +173,10 @@ def heat_map(
             colour = "white" if abs(value) > 0.82 else INK
             axes.text(j, i, _short(value), ha="center", va="center", size=8.5, color=colour)
         axes.set_xticks(
-            range(len(names)), names, rotation=45, ha="right", rotation_mode="anchor",
+            range(len(names)), labels, rotation=45, ha="right", rotation_mode="anchor",
             parse_math=False,
         )  # fmt: skip
-        axes.set_yticks(range(len(names)), names, parse_math=False)
+        axes.set_yticks(range(len(names)), labels, parse_math=False)
         axes.tick_params(length=0, colors=INK)
         for ticks in (axes.get_xticklabels(), axes.get_yticklabels()):
             ticks[-1].set_fontweight("bold" if accuracy else "normal")
@@ -176,7 +213,8 @@ def pareto(table: pd.DataFrame) -> "Figure":
     table = table[table["seconds"].notna() & table["kendall"].notna()]
     cost, quality = table["seconds"].to_numpy(), table["kendall"].to_numpy()
     low, high = _decades(cost)
-    x = np.where(cost > 0, np.log10(np.where(cost > 0, cost, 1)), low - 0.45)
+    free = low - max(0.45, 0.08 * (high - low))  # where what costs nothing stands
+    x = np.where(cost > 0, np.log10(np.where(cost > 0, cost, 1)), free)
     front = table["pareto"].to_numpy(bool)
     with rc_context(STYLE):
         figure = Figure(figsize=(6.4, 4.4), dpi=160, layout="constrained")
@@ -194,19 +232,21 @@ def pareto(table: pd.DataFrame) -> "Figure":
                 label=kind if shown.any() else None,
             )  # fmt: skip
         ticks = [place for place in _TICKS if low - 0.05 <= place <= high + 0.05]
-        free = [low - 0.45] * bool((cost == 0).any())
-        labels = [*(["0"] if free else []), *(duration(10.0**place) for place in ticks)]
-        axes.set_xticks([*free, *ticks], labels)
-        axes.set_xlim(min([*free, low]) - 0.12, high + 0.35)
+        if high - low > 2.5:  # there is no room for more than the decades
+            ticks = [place for place in ticks if place == round(place)]
+        none = [free] * bool((cost == 0).any())
+        labels = [*(["0"] if none else []), *(duration(10.0**place) for place in ticks)]
+        axes.set_xticks([*none, *ticks], labels)
+        axes.set_xlim(min([*none, low]) - 0.12, high + 0.35)
         axes.margins(y=0.12)
         axes.set_xlabel("time per network")
         axes.set_ylabel("Kendall's τ")
         axes.legend(
-            loc="lower right", fontsize=8, frameon=True, framealpha=0.85, edgecolor="none",
-            handletextpad=0.1,
+            loc="lower right", bbox_to_anchor=(1, 1), ncols=3, fontsize=8, frameon=False,
+            handletextpad=0.1, borderaxespad=0,
         )  # fmt: skip
         figure.draw_without_rendering()
-        names = list(table["name"].astype(str))
+        names = list(short_names(table["name"]).values())
         priority = np.lexsort((-quality, ~front))
         points = [(float(x[i]), float(quality[i]), names[i], bool(front[i])) for i in priority]
         _name_points(axes, points)
@@ -230,11 +270,9 @@ def _name_points(axes: Any, points: Sequence[tuple[float, float, str, bool]]) ->
 
     centres = axes.transData.transform([point[:2] for point in points])
     taken = [Bbox([centre - 5, centre + 5]) for centre in centres]
-    taken.append(axes.get_legend().get_window_extent())
     sides = ((6, 0, "left", "center"), (-6, 0, "right", "center"), (0, 6, "center", "bottom"),
              (0, -6, "center", "top"))  # fmt: skip
-    for x, y, name, best in points:
-        text = name if len(name) <= 24 else name[:23] + "…"
+    for x, y, text, best in points:
         for right, up, across, along in sides:
             label = axes.annotate(
                 text, (x, y), (right, up), textcoords="offset points", ha=across, va=along,
@@ -352,25 +390,28 @@ def _draw_cell(axes: Any, edges: list[tuple[int, int, str]], title: str) -> None
 
 
 def _axis(
-    scores: pd.DataFrame, name: str, by: str | Ensemble, better: str
-) -> tuple[pd.Series, str, bool]:
-    """What the x axis shows per architecture, its label, and whether it is logarithmic."""
-    if name not in scores.columns:
-        return ratings(scores, by), f"{name}, combined ranks", False
-    if scores["seed"].nunique() > 1:
-        return ratings(scores, name, {name: better}), f"{name}, mean rank", False
+    scores: pd.DataFrame, name: str, by: str | Ensemble, better: Mapping[str, str]
+) -> tuple[pd.Series, str, bool, bool]:
+    """What the x axis shows, its label after the name; whether it is logarithmic, and falling."""
+    combined = name not in scores.columns
+    if combined or scores["seed"].nunique() > 1:
+        entry = by if combined else name
+        rated = mean_ratings(ratings_by_seed(scores, (entry,), better))[str(entry)]
+        return rated, ", combined ranks" if combined else ", mean rank", False, False
     raw = scores.set_index("arch")[name].astype(np.float64)
-    arrow = "" if better == "higher" else " (lower is better)"
+    falling = better.get(name, "higher") == "lower"
+    arrow = " (lower is better)" if falling else ""
     values = raw.dropna().to_numpy()
     if len(values) == 0:
-        return raw, name + arrow, False
+        return raw, arrow, False, falling
     if np.isfinite(values).all():
         if values.min() > 0 and values.max() / values.min() >= 1e3:
-            return raw, name + arrow, True
+            return raw, arrow, True, falling
         low, high = np.percentile(values, [5, 95])
         if values.max() - values.min() <= 6 * (high - low) or values.min() == values.max():
-            return raw, name + arrow, False
-    return pd.Series(ranks(raw, better), index=raw.index).where(raw.notna()), f"{name}, rank", False
+            return raw, arrow, False, falling
+    ranked = pd.Series(ranks(raw, better.get(name, "higher")), index=raw.index)
+    return ranked.where(raw.notna()), ", rank", False, False
 
 
 def _floor(accuracy: np.ndarray) -> float:
@@ -378,8 +419,10 @@ def _floor(accuracy: np.ndarray) -> float:
     if len(accuracy) < 20:
         return -np.inf
     low, high = np.percentile(accuracy, [8, 100])
-    edge = low - 0.6 * (high - low)
-    return float(np.floor(edge)) if high > 1.5 else float(np.floor(100 * edge) / 100)
+    if low == high:
+        return -np.inf
+    step = 10.0 ** np.floor(np.log10(high - low) - 1)  # so that it is a round number
+    return float(np.floor((low - 0.6 * (high - low)) / step) * step)
 
 
 def _short(value: float) -> str:

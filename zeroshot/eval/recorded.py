@@ -19,8 +19,8 @@ def read_recorded(paths: Sequence[Path]) -> tuple[pd.DataFrame, dict[str, Any]]:
     """The scores in some files as one table, and what their records tell.
 
     Several files may have other proxies, architectures or seeds of one setting: their rows and
-    columns are put together. A score that is in two of them has to be the same in both. What the
-    proxies cost is told if all files are of as many networks.
+    columns are put together, and a score that is in none of them is NaN. One that is in two of them
+    has to be the same in both. What the proxies cost is told if all files are of as many networks.
 
     Raises:
         ZeroshotError: naming the file, if it or its record is damaged, or tells of another run; if
@@ -46,7 +46,7 @@ def _read_record(path: Path) -> dict[str, Any]:
         record = json.loads(path.read_text())
     except FileNotFoundError:
         return {}
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise ZeroshotError(f"the run record {path} is damaged; restore or delete it") from error
     return record if isinstance(record, dict) else {}
 

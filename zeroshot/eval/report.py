@@ -13,7 +13,7 @@ import pandas as pd
 
 from zeroshot.errors import ZeroshotError
 from zeroshot.eval.columns import ADVICE, BESIDES, DIFFERENCES, NAME, STATISTICS
-from zeroshot.eval.compare import correlations, mean_ratings, ratings_by_seed
+from zeroshot.eval.compare import candidates, correlations, mean_ratings, ratings_by_seed
 from zeroshot.eval.page import (
     Column,
     definitions,
@@ -25,7 +25,7 @@ from zeroshot.eval.page import (
     rows,
     sentences,
 )
-from zeroshot.eval.plots import heat_map, pareto, scatter
+from zeroshot.eval.plots import heat_map, pareto, quantity, scatter, short_names
 from zeroshot.eval.validate import rank_correlations
 from zeroshot.eval.verdict import advice, verdict
 from zeroshot.ranking import ENSEMBLES, Ensemble, proxies_of
@@ -43,6 +43,7 @@ def write_report(
     *,
     better: Mapping[str, str] | None = None,
     ensembles: tuple[Ensemble, ...] = ENSEMBLES,
+    lower_is_better: bool = False,
     title: str = "Do the scores predict accuracy?",
 ) -> Path:
     """Write validation.csv, plots/*.png and report.html.
@@ -58,6 +59,7 @@ def write_report(
             seconds per pass. Values may be nested mappings.
         better: direction of each column, as given to `validate`.
         ensembles: as given to `validate`.
+        lower_is_better: as given to `validate`.
         title: of the page.
 
     Returns:
@@ -74,11 +76,19 @@ def write_report(
     plots = {"heat-map": _png(heat_map(among, table.set_index("name")["cluster"]))}
     if (table["seconds"].notna() & table["kendall"].notna()).any():
         plots["pareto"] = _png(pareto(table))
-    scatters = {}
+    titles, scatters = short_names(table["name"]), {}
     for _, row in table.iterrows():
         name = str(row["name"])
         by = name if name in scores.columns else named.get(name, name)
-        figure = scatter(scores, truth, row, by=by, better=_direction(by, better))
+        figure = scatter(
+            scores,
+            truth,
+            row,
+            by=by,
+            better=better,
+            title=titles[name],
+            lower_is_better=lower_is_better,
+        )
         scatters[_unused(f"scatter-{name}", scatters)] = _png(figure)
     for name, picture in (plots | scatters).items():
         _write(folder / "plots" / f"{name}.png", picture)
@@ -87,7 +97,7 @@ def write_report(
         sentences(verdict(table)),
         "<h2>Validation</h2>",
         rows(table, STATISTICS),
-        f"<p class=quiet>Sorted by Kendall τ. Best accuracy there was to pick: "
+        f"<p class=quiet>Sorted by Kendall τ. Best {escape(quantity(truth))} there was to pick: "
         f"{digits(table['best'].iloc[0])}.</p>",
         "<h2>Against the best, and against size</h2>",
         f"<p class=quiet>{_rivals(table)}</p>",
@@ -169,12 +179,12 @@ def _meanings(columns: tuple[Column, ...]) -> str:
 
 def _summary(table: pd.DataFrame) -> str:
     """How many architectures, and whether anything beats the baselines."""
-    known = table[table["kendall"].notna()]
+    known = candidates(table)
     if known.empty:
         return "No score orders anything: every correlation is undefined."
     top = known.iloc[0]
-    text = f"{int(table['n'].max()):,} architectures. Best by Kendall’s τ: {_named(top)}"
-    baselines = known[known["kind"] == "baseline"]
+    text = f"{int(table['measured'].max()):,} architectures. Best by Kendall’s τ: {_named(top)}"
+    baselines = candidates(table[table["kind"] == "baseline"])
     if top["kind"] != "baseline" and len(baselines):
         text += f"; the best baseline is {_named(baselines.iloc[0])}"
     if (table["unmatched"] > 0).any():
@@ -184,10 +194,10 @@ def _summary(table: pd.DataFrame) -> str:
 
 def _rivals(table: pd.DataFrame) -> str:
     """To whom the differences are."""
-    known = table[table["kendall"].notna()]
-    baseline = known["kind"] == "baseline"
-    rivals = (known[~baseline], "the best proxy"), (known[baseline], "the best baseline")
-    named = [f"{_named(found.iloc[0])}, {what}" for found, what in rivals if len(found)]
+    baseline = table["kind"] == "baseline"
+    rivals = (table[~baseline], "the best proxy"), (table[baseline], "the best baseline")
+    best = ((candidates(found), what) for found, what in rivals)
+    named = [f"{_named(found.iloc[0])}, {what}" for found, what in best if len(found)]
     return f"By how much Kendall’s τ is higher than that of {'; and of '.join(named) or 'none'}."
 
 
@@ -212,10 +222,6 @@ def _named(row: pd.Series) -> str:
 
 
 # -- files -----------------------------------------------------------------------------------------
-
-
-def _direction(by: str | Ensemble, better: Mapping[str, str]) -> str:
-    return better.get(by, "higher") if isinstance(by, str) else "higher"
 
 
 def _unused(name: str, taken: Mapping[str, Any]) -> str:

@@ -3,6 +3,7 @@
 import csv
 import gzip
 import io
+import re
 import zlib
 from collections.abc import Collection
 from difflib import get_close_matches
@@ -106,13 +107,16 @@ def read_scores(path: Path) -> pd.DataFrame:
     """A scores table: `arch`, `seed`, then one numeric column per proxy.
 
     Raises:
-        ZeroshotError: naming the file, if it is unreadable, lacks a key, doubles an (arch, seed) or
-            has a column that is not numeric.
+        ZeroshotError: naming the file, if it is unreadable, lacks a key, doubles an (arch, seed),
+            has a seed that is no whole number, or a column that is not numeric or has no name.
     """
     table = read_table(path)
+    _check_names(table, path)
     for column in table.columns:
         if column not in KEYS:
             table[column] = _numbers(table[column], column, path)
+    if "seed" in table.columns:
+        table["seed"] = _seeds(table["seed"], path)
     try:
         proxies_of(table)
     except ZeroshotError as error:
@@ -191,13 +195,17 @@ def _fields(arch: str) -> tuple[str, ...]:
 def _column(table: pd.DataFrame, column: str | None, path: Path) -> str:
     if column is not None:
         return column
-    candidates = [
-        str(name)
-        for name in table.columns
-        if name not in (*KEYS, "index") and pd.api.types.is_numeric_dtype(table[name])
-    ]
+    _check_names(table, path)
+    others = [str(name) for name in table.columns if name not in (*KEYS, "index")]
+    candidates = [name for name in others if pd.api.types.is_numeric_dtype(table[name])]
     if len(candidates) == 1:
         return candidates[0]
+    if not candidates:  # one with a cell that is no number may be meant, and reading it tells which
+        partly = [
+            name for name in others if pd.to_numeric(table[name], errors="coerce").notna().any()
+        ]
+        if len(partly) == 1:
+            return partly[0]
     if not candidates:
         raise ZeroshotError(f"{path} has no column of numbers besides 'arch'; expected accuracies")
     candidates.sort(key=lambda name: "acc" not in name.lower())  # the likely ones first
@@ -218,6 +226,27 @@ def _numbers(values: pd.Series, column: object, path: Path) -> pd.Series:
             f"{path}: {str(values.iloc[row])!r} in column {column!r}, row {row + 1}, is no number"
         )
     return numbers
+
+
+def _seeds(values: pd.Series, path: Path) -> pd.Series:
+    """Whole numbers; what is missing is left to `proxies_of`, which tells the row."""
+    numbers = _numbers(values, "seed", path)
+    wrong = np.flatnonzero(numbers.notna() & (numbers % 1 != 0))
+    if len(wrong):
+        raise ZeroshotError(
+            f"{path}: seed {values.iloc[wrong[0]]} in row {wrong[0] + 1}: expected a whole number"
+        )
+    return numbers if numbers.isna().any() else numbers.astype(np.int64)
+
+
+def _check_names(table: pd.DataFrame, path: Path) -> None:
+    """Refuse a column without a name, which pandas writes of an index and then calls Unnamed."""
+    for number, name in enumerate(table.columns, start=1):
+        if not str(name).strip() or re.fullmatch(r"Unnamed: \d+", str(name)):
+            raise ZeroshotError(
+                f"{path}: column {number} has no name; name it, or, if it is a table's index, "
+                "write it with index=False"
+            )
 
 
 def _named(table: pd.DataFrame, path: Path) -> pd.DataFrame:

@@ -1,13 +1,13 @@
 """Accuracies of one or several sources, for the architectures that were scored."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
 
 from zeroshot.errors import ZeroshotError
-from zeroshot.eval.benchmarks import load_truth
+from zeroshot.eval.benchmarks import is_negated, load_truth
 from zeroshot.eval.tables import SPELLING, agreed
 
 Respell = Callable[[str], str]
@@ -34,6 +34,20 @@ class Truth:
         lower = ", lower is better" if self.better == "lower" else ""
         return " and ".join(self.specs) + column + lower
 
+    @property
+    def negated(self) -> bool:
+        """Whether the accuracies are the negative of what was measured: losses or latencies.
+
+        Raises:
+            ZeroshotError: if that is so of some sources only; or there is no such source.
+        """
+        known = {is_negated(spec, self.column, self.better): spec for spec in self.specs}
+        if len(known) > 1:
+            raise ZeroshotError(
+                f"less is better in {known[True]}, more in {known[False]}; validate each alone"
+            )
+        return True in known
+
     def read(self, archs: Sequence[str] = (), respell: Respell | None = None) -> pd.Series:
         """The accuracies, more is better, indexed by architecture, each once.
 
@@ -43,11 +57,12 @@ class Truth:
                 ZeroshotError for what it cannot read.
 
         Raises:
-            ZeroshotError: as `load_truth`, or if two sources disagree.
+            ZeroshotError: as `load_truth`, or if two sources disagree, or are in two units.
         """
         if not self.specs:
             raise ZeroshotError("no truth: expected a benchmark or a file with accuracies")
         found = [self._read(spec, archs, respell) for spec in self.specs]
+        _check_units(dict(zip(self.specs, found, strict=True)))
         together = pd.concat(found)
         together.name = found[0].name
         known = together.dropna()  # what one source does not know, another may
@@ -68,6 +83,18 @@ class Truth:
             return truth
         spelt = [_respelt(str(text), respell) for text in truth.index]
         return agreed(truth.set_axis(pd.Index(spelt, name="arch", dtype=object)), spec)
+
+
+def _check_units(found: Mapping[str, pd.Series]) -> None:
+    """Refuse fractions beside percentages: put together, all of one would be below the other."""
+    largest = {spec: truth.abs().max() for spec, truth in found.items()}
+    fractions = [spec for spec, most in largest.items() if 0 < most <= 1]
+    percentages = [spec for spec, most in largest.items() if most > 1.5]
+    if fractions and percentages:
+        raise ZeroshotError(
+            f"{fractions[0]} holds values up to {largest[fractions[0]]:.4g}, {percentages[0]} up "
+            f"to {largest[percentages[0]]:.4g}; write both in one unit"
+        )
 
 
 def _respelt(text: str, respell: Respell) -> str:

@@ -9,7 +9,9 @@ import pandas as pd
 from zeroshot.errors import ZeroshotError, whole
 from zeroshot.eval.compare import (
     BASELINES,
+    FEW,
     Resamples,
+    candidates,
     clusters,
     correlations,
     mean_ratings,
@@ -18,6 +20,8 @@ from zeroshot.eval.compare import (
     seconds,
     seed_agreement,
     seed_spread,
+    seeds,
+    together,
 )
 from zeroshot.eval.correlate import (
     EXACT,
@@ -26,7 +30,7 @@ from zeroshot.eval.correlate import (
     percentiles,
     tied_pairs,
 )
-from zeroshot.ranking import ENSEMBLES, Ensemble, proxies_of, ratings
+from zeroshot.ranking import ENSEMBLES, Ensemble, proxies_of
 
 CONTROLS = ("params", "flops")
 RESAMPLES = 100  # at least: the ends of a 95 % interval are then beyond the third from each side
@@ -41,23 +45,28 @@ def validate(
     resamples: int = 1000,
     seed: int = 0,
     record: Mapping[str, Any] | None = None,
+    lower_is_better: bool = False,
 ) -> pd.DataFrame:
     """How well each column of `scores`, and each ensemble it has the members of, orders `truth`.
 
     Every column is oriented first, so a positive correlation means that the proxy works. What is
-    compared are the ratings of `zeroshot.ranking`: one seed's scores, or the mean rank over seeds.
+    compared are the ratings of `zeroshot.ranking`: one seed's scores, or the mean rank over those
+    seeds that a column has.
     An architecture without a rating is left out of its proxy's statistics, and counted in
     `coverage`. A constant column has no correlation: NaN.
 
     Args:
         scores: columns `arch`, `seed` and one per proxy. Columns named params, flops and depth are
             baselines; they are what the caller computed, nothing is added here.
-        truth: accuracies indexed by arch. Those of other architectures are not looked at.
+        truth: accuracies indexed by arch, more is better: losses and latencies are negated, as
+            `load_truth` does. Those of other architectures are not looked at.
         better: direction of each column, "higher" where it is not mentioned.
         ensembles: those that lack a member are left out.
         resamples: of the bootstrap, at least `RESAMPLES`.
-        seed: of the bootstrap.
+        seed: of the bootstrap, at least 0.
         record: of the run that made the scores, which tells what each proxy cost.
+        lower_is_better: whether `truth` was negated; then what is picked, and the best there was,
+            are told with the sign that they were measured with.
 
     Returns:
         One row per proxy, ensemble and baseline, in this order of columns:
@@ -65,12 +74,16 @@ def validate(
         - name; kind: "proxy", "ensemble" or "baseline"
         - n: architectures with a rating and an accuracy
         - coverage: n as a share of the architectures with an accuracy
-        - unmatched: scored architectures without an accuracy (unknown, or NaN)
+        - measured, unmatched: scored architectures with an accuracy, and without (unknown, or NaN)
         - infinite: architectures for which its score, or a member's, is infinite for some seed;
           infinities are ranked like other values
         - constant: how many members (or 1, itself) are the same for all, and so have no say
         - ties: share of tied pairs among the n ratings
-        - kendall, kendall_lo, kendall_hi; spearman, spearman_lo, spearman_hi: with 95 % intervals
+        - kendall, kendall_lo, kendall_hi; spearman, spearman_lo, spearman_hi: with 95 % intervals,
+          each of one row alone
+        - kendall_all_lo, kendall_all_hi: intervals that hold for all rows at once; see
+          `compare.together`. So for the two differences, except that baselines are not among them.
+          NaN where n is below 10
         - partial_spearman: given the ranks of params and flops, or of one where the other is
           missing. NaN for these two, and if both are missing
         - precision_top10: share of the top 10 % by score in the top 10 % by accuracy
@@ -79,28 +92,32 @@ def validate(
         - best: the best accuracy there was to pick
         - interval: "bootstrap", or "linearised bootstrap" for Kendall's τ of n > 2,000
         - best_delta, best_delta_lo, best_delta_hi, beats_best: Kendall's τ less that of the best
-          proxy or ensemble, paired; see `compare.Resamples.difference`. That one was chosen on the
-          same data, which the interval does not know. NaN for itself
+          proxy or ensemble of `compare.candidates`, paired; see `compare.Resamples.difference`.
+          That one was chosen on the same data, which the interval does not know. NaN for itself
+        - best_delta_all_lo, best_delta_all_hi
         - baseline_delta, baseline_delta_lo, baseline_delta_hi, beats_baseline: the same against
           the best baseline. NaN for itself, and for all without baselines
+        - baseline_delta_all_lo, baseline_delta_all_hi
         - spearman_params, spearman_flops: ρ with the size, over all scored architectures; NaN where
           the scores have no such column
         - cluster: those of the same number order architectures alike; see `compare.clusters`
-        - seeds: how many
+        - seeds: how many it has scores of
         - seed_agreement, kendall_seed_lo, kendall_seed_hi: see `compare.seed_agreement` and
           `compare.seed_spread`; NaN for one seed
         - seconds: per network; see `compare.seconds`. NaN where the record does not tell
         - pareto: whether none is as cheap and as good by τ, and better in one of the two
 
     Raises:
-        ZeroshotError: if the tables are not sound, or fewer than 3 architectures have an accuracy,
-            or there are too few resamples.
+        ZeroshotError: if the tables are not sound, or an accuracy is infinite, or fewer than 3
+            architectures have one, or there are too few resamples.
     """
     if whole("resamples", resamples) < RESAMPLES:
         raise ZeroshotError(
             f"{resamples} resamples; expected at least {RESAMPLES}, for 95 % intervals of fewer "
             "tell nothing"
         )
+    if whole("seed", seed) < 0:
+        raise ZeroshotError(f"seed {seed}: expected a whole number, at least 0")
     proxies = proxies_of(scores)
     better = better or {}
     if not truth.index.is_unique:
@@ -108,6 +125,12 @@ def validate(
         raise ZeroshotError(f"the true accuracies hold {arch} more than once; keep one")
     archs = pd.Index(scores["arch"].unique())
     accuracy = truth.reindex(archs).dropna().astype(np.float64)
+    endless = accuracy.index[np.isinf(accuracy)]
+    if len(endless):
+        raise ZeroshotError(
+            f"the true accuracy of {endless[0]} is {accuracy[endless[0]]}; leave it out, or make "
+            "it NaN, where no accuracy is known"
+        )
     if len(accuracy) < 3:
         raise ZeroshotError(
             f"{len(accuracy)} of {len(archs)} scored architectures have a true accuracy; at least "
@@ -122,6 +145,7 @@ def validate(
     drawn = Resamples(judged, accuracy, resamples, seed)
     controls = [judged[control].to_numpy() for control in CONTROLS if control in proxies]
     infinite = np.isinf(scores.set_index("arch")[list(proxies)]).groupby(level=0).any()
+    sign = -1.0 if lower_is_better else 1.0
     constant = {name for name in proxies if scores[name].nunique(dropna=False) == 1}
     rows = []
     for entry in entries:
@@ -140,6 +164,7 @@ def validate(
                 "kind": _kind(entry),
                 "n": len(x),
                 "coverage": len(x) / len(accuracy),
+                "measured": len(accuracy),
                 "unmatched": len(archs) - len(accuracy),
                 "infinite": int(infinite[list(_members(entry))].any(axis=1).sum()),
                 "constant": len(constant & set(_members(entry))),
@@ -153,24 +178,26 @@ def validate(
                 "partial_spearman": partial,
                 "precision_top10": values["precision_top10"],
                 "ndcg": values["ndcg"],
-                "picked": values["picked"],
-                "best": float(accuracy.max()),
+                "picked": sign * values["picked"],
+                "best": sign * float(accuracy.max()),
                 "interval": "bootstrap" if len(x) <= EXACT else "linearised bootstrap",
             }
         )
     table = pd.DataFrame(rows).set_index("name", drop=False)
     baseline = table["kind"] == "baseline"
     among = correlations(rated)
+    taus = {name: drawn.of(name)["kendall"] for name in table.index[table["n"] >= FEW]}
     found = [
         table,
-        _against(table[~baseline], drawn, "best"),
-        _against(table[baseline], drawn, "baseline"),
+        together(table["kendall"], taus).add_prefix("kendall_all_"),
+        _against(table[~baseline], table, drawn, "best"),
+        _against(table[baseline], table, drawn, "baseline"),
         *(
             among.get(size, pd.Series(dtype=np.float64)).rename(f"spearman_{size}")
             for size in CONTROLS
         ),
         clusters(among).rename("cluster"),
-        pd.Series(len(by_seed), index=table.index, name="seeds"),
+        seeds(by_seed).rename("seeds"),
         seed_agreement(by_seed).rename("seed_agreement"),
         seed_spread(by_seed, accuracy),
     ]
@@ -180,9 +207,11 @@ def validate(
     return table.reset_index(drop=True)
 
 
-def _against(rivals: pd.DataFrame, drawn: Resamples, rival: str) -> pd.DataFrame:
+def _against(
+    rivals: pd.DataFrame, table: pd.DataFrame, drawn: Resamples, rival: str
+) -> pd.DataFrame:
     """Every column's paired difference to the best of `rivals`."""
-    known = rivals["kendall"].dropna()
+    known = candidates(rivals)["kendall"]
     best = None if known.empty else str(known.idxmax())
     columns = *(f"{rival}_delta{end}" for end in ("", "_lo", "_hi")), f"beats_{rival}"
     nothing = (float("nan"),) * len(columns)
@@ -190,7 +219,13 @@ def _against(rivals: pd.DataFrame, drawn: Resamples, rival: str) -> pd.DataFrame
         name: nothing if best in (None, name) else drawn.difference(str(name), str(best))
         for name in drawn.rated.columns
     }
-    return pd.DataFrame.from_dict(rows, orient="index", columns=list(columns))
+    found = pd.DataFrame.from_dict(rows, orient="index", columns=list(columns))
+    compared = table.index[(table["kind"] != "baseline") & (table["n"] >= FEW)].drop(
+        best, errors="ignore"
+    )
+    apart = {} if best is None else {name: drawn.apart(name, best) for name in compared}
+    every = together(found[columns[0]], apart)
+    return found.join(every.add_prefix(f"{columns[0]}_all_"))
 
 
 def _present(ensembles: tuple[Ensemble, ...], proxies: tuple[str, ...]) -> tuple[Ensemble, ...]:
@@ -214,7 +249,7 @@ def rank_correlations(
     """
     proxies = proxies_of(scores)
     entries = (*proxies, *_present(ensembles, proxies))
-    table = pd.DataFrame({str(entry): ratings(scores, entry, better) for entry in entries})
+    table = mean_ratings(ratings_by_seed(scores, entries, better))
     last = "accuracy" if "accuracy" not in table else "true accuracy"
     return correlations(table.assign(**{last: truth.reindex(table.index).astype(np.float64)}))
 

@@ -7,26 +7,29 @@ import numpy as np
 import pandas as pd
 
 from zeroshot.eval.advise import FINDINGS
-from zeroshot.eval.compare import ALIKE, STABLE
-
-FEW = 10  # architectures below which bootstrap intervals mean nothing
-WHOLE = 0.9  # coverage below which a figure is of a part of the architectures only
+from zeroshot.eval.compare import ALIKE, FEW, STABLE, WHOLE, candidates
 
 
 def verdict(table: pd.DataFrame) -> tuple[str, ...]:
     """Which proxies to use where these architectures come from, in sentences.
 
-    What is advised: of the proxies and ensembles that beat the best baseline (the 95 % interval of
-    the paired difference is above 0), those not told apart from the best one (its interval reaches
-    0); of these the stable ones; of these the cheapest. Where no one is left a rule is passed over.
-    Without costs, the one with the highest Kendall's τ. If none beats the best baseline: that one.
+    What is advised has to be better than chance (the 95 % interval of its τ is above 0) and rated
+    widely (`compare.candidates`). Of such proxies and ensembles that beat the best baseline (the
+    interval of the paired difference is above 0), those not told apart from the best one (its
+    interval reaches 0); of these the stable ones; of these the cheapest. Where no one is left a
+    rule is passed over. Without costs, the one with the highest Kendall's τ. If none beats the best
+    baseline: that one; if that one is not better than chance, such a proxy all the same, if any is.
+
+    All intervals that decide are those that hold for all rows at once (`compare.together`): with
+    many proxies some would beat a baseline by luck.
 
     The further sentences name the best; those not told apart from it; those that do not beat the
     best baseline; clusters (see `compare.clusters`); the unstable ones, whose mean Spearman's ρ
-    between seeds is below 0.8; those that rate less than 90 % of the architectures; the misleading
-    ones, whose interval of τ is below 0; those that say nothing; those that are infinite for some
-    architectures; members of ensembles that are the same for all; and what could not be told for
-    lack of seeds, costs or baselines. With fewer than 10 architectures only the last four are said.
+    between seeds is below 0.8; those that rate less than 90 % of the architectures, or fewer than
+    10; the misleading ones, whose interval of τ is below 0; those that say nothing; those that are
+    infinite for some architectures; members of ensembles that are the same for all; and what could
+    not be told for lack of seeds, costs or baselines. Of what rates fewer than 10 architectures
+    nothing is concluded; if all do, only the last four are said.
 
     Args:
         table: what `validate` returned.
@@ -37,15 +40,15 @@ def verdict(table: pd.DataFrame) -> tuple[str, ...]:
     said: list[str] = []
     if known.empty:
         said.append("No score orders these architectures: every correlation is undefined.")
-    elif known["n"].max() < FEW:
+    elif (known if rivals.empty else rivals)["n"].max() < FEW:
+        most = (known if rivals.empty else rivals)["n"].max()
         said.append(
-            f"{known['n'].max()} architectures are too few to tell proxies apart; at least {FEW} "
-            "are needed."
+            f"{most} architectures are too few to tell proxies apart; at least {FEW} are needed."
         )
     elif rivals.empty:
         said.append("There are only baselines: no proxy to compare with them.")
     else:
-        said += _comparison(known, rivals)
+        said += _comparison(known)
     silent = found[found["kendall"].isna()]
     if len(silent) and len(known):
         why = (f"{row['name']} ({_silence(row)})" for row in _rows(silent))
@@ -116,17 +119,16 @@ def duration(seconds: float) -> str:
     return f"{seconds:.2g} s" if seconds < 99.5 else f"{seconds / 60:.1f} min"
 
 
-def _comparison(known: pd.DataFrame, rivals: pd.DataFrame) -> list[str]:
-    best = _rows(rivals)[0]
-    level = rivals[rivals["best_delta_hi"] >= 0]
-    baselines = known[known["kind"] == "baseline"]
-    better = rivals[rivals["baseline_delta_lo"] > 0] if len(baselines) else rivals
-    if better.empty:
-        said = [f"Use {baselines['name'].iloc[0]}: no proxy is shown to beat this baseline."]
-    else:
-        said = [_use(better, best)]
+def _comparison(known: pd.DataFrame) -> list[str]:
+    judged = known[known["n"] >= FEW]
+    rivals, baselines = (judged[(judged["kind"] == "baseline") == is_one] for is_one in (0, 1))
+    wide = candidates(rivals)
+    best, sizes = _rows(wide)[0], candidates(baselines)
+    level = rivals[rivals["best_delta_all_hi"] >= 0]
+    better = rivals[rivals["baseline_delta_all_lo"] > 0] if len(sizes) else rivals
+    said = [_advised(wide, wide[wide["name"].isin(better["name"])], best, sizes)]
     low, high = (_digits(best[f"kendall_{end}"]) for end in ("lo", "hi"))
-    beaten = len(baselines) and baselines["kendall"].iloc[0] > best["kendall"]
+    beaten = len(sizes) and sizes["kendall"].iloc[0] > best["kendall"]
     which = "The best that is no baseline" if beaten else "The best"
     said.append(
         f"{which} is {best['name']}: Kendall's τ = {_digits(best['kendall'])}, with 95 % "
@@ -134,11 +136,11 @@ def _comparison(known: pd.DataFrame, rivals: pd.DataFrame) -> list[str]:
     )
     if len(level):
         said.append(f"Not told apart from it: {_listed(level['name'])}.")
-    elif len(rivals) > 1 and (rivals["best_delta_hi"] < 0).sum() == len(rivals) - 1:
+    elif len(rivals) > 1 and (rivals["best_delta_all_hi"] < 0).sum() == len(rivals) - 1:
         said.append("Every other proxy is worse than it, beyond chance.")
     behind = rivals[~rivals.index.isin(better.index)]
     if len(behind):
-        top = _tau(_rows(baselines)[0])
+        top = _tau(_rows(sizes)[0])
         names = _listed(behind["name"])
         said.append(f"Not shown to be better than {top}, the best baseline: {names}.")
     said += _alike(known)
@@ -148,21 +150,39 @@ def _comparison(known: pd.DataFrame, rivals: pd.DataFrame) -> list[str]:
         said.append(
             f"Unstable over seeds (mean Spearman's ρ below {STABLE}): {_listed(agreement)}."
         )
-    part = known[known["coverage"] < WHOLE]
+    part = known[(known["coverage"] < WHOLE) | (known["n"] < FEW)]
     if len(part):
         share = (f"{row['name']} ({100 * row['coverage']:.0f} %)" for row in _rows(part))
         said.append(f"Judged on a part of the architectures only: {_listed(share)}.")
-    wrong = known[known["kendall_hi"] < 0]
+    wrong = judged[judged["kendall_all_hi"] < 0]
     if len(wrong):
         said.append(f"Misleading, worse than chance: {_listed(map(_tau, _rows(wrong)))}.")
     return said
 
 
-def _use(better: pd.DataFrame, best: dict[str, Any]) -> str:
-    """The first sentence, on one of those that beat the baselines."""
+def _advised(
+    wide: pd.DataFrame, better: pd.DataFrame, best: dict[str, Any], sizes: pd.DataFrame
+) -> str:
+    """The first sentence: of those rated widely, of which `better` beat the best of `sizes`."""
+    sound, size, any_sound = (t[t["kendall_all_lo"] > 0] for t in (better, sizes.head(1), wide))
+    chance = "unlike the best, it is shown to be better than chance"
+    if len(sound):
+        behind = best["name"] not in set(better["name"])
+        return _use(
+            sound, best, "unlike the best, it beats the best baseline" if behind else chance
+        )
+    if len(size):
+        return f"Use {size['name'].iloc[0]}: no proxy is shown to beat this baseline."
+    if len(any_sound):
+        return _use(any_sound, best, chance)
+    return "No score is shown to order these architectures better than chance."
+
+
+def _use(better: pd.DataFrame, best: dict[str, Any], unlike: str) -> str:
+    """The sentence that advises one of those that are better than others, and perhaps the best."""
     good = better
     for kept in (
-        (good["best_delta_hi"] >= 0) | (good["name"] == best["name"]),
+        (good["best_delta_all_hi"] >= 0) | (good["name"] == best["name"]),
         ~(good["seed_agreement"] < STABLE),
     ):
         good = good[kept.loc[good.index]] if kept.loc[good.index].any() else good
@@ -171,7 +191,7 @@ def _use(better: pd.DataFrame, best: dict[str, Any]) -> str:
     if chosen["name"] == best["name"]:
         return f"Use {chosen['name']}{cost}."
     if best["name"] not in set(better["name"]):
-        why = "unlike the best, it beats the best baseline"
+        why = unlike
     elif chosen["seconds"] < best["seconds"]:
         why = "not told apart from the best, and cheaper"
     elif best["seed_agreement"] < STABLE:

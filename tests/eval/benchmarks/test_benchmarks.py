@@ -142,7 +142,7 @@ class TestCommands:
         monkeypatch.setattr("sys.argv", [*words, "--trust"])
         with pytest.raises(SystemExit, match="0"):
             cli.main()
-        assert "Against 4 measured accuracies, the best 43.00" in capsys.readouterr().out
+        assert "Against 4 measured architectures, the best" in capsys.readouterr().out
 
     def test_a_surrogate_is_told_the_architectures(self, files, monkeypatch):
         asked = []

@@ -59,6 +59,10 @@ class TestNbsz:
             ("[]", "is no file of NAS-Bench-Suite-Zero"),
             ('{"cifar10": {"(4, 0)": {"val_accuracy": 1}}}', r"architecture '\(4, 0\)'"),
             ('{"cifar10": {"(0, 0, 0, 0, 0, 0)": {}}}', "a val_accuracy"),
+            (
+                '{"cifar10": {"(0, 0, 0, 0, 0, 0)": {"val_accuracy": 1e999}}}',
+                "val_accuracy of .* is infinite; leave the entry out",
+            ),
             ('{"cifar10": {"(0, 0, 0, 0, 0, -1)": {"val_accuracy": 1}}}', "cannot read"),
             ('{"cifar10": {"exit()": {"val_accuracy": 1}}}', r"'exit\(\)'"),
         ],

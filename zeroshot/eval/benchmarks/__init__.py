@@ -23,7 +23,7 @@ from zeroshot.eval.benchmarks.suite_zero import load_nbsz
 from zeroshot.eval.benchmarks.torchvision import load_torchvision
 from zeroshot.eval.tables import SPELLING, SUFFIXES, read_truth
 
-__all__ = ["BENCHMARKS", "Benchmark", "Query", "load_benchmark", "load_truth"]
+__all__ = ["BENCHMARKS", "Benchmark", "Query", "is_negated", "load_benchmark", "load_truth"]
 
 BENCHMARKS: tuple[Benchmark, ...] = (
     Benchmark(
@@ -153,8 +153,23 @@ def load_truth(
             f"the benchmark {spec!r} has no column {column!r}{did_you_mean(column, names)}; it has "
             f"{', '.join(listed)}"
         )
-    better_lower = benchmark.better == "lower" or column == "seconds"
-    return -table[column] if better_lower else table[column]
+    return -table[column] if is_negated(spec, column) else table[column]
+
+
+def is_negated(spec: str, column: str | None = None, better: str = "higher") -> bool:
+    """Whether `load_truth` gives the negative of what was measured.
+
+    Args:
+        spec: as for `load_truth`.
+        column: as for `load_truth`.
+        better: as for `load_truth`.
+
+    Raises:
+        ZeroshotError: if there is no such benchmark or data set.
+    """
+    if _file(spec)[0] is not None:
+        return better == "lower"
+    return _named(spec)[0].better == "lower" or column == "seconds"
 
 
 def load_benchmark(

@@ -3,6 +3,7 @@
 import json
 from ast import literal_eval
 from collections.abc import Callable
+from math import isinf
 from pathlib import Path
 from typing import Any
 
@@ -49,6 +50,12 @@ def load_nbsz(query: Query) -> pd.DataFrame:
             f"{path}: cannot read the architecture {key!r} of {dataset!r}; expected an entry with "
             "a val_accuracy"
         ) from error
+    endless = [key for key, row in rows if isinf(row["accuracy"])]
+    if endless:
+        raise ZeroshotError(
+            f"{path}: the val_accuracy of {endless[0]} is infinite; leave the entry out where no "
+            "accuracy is known"
+        )
     return tabulate(rows, path)
 
 
