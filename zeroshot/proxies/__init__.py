@@ -111,20 +111,16 @@ def listed(
     known = {proxy.name: proxy for proxy in PROXIES}
     several = isinstance(asked, Iterable) and not isinstance(asked, (str, Proxy))
     words: Any = asked if several else (asked,)
-    found: dict[str, Proxy] = {}
+    parts: list[Any] = []
     for word in words:
-        for part in word.split(",") if isinstance(word, str) else (word,):
-            name = part.strip() if isinstance(part, str) else part
-            if isinstance(name, Proxy):
-                meant = (name,)
-            elif name == "all":
-                meant = PROXIES
-            else:
-                own = known.get(name) if isinstance(name, str) else None
-                meant = (own or other(name),)
-            for proxy in meant:
-                if found.setdefault(proxy.name, proxy) != proxy:
-                    raise ZeroshotError(
-                        f"two proxies are called {proxy.name!r}; give one another name"
-                    )
+        parts += word.split(",") if isinstance(word, str) else [word]
+    names = [part.strip() if isinstance(part, str) else part for part in parts]
+    if names == ["all"]:
+        return PROXIES
+    found: dict[str, Proxy] = {}
+    for name in names:
+        proxy = known.get(name) if isinstance(name, str) else name
+        proxy = proxy if isinstance(proxy, Proxy) else other(name)
+        if found.setdefault(proxy.name, proxy) != proxy:
+            raise ZeroshotError(f"two proxies are called {proxy.name!r}; give one another name")
     return tuple(found.values())
