@@ -14,7 +14,8 @@ from torch import nn
 
 import zeroshot
 from zeroshot.commands import advise, prune, rank, score, validate
-from zeroshot.core import Proxy
+from zeroshot.core import Batch, Proxy
+from zeroshot.data import load_batch
 from zeroshot.errors import ZeroshotError, real, whole
 from zeroshot.passes import Forward, Weights
 from zeroshot.ranking import Ensemble, rank_sum
@@ -113,6 +114,34 @@ def test_latency_of_all(clock, tmp_path):
     again = fast(archs=ARCHS, latency=True, out=tmp_path / "x.csv")
     assert again.latency.equals(found.latency)
     assert again.admitted.equals(again.order.dropna())
+
+
+def test_what_was_timed_is_not_timed_again(tmp_path, monkeypatch):
+    """It would come out otherwise, and others would be the best that are fast enough."""
+    times = iter(range(1, 100))
+    monkeypatch.setattr(zeroshot.measure, "latency", lambda *_: next(times) / 1000)
+    given = {"archs": ARCHS[:6], "max_latency": 1e6, "out": tmp_path / "a.csv"}
+    first, again = fast(refine=2, **given), fast(refine=2, **given)
+    assert again.latency.equals(first.latency)
+    assert again.refined.order.equals(first.refined.order)
+    for path in tmp_path.glob("a.refined*"):
+        path.unlink()
+    more = fast(refine=3, **given)
+    assert more.latency.tolist() == [1.0, 2.0, 3.0]
+    assert fast(**given | {"latency": True}).latency.tolist() == [1.0, 2.0, 3.0, 4.0, 5.0, 6.0]
+    assert fast(**given | {"max_latency": 2.0}).latency.tolist() == [1.0, 2.0, 3.0, 4.0, 5.0, 6.0]
+    (tmp_path / "a.csv").unlink()
+    (tmp_path / "a.csv.json").unlink()
+    with pytest.raises(ZeroshotError, match=r"latency.csv belongs to another run: there, space is"):
+        fast(NasBench201(channels=8, cells=1), **given)
+
+
+@pytest.mark.parametrize("options", [{"latency": True}, {"max_latency": 1.0}, {"refine": 2}])
+def test_what_needs_an_order_says_if_there_is_none(options):
+    silent = Proxy("silent", (Weights(),), lambda weights: NAN, "higher", "here")
+    assert fast(proxies=silent).order.isna().all()
+    with pytest.raises(ZeroshotError, match="silent is undefined for all 5 architectures"):
+        fast(proxies=silent, **options)
 
 
 def test_what_has_no_say_is_told():
@@ -247,6 +276,62 @@ def test_limits():
         fast(max_params=5.0)
 
 
+def test_limits_are_of_the_networks_that_are_not_small():
+    full, small = NasBench201(), NasBench201().small
+    limit = float(np.median([full.cost(full.parse(arch)).params for arch in ARCHS]))
+    found = fast("nasbench201", archs=ARCHS, proxies="params", small=True, max_params=limit)
+    within = [arch for arch in ARCHS if full.cost(full.parse(arch)).params <= limit]
+    assert found.scores["arch"].tolist() == within
+    assert found.scores["params"].tolist() == [small.cost(small.parse(a)).params for a in within]
+
+
+def test_a_space_of_ones_own_takes_a_shape_too():
+    given = {"archs": [3], "proxies": "params"}
+    by_name = fast("nasbench201", channels=4, cells=1, **given).scores
+    assert fast(NasBench201(), channels=4, cells=1, **given).scores.equals(by_name)
+    with pytest.raises(ZeroshotError, match="--cells 2: the networks of widths have no such"):
+        fast(Widths(), archs=None, cells=2)
+
+
+def test_a_batch_is_what_its_file_is(tmp_path):
+    pixels = np.random.default_rng(0).integers(0, 256, (40, 64, 64), dtype=np.uint8)
+    np.savez(tmp_path / "x.npz", x_train=pixels, y_train=np.arange(40) % 20)
+    data = f"npz:{tmp_path / 'x.npz'}"
+    given = {"archs": [13714], "proxies": "snip,flops", "batch_size": 40, "data": data}
+    by_name = fast(**given).scores
+    batch, task = load_batch(data, size=40)
+    assert fast(**given | {"data": batch}).scores.equals(by_name)
+    assert load_batch(batch)[1] == task
+    larger = Batch(torch.rand(2, 1, 64, 64), torch.tensor([0, 3]))
+    assert load_batch(larger)[1] == zeroshot.Task(channels=1, size=64, classes=10)
+
+
+def test_the_default_precision_changes_nothing():
+    expected = fast(proxies="snip,naswot").scores
+    torch.set_default_dtype(torch.float64)
+    try:
+        assert fast(proxies="snip,naswot").scores.equals(expected)
+    finally:
+        torch.set_default_dtype(torch.float32)
+
+
+def test_forms_of_one_thing():
+    """Devices, proxies and progress as one would write them."""
+    given = {"device": torch.device("cpu"), "progress": None}
+    expected = fast(proxies="naswot").scores
+    (proxy,) = zeroshot.models.find_proxies("naswot")
+    for proxies in (proxy, [proxy], ["naswot"], iter(["naswot"]), ("naswot", proxy)):
+        assert fast(proxies=proxies, **given).scores.equals(expected)
+    batch, _ = load_batch(size=4)
+    model = nn.Sequential(nn.Flatten(), nn.Linear(3072, 10))
+    every = score(model, data=batch, device=None, proxies=["all"])["0: Sequential"]
+    assert list(every) == [p.name for p in zeroshot.PROXIES]
+    assert zeroshot.evaluate(model, batch, ["all"]).keys() == every.keys()
+    other = Proxy("params", (Weights(),), len, "higher", "here")
+    with pytest.raises(ZeroshotError, match="two proxies are called 'params'"):
+        zeroshot.evaluate(model, batch, ["params", other])
+
+
 def test_architectures_from_a_table_of_scores(tmp_path):
     first = fast(repeats=2, out=str(tmp_path / "a.csv"))
     again = fast(archs=tmp_path / "a.csv", repeats=2)
@@ -272,6 +357,9 @@ def test_models_of_the_zoo_within_limits():
         ({"repeats": 0}, "0 repeats; expected at least 1"),
         ({"workers": 0}, "0 workers; expected at least 1"),
         ({"seed": -1}, "seed -1; expected"),
+        ({"seed": -1, "data": load_batch(size=4)[0]}, "seed -1; expected"),
+        ({"seed": 2**63 - 5, "refine": 2}, "expected a number from 0 to 2⁶³ − 6, for there are 6"),
+        ({"sample": 1}, "sample 1 and archs: expected one of them"),
         ({"archs": []}, "list of architectures is empty"),
         ({"archs": [3, 3]}, "entry 2 is the same architecture as entry 1"),
         ({"archs": None, "sample": 0}, "a sample of 0"),
@@ -298,6 +386,7 @@ def test_rank_refuses(options, words):
         (rank, {"sample": "4"}, "sample '4': expected a whole number"),
         (rank, {"sample": True}, "sample True: expected a whole number"),
         (rank, {"seed": 1.5}, "seed 1.5: expected a whole number"),
+        (rank, {"channels": "16"}, "--channels '16': expected a whole number"),
         (rank, {"repeats": 2.0}, "repeats 2.0: expected a whole number"),
         (rank, {"workers": 1.5}, "workers 1.5: expected a whole number"),
         (rank, {"max_params": "2e4"}, "max_params '2e4': expected a number"),

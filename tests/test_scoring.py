@@ -256,6 +256,12 @@ class TestRefusals:
             module.conv2.weight[0, 0, 0, 0] = bad
         assert "parameter conv2.weight holds NaN or infinite values" in refusal(module)
 
+    def test_whole_numbers_are_finite(self):
+        module = networks.network("Plain")
+        module.order = nn.Parameter(torch.arange(8), requires_grad=False)
+        plain, wanted = networks.network("Plain"), "snip,synflow,naswot"
+        assert evaluate(module, batch(), wanted).found == evaluate(plain, batch(), wanted).found
+
     @pytest.mark.filterwarnings("ignore:Lazy modules")
     def test_lazy_networks(self):
         lazy = nn.Sequential(nn.Flatten(), nn.LazyLinear(10))

@@ -1,14 +1,34 @@
 """Worker processes that are started before there is work."""
 
 import os
+import subprocess
 import sys
 from contextlib import nullcontext
+from pathlib import Path
 
 import pytest
+from joblib import parallel_config
 
 from tests import test_spread  # by this name the workers find it
 from zeroshot.cli.rank import workers_started
+from zeroshot.errors import ZeroshotError
 from zeroshot.spread import spread, started
+
+MINE = """
+import torch
+from zeroshot import Axis, Proxy, Space
+from zeroshot.passes import Weights
+
+
+class Widths(Space):
+    name, axes, source = "widths", (Axis("width", ("1", "2", "3", "4")),), "here"
+
+    def build(self, arch, task):
+        return torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(3072, arch.genes[0] + 1))
+
+
+OWN = Proxy("own", (Weights(),), lambda weights: float(len(weights)), "higher", "here")
+"""
 
 
 def process(shared: object, number: int) -> tuple[int, int, bool]:
@@ -34,6 +54,46 @@ def test_an_error_meanwhile_is_seen_and_nothing_else():
                 raise KeyError
     finally:
         sys.setswitchinterval(interval)
+
+
+def test_they_are_processes_whatever_joblib_is_configured_to_take():
+    with parallel_config(backend="threading"):
+        found = list(spread(test_spread.process, None, [(0,), (1,)], 2, "the batch"))
+    assert os.getpid() not in {pid for _, pid, _ in found}
+
+
+class Unreadable:
+    def __reduce__(self):
+        return int, ("what came is no number",)
+
+
+def test_what_cannot_be_sent_is_not_taken_for_a_lack_of_memory():
+    for shared, words in (
+        (Unreadable(), "a worker process cannot load what it needs .ValueError: invalid literal"),
+        ((number for number in ()), "what worker processes need cannot be pickled .TypeError"),
+    ):
+        with pytest.raises(ZeroshotError, match=words):
+            list(spread(test_spread.process, shared, [(0,), (1,)], 2, "the batch"))
+    with pytest.raises(ZeroshotError, match=r"cannot read what they send .ValueError: invalid lit"):
+        list(spread(test_spread.process, None, [(Unreadable(),)] * 2, 2, "the batch"))
+
+
+def test_modules_of_the_folder_are_found_by_workers_that_were_there_before(tmp_path):
+    """The console script has its own folder on Python's path, not the one that it is called in."""
+    (tmp_path / "mymod.py").write_text(MINE)
+    script = tmp_path / "bin" / "zeroshot"
+    script.parent.mkdir()
+    script.write_text("from zeroshot.__main__ import main\nmain()\n")
+    command = "rank mymod:Widths --proxies params,mymod:OWN --workers 2 --batch-size 2 --no-store"
+    found = subprocess.run(
+        [sys.executable, script, *command.split()],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])},
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert (found.returncode, "own" in found.stdout) == (0, True), found.stderr
 
 
 @pytest.mark.parametrize(

@@ -9,12 +9,14 @@ import sqlite3
 import subprocess
 import sys
 from contextlib import closing
+from copy import deepcopy
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from torch import nn
 
 import zeroshot.worker
@@ -29,6 +31,7 @@ from zeroshot.commands import (
     validate,
 )
 from zeroshot.core import Pass, Proxy
+from zeroshot.data import load_batch
 from zeroshot.edition import edition
 from zeroshot.errors import Undefined, ZeroshotError
 from zeroshot.passes import Forward, Synflow
@@ -377,6 +380,42 @@ def test_closures_and_partial_functions_count():
     assert edition(1, made(CLASSES, "loop").run) != edition(1, made(CLASSES, "loop").__call__)
 
 
+def held_by(value):
+    return lambda answers, targets: nn.functional.cross_entropy(answers, targets, value)
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        (torch.ones(3), torch.tensor([1.0, 1.0, 2.0])),
+        (torch.ones(3), torch.ones(3, dtype=torch.float64)),
+        (torch.ones(2, 3), torch.ones(3, 2)),
+        (torch.tensor(1, dtype=torch.bfloat16), torch.tensor(2, dtype=torch.bfloat16)),
+        (np.array([1.0]), np.array([-1.0])),
+        (np.float32(1), np.float32(2)),
+        (np.array(["a", None]), np.array(["b", None])),
+        (nn.CrossEntropyLoss(torch.ones(3)), nn.CrossEntropyLoss(2 * torch.ones(3))),
+        (nn.CrossEntropyLoss(), nn.CrossEntropyLoss(label_smoothing=0.1)),
+        (nn.PReLU(init=0.1), nn.PReLU(init=0.2)),
+    ],
+)
+def test_arrays_tensors_and_modules_count(one, other):
+    for hold in (held_by, lambda value: functools.partial(max, value), lambda value: value):
+        assert edition(1, hold(one)) == edition(1, hold(deepcopy(one))) != edition(1, hold(other))
+
+
+def test_a_loss_with_other_weights_is_another(path, evaluations):
+    def scored(*weights):
+        batch, _ = load_batch("noise", size=4)
+        loss = nn.CrossEntropyLoss(torch.tensor(weights), reduction="none")
+        given = {"proxies": "snip", "data": replace(batch, loss=loss), "store": path}
+        return small(ARCHS[1:2], **given).scores["snip"].item()
+
+    first = scored(*[1.0] * 10)
+    assert scored(*[9.0] * 5, *[1.0] * 5) != first == scored(*[1.0] * 10)
+    assert len(evaluations) == 2
+
+
 def test_editions_are_the_same_in_another_process():
     text = BASE + CLASSES
     code = (
@@ -605,6 +644,8 @@ def test_settings(filled):
         assert table["written"].str.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ").all()
         with pytest.raises(ZeroshotError, match="has no setting 3; `zeroshot store list` shows"):
             store.formulas(3)
+        with pytest.raises(ZeroshotError, match="has no setting 99999999999999999999;"):
+            store.setting(99999999999999999999)
 
 
 def test_formulas_and_scores(filled):
@@ -681,7 +722,9 @@ def test_deleting(copied):
     with Store(copied) as store:
         whole = store.count(Selection(before="2999-01-01"))
         assert whole == {"scores": 24, "networks": 14, "all scores": 24}
-        assert store.count(Selection(before="2020-01-01"))["scores"] == 0
+        year = store.settings()["written"].min()[:4]
+        for earlier in ("2020-01-01", f"{year}-01-01", f"{year}0101", f"{year}-W01"):
+            assert store.count(Selection(before=earlier))["scores"] == 0
         assert store.count(Selection(space="nasbench201"))["scores"] == 24
         assert store.count(Selection(space=repr(SPACE)))["scores"] == 24
         assert store.count(Selection(space="darts"))["scores"] == 0
@@ -731,6 +774,8 @@ def test_merging(filled, path):
         assert store.load(SETTING, (newer,), [("a", 0)])["a", 0].scores == {"x": 7.0}
         with pytest.raises(ZeroshotError, match="there is no store"):
             store.merge(path.with_name("none.sqlite"))
+        with pytest.raises(ZeroshotError, match="are one file; name another store"):
+            store.merge(path.parent / "." / path.name)
     assert other.read_bytes() == before
 
 

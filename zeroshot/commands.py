@@ -2,7 +2,7 @@
 
 import json
 import math
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,9 +16,10 @@ from torch import nn
 from zeroshot import measure, ranking
 from zeroshot.core import Batch, Net, Proxy
 from zeroshot.data import load_batch
-from zeroshot.errors import ZeroshotError, real, whole
-from zeroshot.eval.tables import record_path
+from zeroshot.errors import ZeroshotError, check_seed, real, whole
+from zeroshot.eval.tables import read_table, record_path
 from zeroshot.models import (
+    Device,
     default_ensemble,
     find_device,
     find_members,
@@ -26,6 +27,7 @@ from zeroshot.models import (
     find_proxies,
     find_space,
     refining_ensemble,
+    reshaped,
     space_of,
 )
 from zeroshot.proxies import PROXIES
@@ -35,11 +37,13 @@ from zeroshot.run import (
     Outcome,
     Progress,
     Run,
+    check_identity,
     check_out,
+    device_name,
     execute,
     formula_of,
+    read_identity,
     write,
-    write_table,
     writing,
 )
 from zeroshot.scoring import Scores, evaluate
@@ -50,6 +54,7 @@ from zeroshot.store import Selection, Setting, Store
 if TYPE_CHECKING:
     from zeroshot.eval.truth import Truth
 
+SAMPLE = 100  # architectures that are ranked, if nothing else is asked for
 TIMED = 10  # of the best that are fast enough, before timing stops
 BETTER = {proxy.name: proxy.better for proxy in PROXIES}
 
@@ -154,13 +159,13 @@ class Advice:
 def score(
     models: str | nn.Module | Net | Sequence[str | nn.Module | Net],
     *,
-    proxies: str | tuple[str | Proxy, ...] = "all",
+    proxies: str | Proxy | Iterable[str | Proxy] = "all",
     data: str | Batch = "noise",
     batch_size: int = 64,
     size: int | None = None,
     init: str = "default",
     seed: int = 0,
-    device: str = "auto",
+    device: Device = "auto",
 ) -> dict[str, Scores]:
     """Score networks, one after the other.
 
@@ -186,9 +191,10 @@ def score(
     several = [models] if isinstance(models, (str, nn.Module, Net)) else models
     if not isinstance(several, Collection) or not len(several):
         raise ZeroshotError(f"models {models!r}: expected a name, a module, or a list of these")
-    for what, number in (("batch_size", batch_size), ("seed", seed), ("size", size)):
+    for what, number in (("batch_size", batch_size), ("size", size)):
         if number is not None:
             whole(what, number)
+    check_seed(seed)
     _check_data(data)
     found: dict[str, Scores] = {}
     for number, model in enumerate(several):
@@ -210,10 +216,10 @@ def score(
 def rank(
     space: str | Space,
     *,
-    sample: int | None = 100,
+    sample: int | None = SAMPLE,
     archs: str | Path | Sequence[str | int | Arch] | None = None,
     arch: str = "{arch}",
-    proxies: str | tuple[str | Proxy, ...] | None = None,
+    proxies: str | Proxy | Iterable[str | Proxy] | None = None,
     by: str | Ensemble | None = None,
     data: str | Batch = "noise",
     batch_size: int = 64,
@@ -230,10 +236,10 @@ def rank(
     refine: int = 0,
     workers: int | None = None,
     scheduler: Any = None,
-    device: str = "auto",
+    device: Device = "auto",
     store: str | Path | None = None,
     out: str | Path | None = None,
-    progress: Progress = lambda done, total: None,
+    progress: Progress | None = None,
 ) -> Ranking:
     """Rank architectures of a space without training any.
 
@@ -252,14 +258,16 @@ def rank(
         seed: of sample, batch, weights and all draws.
         repeats: how many initialisations; their seeds follow `seed`. Ranks are averaged.
         init: initialisation, a name of `zeroshot.initial.INITS`.
-        max_params: only architectures with at most so many parameters. Where few of a large space
-            are, the sample is not uniform; see `zeroshot.search.candidates.choose`, and `notes`.
-        max_flops: only architectures with at most so many multiply-adds.
+        max_params: only architectures with at most so many parameters, counted of networks that are
+            not `small`. Where few of a large space are, the sample is not uniform; see
+            `zeroshot.search.candidates.choose`, and `notes`.
+        max_flops: only architectures with at most so many multiply-adds, counted likewise.
         max_latency: milliseconds that an inference of one sample may take on `device`. Timed after
             the ranking, on networks that are not `small`, from the best down until `TIMED` (or
-            `refine`) are fast enough; see `zeroshot.measure.latency`.
-        latency: time all that are rated, one after the other, and keep that beside `out`, in a file
-            with 'latency' in its name: columns `arch` and `latency`, in milliseconds.
+            `refine`) are fast enough; see `zeroshot.measure.latency`. What was timed is kept beside
+            `out`, in a file with 'latency' in its name: columns `arch` and `latency`, in
+            milliseconds. The same call takes it from there.
+        latency: time all that are rated, one after the other.
         small: smaller networks, which rank almost as well; for spaces that have such a shape.
         channels: width of the networks, for spaces that have it.
         cells: cells per stage, for spaces that have it.
@@ -279,30 +287,34 @@ def rank(
 
     Raises:
         ZeroshotError: for anything that is not there, malformed or not to be written, for all of a
-            space of more than a million, or if nothing can be ordered.
+            space of more than a million, or if nothing can be ordered; for limits on latency and
+            for `refine`, which need an order, too.
     """
     if isinstance(space, str):
-        timed = find_space(space, channels=channels, cells=cells)
-        space = find_space(space, small=small, channels=channels, cells=cells)
-    else:
-        _check_space(space)
-        timed, space = space, space.small if small else space
+        space = find_space(space)
+    _check_space(space)
+    full = reshaped(space, channels=channels, cells=cells)  # what the user will build
+    space = reshaped(space, small=small, channels=channels, cells=cells)
     where = find_device(device)
-    for what, number in (("batch_size", batch_size), ("seed", seed), ("sample", sample)):
+    for what, number in (("batch_size", batch_size), ("sample", sample)):
         if number is not None:
             whole(what, number)
+    if archs is not None and sample not in (None, SAMPLE):
+        raise ZeroshotError(f"sample {sample} and archs: expected one of them")
     if whole("repeats", repeats) < 1:
         raise ZeroshotError(f"{repeats} repeats; expected at least 1")
     if whole("refine", refine) < 0 or refine == 1:
         raise ZeroshotError(
             f"refine {refine}: expected 0, or how many of the best to rank again, 2 and more"
         )
+    check_seed(seed, repeats + (DRAWS if refine else 0))
     limits = Limits(_limit("max_params", max_params), _limit("max_flops", max_flops))
     max_latency = _limit("max_latency", max_latency)
     _check_data(data)
     workers = _workers(workers, where)
     wanted: tuple[Proxy, ...] = () if proxies is None else find_proxies(proxies)
-    ordered = by is not None or not wanted  # else it is the table that was asked for
+    timed = latency or max_latency is not None
+    ordered = by is not None or not wanted or timed or refine > 0  # else a table was asked for
     if by is None:
         by = default_ensemble(space)
         if wanted and set(find_members(by)[0].members) - {proxy.name for proxy in wanted}:
@@ -316,7 +328,7 @@ def rank(
         if sample is not None and MANY >= space.size <= sample:
             sample = None
         generator = np.random.default_rng(seed)
-        drawn = choose(space, task, sample=sample, limits=limits, rng=generator)
+        drawn = choose(full, task, sample=sample, limits=limits, rng=generator)
         chosen, notes = drawn.archs, _told(drawn)
     elif isinstance(archs, (str, Path)):
         chosen = read_archs(space, Path(archs), arch)
@@ -324,7 +336,7 @@ def rank(
         chosen = list_archs(space, archs)
     run = Run(
         space=space,
-        archs=tuple(arch for arch in chosen if archs is None or limits.admit(space, arch, task)),
+        archs=tuple(arch for arch in chosen if archs is None or limits.admit(full, arch, task)),
         batch=batch,
         proxies=wanted,
         seeds=tuple(range(seed, seed + repeats)),
@@ -339,19 +351,23 @@ def rank(
     path = None if out is None else Path(out)
     kept = None if store is None else Path(store)
     outcome: Outcome = execute(
-        run, path, store=kept, workers=workers, scheduler=scheduler, progress=progress
+        run,
+        path,
+        store=kept,
+        workers=workers,
+        scheduler=scheduler,
+        progress=progress or _silent,
     )
     better = {proxy.name: proxy.better for proxy in wanted}
     order = ranking.rank(outcome.scores, by, better)
     notes += _gaps(order, ensemble, outcome, path or kept, needed=ordered)
     times = None
-    if latency or max_latency is not None:
+    if timed:
         rated = order.dropna().index
         enough = len(rated) if latency else refine or TIMED
         limit = math.inf if max_latency is None else max_latency
-        times = _timed(timed, rated, task, where, limit, enough)
-        if latency and path is not None:
-            write_table(times.reset_index(), path.with_name(f"{path.stem}.latency{path.suffix}"))
+        beside = path and path.with_name(f"{path.stem}.latency{path.suffix}")
+        times = _Timing(full, task, where).of(rated, limit, enough, beside)
     found = Ranking(
         order, ensemble.members, outcome.scores, outcome.record, None, times, max_latency, notes
     )
@@ -468,7 +484,7 @@ def advise(
     space: str | Space,
     *,
     sample: int = 50,
-    proxies: str | tuple[str | Proxy, ...] = "all",
+    proxies: str | Proxy | Iterable[str | Proxy] = "all",
     data: str | Batch = "noise",
     batch_size: int = 64,
     seed: int = 0,
@@ -476,10 +492,10 @@ def advise(
     init: str = "default",
     small: bool = False,
     workers: int | None = None,
-    device: str = "auto",
+    device: Device = "auto",
     store: str | Path | None = None,
     out: str | Path | None = None,
-    progress: Progress = lambda done, total: None,
+    progress: Progress | None = None,
 ) -> Advice:
     """Tell which proxies are worth computing in a space, from networks without accuracies.
 
@@ -562,7 +578,7 @@ def prune(
     seed: int = 0,
     workers: int | None = None,
     scheduler: Any = None,
-    device: str = "auto",
+    device: Device = "auto",
     store: str | Path | None = None,
     out: str | Path | None = None,
     resume: bool = False,
@@ -572,7 +588,7 @@ def prune(
     lower_is_better: bool = False,
     benchmark_path: str | Path | None = None,
     trust: bool = False,
-    progress: Progress = lambda done, total: None,
+    progress: Progress | None = None,
 ) -> Pruned:
     """Prune a supernet to a single-path network without training.
 
@@ -612,8 +628,8 @@ def prune(
     """
     space = find_space(space) if isinstance(space, str) else space
     _check_space(space)
-    for what, number in (("seed", seed), ("finalists", finalists)):
-        whole(what, number)
+    whole("finalists", finalists)
+    check_seed(seed, 1 if finalists == 1 else 1 + DRAWS)
     source = accuracies = None
     if truth is not None:
         source = _truth(truth, column, arch, lower_is_better, benchmark_path, trust)
@@ -626,7 +642,12 @@ def prune(
     workers = _workers(workers, where)
     kept = None if store is None else Path(store)
     found = pruning.run(
-        path, resume=resume, store=kept, workers=workers, scheduler=scheduler, progress=progress
+        path,
+        resume=resume,
+        store=kept,
+        workers=workers,
+        scheduler=scheduler,
+        progress=progress or _silent,
     )
     if source is not None and accuracies is not None:
         if found.name not in accuracies.index:
@@ -700,6 +721,7 @@ def check_store(store: str | Path, *, sample: int = 3, seed: int = 0) -> Check:
     Raises:
         ZeroshotError: if the file is no store or cannot be read at all.
     """
+    check_seed(seed)
     rows: list[dict[str, Any]] = []
     skipped: dict[int, str] = {}
     known = {formula_of(proxy): proxy for proxy in PROXIES}
@@ -752,24 +774,61 @@ def _repeated(setting: Setting) -> Run:
     return run
 
 
-def _timed(
-    space: Space, order: pd.Index, task: Task, device: str, limit: float, enough: int
-) -> pd.Series:
-    """Milliseconds of architectures, from the best down until `enough` are within the limit."""
-    sample = task.inputs(1, torch.Generator().manual_seed(0))
-    found: dict[str, float] = {}
-    for arch in map(str, order):
-        net = space.network(space.parse(arch), task, device=device)
-        found[arch] = 1000 * measure.latency(net, sample)
-        enough -= found[arch] <= limit
-        if not enough:
-            break
-    if min(found.values()) > limit:
-        raise ZeroshotError(
-            f"a latency of {limit:g} ms: of {len(found):,} architectures the fastest takes "
-            f"{min(found.values()):.3g} ms here; raise the limit"
-        )
-    return pd.Series(found, name="latency").rename_axis("arch")
+@dataclass(frozen=True)
+class _Timing:
+    """What a latency depends on, besides the architecture."""
+
+    space: Space
+    task: Task
+    device: str
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """What must agree for latencies of a file to be of use here."""
+        device = device_name(self.device)
+        return {"space": repr(self.space), "task": repr(self.task), "device": device}
+
+    def of(self, order: pd.Index, limit: float, enough: int, path: Path | None) -> pd.Series:
+        """Milliseconds of architectures, from the best down until `enough` are within the limit.
+
+        What is in the file already is not timed again, for it would come out otherwise: the same
+        call has to find the same best.
+        """
+        known: dict[str, float] = {}
+        if path is not None and path.exists():
+            check_identity(read_identity(path), self, path)
+            table = read_table(path)
+            if not {"arch", "latency"} <= set(table.columns):
+                raise ZeroshotError(f"{path} has no columns arch and latency; move it away")
+            known = dict(zip(table["arch"].astype(str), table["latency"], strict=True))
+        found: dict[str, float] = {}
+        for arch in map(str, order):
+            found[arch] = known[arch] if arch in known else self.latency(arch)
+            enough -= found[arch] <= limit
+            if not enough:
+                break
+        times = pd.Series(found, name="latency").rename_axis("arch")
+        if path is not None and not known.keys() >= found.keys():
+            rest = {arch: took for arch, took in known.items() if arch not in found}
+            kept = pd.concat([times, pd.Series(rest, dtype=float)])
+            table = kept.rename_axis("arch").rename("latency").reset_index()
+            write(Outcome(table, {"run": self.identity}), path)
+        if min(found.values()) > limit:
+            raise ZeroshotError(
+                f"a latency of {limit:g} ms: of {len(found):,} architectures the fastest takes "
+                f"{min(found.values()):.3g} ms here; raise the limit"
+            )
+        return times
+
+    def latency(self, arch: str) -> float:
+        """Milliseconds of one, here and now."""
+        sample = self.task.inputs(1, torch.Generator().manual_seed(0))
+        net = self.space.network(self.space.parse(arch), self.task, device=self.device)
+        return 1000 * measure.latency(net, sample)
+
+
+def _silent(done: int, total: int) -> None:
+    """Nobody is told of the progress."""
 
 
 def _check_space(space: object) -> None:

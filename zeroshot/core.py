@@ -174,8 +174,10 @@ class Net:
                 f"{self.module.__name__}(…)"
             )
         if not isinstance(self.module, nn.Module):
+            text = isinstance(self.module, str)
+            shown = repr(self.module) if text else f"of type {type(self.module).__name__}"
             raise ZeroshotError(
-                f"network {self.module!r}; expected a torch.nn.Module (zeroshot.score takes names)"
+                f"network {shown}; expected a torch.nn.Module (zeroshot.score takes names)"
             )
         if isinstance(self.blocks, str):
             raise ZeroshotError(f"blocks {self.blocks!r}; expected a tuple: ({self.blocks!r},)")
@@ -426,6 +428,23 @@ def seeded(seed: int, device: torch.device) -> Iterator[None]:
             with torch.cuda.device(cuda):
                 torch.cuda.manual_seed(seed)
         yield
+
+
+@contextmanager
+def in_float32() -> Iterator[None]:
+    """What is made without a precision of its own is float32, whatever the caller has set."""
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(torch.float32)
+    try:
+        yield
+    finally:
+        torch.set_default_dtype(before)
+
+
+def out_of_memory(error: BaseException) -> bool:
+    """Whether memory ran out: on the CPU, PyTorch says so in words only."""
+    of_memory = isinstance(error, (MemoryError, torch.OutOfMemoryError))
+    return of_memory or "allocate memory" in str(error)
 
 
 LAYERS = (nn.modules.conv._ConvNd, nn.Linear)

@@ -10,8 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from zeroshot.core import Batch
-from zeroshot.errors import OutOfMemoryError, ZeroshotError, whole
+from zeroshot.core import Batch, in_float32, out_of_memory
+from zeroshot.errors import OutOfMemoryError, ZeroshotError, check_seed, whole
 from zeroshot.spaces.space import Task
 
 CACHE = Path("~/.cache/zeroshot")
@@ -53,27 +53,36 @@ def load_batch(
         seed: of the draw.
 
     Returns:
-        The batch, images normalised per channel, and the task with the data's number of classes.
+        The batch, images normalised per channel, and the task with the data's number of classes;
+        with channels and size, too, of a batch of images that was given.
 
     Raises:
         ZeroshotError: for unknown data, files that cannot be read, or fewer images than `size`.
     """
     task = task or Task()
     if isinstance(data, Batch):
-        return data, task
+        return data, _shown(data, task)
     if not isinstance(data, str):
-        raise ZeroshotError(f"data {data!r}; expected a zeroshot.Batch or one of {', '.join(DATA)}")
+        raise ZeroshotError(
+            f"data of type {type(data).__name__}; expected a zeroshot.Batch or one of "
+            f"{', '.join(DATA)}"
+        )
     if whole("a batch of", size) < 2:
         raise ZeroshotError(f"a batch of {size}: batch statistics need at least 2 samples")
-    if not 0 <= whole("seed", seed) < 2**63:
-        raise ZeroshotError(f"seed {seed}; expected a number from 0 to 2⁶³ − 1")
+    check_seed(seed)
     generator = torch.Generator().manual_seed(seed)
     if data == "noise":
         try:
-            inputs = task.inputs(size, generator)
+            with in_float32():
+                inputs = task.inputs(size, generator)
         except (RuntimeError, MemoryError) as error:
-            words = f"no memory for a batch of {size:,} images; lower the batch size"
-            raise OutOfMemoryError(words) from error
+            if not out_of_memory(error) and "overflow" not in str(
+                error
+            ):  # of the bytes to allocate
+                raise
+            raise OutOfMemoryError(
+                f"no memory for a batch of {size:,} images; lower the batch size, or their size"
+            ) from error
         return Batch(inputs, task.targets(size, generator), task.loss), task
     kind, _, path = data.partition(":")
     if data not in DATA and not (path and f"{kind}:PATH" in DATA):
@@ -84,6 +93,18 @@ def load_batch(
     labels = torch.from_numpy(images.labels[chosen].astype(np.int64))
     inputs = _fitted(images.take(chosen), task, data, images.normal)
     return Batch(inputs, labels), replace(task, classes=images.classes)
+
+
+def _shown(batch: Batch, task: Task) -> Task:
+    """The task of networks that are shown a batch: of images, where the task is of images."""
+    if type(task) is not Task or batch.inputs.ndim != 4:
+        return task
+    channels, height, width = batch.inputs.shape[1:]
+    if height == width:
+        task = replace(task, size=height)
+    if batch.has_classes:  # another loss may have targets of another kind
+        task = replace(task, classes=max(task.classes, int(batch.targets.max()) + 1))
+    return replace(task, channels=channels)
 
 
 @dataclass(frozen=True, eq=False)
@@ -119,8 +140,7 @@ def load_split(
         ZeroshotError: for unknown data, files that cannot be read, or no images to test on.
     """
     task = task or Task()
-    if not 0 <= whole("seed", seed) < 2**63:
-        raise ZeroshotError(f"seed {seed}; expected a number from 0 to 2⁶³ − 1")
+    check_seed(seed)
     kind, _, path = data.partition(":")
     if data == "noise":
         raise ZeroshotError("noise has nothing to learn; use --data digits or another")

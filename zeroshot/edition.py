@@ -8,13 +8,16 @@ from hashlib import sha256
 from types import CodeType, FunctionType, MethodType
 from typing import Any
 
+import numpy as np
+from torch import Tensor, nn, strided, uint8
+
 
 def edition(version: int, *parts: Any) -> str:
     """A version; behind it, if a part is code of the user's own, a digest of that code.
 
     The same in every process of one Python version. What a part refers to counts if it is a plain
-    constant, or stands in the same module; comments, docstrings and the place in the file do not.
-    What it takes from elsewhere counts by its name alone.
+    constant, an array, a tensor or a network, or stands in the same module; comments, docstrings
+    and the place in the file do not. What else it takes from elsewhere counts by its name alone.
 
     Args:
         version: what the author counts up.
@@ -32,6 +35,8 @@ def _words(held: Any, home: str, seen: set[int]) -> Iterator[str]:
     held = _bare(held)
     if held is None or isinstance(held, (bool, int, float, complex, str, bytes)):
         yield repr(held)
+    elif isinstance(held, (np.ndarray, np.generic, Tensor)):
+        yield from _numbers(held)
     elif isinstance(held, (set, frozenset)):
         yield str(sorted(map(repr, held)))
     elif isinstance(held, tuple):
@@ -56,8 +61,22 @@ def _words(held: Any, home: str, seen: set[int]) -> Iterator[str]:
     else:
         seen.add(id(held))
         yield from _words(type(held), home, seen)
-        if is_dataclass(held) or home in ("", type(held).__module__):
+        own = home in ("", type(held).__module__)
+        if own or is_dataclass(held) or isinstance(held, nn.Module):
             yield from _words(tuple(getattr(held, "__dict__", {}).items()), home, seen)
+
+
+def _numbers(held: Any) -> Iterator[str]:
+    """What an array or a tensor holds, on whichever device."""
+    yield f"{held.dtype} {tuple(held.shape)}"
+    if isinstance(held, Tensor):
+        held = held.detach().cpu().resolve_conj().resolve_neg()
+        held = (held if held.layout == strided else held.to_dense()).contiguous()
+        held = held.reshape(-1).view(uint8).numpy()  # NumPy has no bfloat16
+    if held.dtype == object:
+        yield repr(held.tolist())
+    else:
+        yield sha256(held.tobytes()).hexdigest()
 
 
 def _bare(held: Any) -> Any:

@@ -37,6 +37,15 @@ def whole(what: str, value: object) -> int:
     raise ZeroshotError(f"{what} {value!r}: expected a whole number")
 
 
+def check_seed(seed: object, draws: int = 1) -> None:
+    """Refuse a seed that is none, or of which one of the `draws` that follow it is none."""
+    first = whole("seed", seed)
+    if not 0 <= first <= 2**63 - draws:
+        more = f", for there are {draws} in a row" if first >= 0 and draws > 1 else ""
+        last = f"2⁶³ − {draws}"
+        raise ZeroshotError(f"seed {first}; expected a number from 0 to {last}{more}")
+
+
 def real(what: str, value: object) -> float:
     """A number as it is; ZeroshotError for anything else, also NaN."""
     if isinstance(value, bool) or not isinstance(value, Real) or value != value:

@@ -4,6 +4,7 @@ import importlib
 import re
 import sys
 import zlib
+from collections.abc import Iterable
 from dataclasses import replace
 from difflib import get_close_matches
 from pathlib import Path
@@ -12,9 +13,9 @@ import torch
 from torch import nn
 
 from zeroshot.core import Net, Proxy, seeded
-from zeroshot.errors import ZeroshotError, in_a_line
+from zeroshot.errors import ZeroshotError, in_a_line, whole
 from zeroshot.initial import INITS
-from zeroshot.proxies import PROXIES
+from zeroshot.proxies import PROXIES, listed
 from zeroshot.ranking import ENSEMBLES, Ensemble, check_by, check_members, named, single
 from zeroshot.spaces import SPACES, Space, Task
 
@@ -41,42 +42,48 @@ def find_space(name: str, *, small: bool = False, **shape: int | None) -> Space:
             raise ZeroshotError(f"{name} is {type(space).__name__}; expected a zeroshot.Space")
     if space is None:
         raise ZeroshotError(_unknown("space", name, [space.name for space in SPACES]))
+    return reshaped(space, small=small, **shape)
+
+
+def reshaped(space: Space, *, small: bool = False, **shape: int | None) -> Space:
+    """A space, or its small one, with its network shape changed where `shape` has a number.
+
+    Raises:
+        ZeroshotError: for a shape that the space does not have.
+    """
     space = space.small if small else space
     for field, value in shape.items():
         if value is None:
             continue
         if field not in space.__dataclass_fields__:
-            raise ZeroshotError(f"--{field} {value}: the networks of {name} have no such setting")
-        if value < 1:
+            raise ZeroshotError(
+                f"--{field} {value}: the networks of {space.name} have no such setting"
+            )
+        if whole(f"--{field}", value) < 1:
             raise ZeroshotError(f"--{field} {value}: expected a positive number")
         space = replace(space, **{field: value})
     return space
 
 
-def find_proxies(names: str | tuple[str | Proxy, ...]) -> tuple[Proxy, ...]:
-    """Proxies by name (comma-separated or a tuple), 'all', or 'package.module:OBJECT'.
+def find_proxies(names: str | Proxy | Iterable[str | Proxy]) -> tuple[Proxy, ...]:
+    """Proxies by name (with commas, or several), 'all', 'package.module:OBJECT', or as they are.
 
     Raises:
         ZeroshotError: for an unknown name, with the nearest ones.
     """
-    wanted = tuple(names.split(",")) if isinstance(names, str) else names
-    if wanted == ("all",):
-        return PROXIES
-    known = {proxy.name: proxy for proxy in PROXIES}
-    found: dict[str, Proxy] = {}
-    if not wanted:
-        raise ZeroshotError(f"no proxy is named; there are {', '.join(known)}")
-    for name in wanted:
-        proxy = name if isinstance(name, Proxy) else known.get(name.strip())
-        if proxy is None and isinstance(name, str) and ":" in name:
-            proxy = _import(name.strip())
-            if not isinstance(proxy, Proxy):
-                raise ZeroshotError(f"{name} is {type(proxy).__name__}; expected a zeroshot.Proxy")
-        if proxy is None:
-            raise ZeroshotError(_unknown("proxy", str(name), list(known)))
-        if found.setdefault(proxy.name, proxy) != proxy:
-            raise ZeroshotError(f"two proxies are called {proxy.name!r}; give one another name")
-    return tuple(found.values())
+    found = listed(names, _own_proxy)
+    if not found:
+        raise ZeroshotError(f"no proxy is named; there are {', '.join(p.name for p in PROXIES)}")
+    return found
+
+
+def _own_proxy(name: object) -> Proxy:
+    if not isinstance(name, str) or ":" not in name:
+        raise ZeroshotError(_unknown("proxy", name, [proxy.name for proxy in PROXIES]))
+    found = _import(name)
+    if not isinstance(found, Proxy):
+        raise ZeroshotError(f"{name} is {type(found).__name__}; expected a zeroshot.Proxy")
+    return found
 
 
 def default_ensemble(space: Space) -> str:
@@ -174,8 +181,12 @@ def find_model(spec: str, task: Task | None, *, init: str, seed: int, device: st
     return net
 
 
-def find_device(name: str) -> str:
+Device = str | torch.device | None  # None is auto
+
+
+def find_device(device: Device) -> str:
     """'cpu', 'cuda' or 'cuda:i' as given, 'auto' as the best there is; ZeroshotError if absent."""
+    name = "auto" if device is None else str(device)
     if name == "auto":
         return "cuda" if torch.cuda.is_available() else "cpu"
     found = re.fullmatch(r"cpu|cuda(:[0-9]{1,3})?", name)
@@ -208,7 +219,7 @@ def _import(spec: str) -> object:
         raise ZeroshotError(f"{spec}: module {name} has no {attribute!r}") from error
 
 
-def _unknown(what: str, name: str, known: list[str]) -> str:
-    close = get_close_matches(name, known, n=1)
+def _unknown(what: str, name: object, known: list[str]) -> str:
+    close = get_close_matches(str(name), known, n=1)
     hint = f"did you mean {close[0]}? " if close else ""
     return f"unknown {what} {name!r}; {hint}there are {', '.join(known)}"

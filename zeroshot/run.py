@@ -209,7 +209,7 @@ def execute(
         if out.exists():  # another process has finished it meanwhile
             return _finished(run, out)
         if record_path(out).exists():
-            check_identity(_read_identity(out), run, record_path(out))
+            check_identity(read_identity(out), run, record_path(out))
         with _keeping(run, out, store) as kept:
             outcome = _told(run, kept, store is not None, workers, scheduler, progress)
             write(outcome, out, _where(kept))
@@ -428,12 +428,6 @@ def write(outcome: Outcome, out: Path, kept: str = "") -> None:
         replace_file(out, lambda part: _write_table(outcome.scores, part))
 
 
-def write_table(table: pd.DataFrame, out: Path) -> None:
-    """Write a table alone, whole or not at all."""
-    with writing(out):
-        replace_file(out, lambda part: _write_table(table, part))
-
-
 def check_out(out: Path) -> None:
     """Refuse a name that is no table's, or in no folder."""
     if out.suffix not in (".csv", ".parquet"):
@@ -442,7 +436,7 @@ def check_out(out: Path) -> None:
         raise ZeroshotError(f"--out {out}: the folder {out.parent} does not exist; create it first")
 
 
-def _read_identity(out: Path) -> Any:
+def read_identity(out: Path) -> Any:
     """Of which run a table is, by the record beside it."""
     try:
         return json.loads(record_path(out).read_text(encoding="utf-8"))["run"]
@@ -455,7 +449,7 @@ def _read_identity(out: Path) -> Any:
 
 def _finished(run: Run, out: Path) -> Outcome:
     """Read what an earlier call finished, if it is this run."""
-    check_identity(_read_identity(out), run, out)
+    check_identity(read_identity(out), run, out)
     scores = read_scores(out)
     expected = [(run.space.spell(arch), seed) for arch in run.archs for seed in run.seeds]
     rows = list(zip(scores["arch"], scores["seed"], strict=True))

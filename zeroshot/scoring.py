@@ -11,9 +11,9 @@ import torch
 from torch import nn
 from torch.nn.utils import get_total_norm
 
-from zeroshot.core import REPEATABLE, Batch, Net, Pass, Proxy, planned, switched
+from zeroshot.core import REPEATABLE, Batch, Net, Pass, Proxy, out_of_memory, planned, switched
 from zeroshot.errors import OutOfMemoryError, Undefined, ZeroshotError, in_a_line
-from zeroshot.proxies import PROXIES
+from zeroshot.proxies import listed
 
 
 @dataclass(frozen=True)
@@ -73,7 +73,7 @@ def evaluate(
             'zeroshot.load_batch("noise")[0]'
         )
     _check(net.module)
-    proxies = tuple(_named(proxies))
+    proxies = listed(proxies)
     kept = [(p, p.detach().clone()) for p in net.module.parameters()]
     try:
         scores = _evaluated(net, batch, proxies)
@@ -99,20 +99,6 @@ def _evaluated(net: Net, batch: Batch, proxies: tuple[Proxy, ...]) -> Scores:
                 found[proxy.name] = math.nan
                 reasons[proxy.name] = str(reason)
     return Scores(found, reasons, run.seconds)
-
-
-def _named(proxies: str | Proxy | Iterable[str | Proxy]) -> Iterator[Proxy]:
-    """The proxies that are meant; `models.find_proxies` finds those of other modules too."""
-    if isinstance(proxies, str):
-        proxies = PROXIES if proxies == "all" else proxies.split(",")
-    known = {proxy.name: proxy for proxy in PROXIES}
-    for proxy in proxies if isinstance(proxies, Iterable) else (proxies,):
-        found = known.get(proxy.strip()) if isinstance(proxy, str) else proxy
-        if not isinstance(found, Proxy):
-            raise ZeroshotError(
-                f"unknown proxy {proxy!r}; expected a zeroshot.Proxy or one of {', '.join(known)}"
-            )
-        yield found
 
 
 @dataclass
@@ -211,7 +197,8 @@ def _check(module: nn.Module) -> None:
         if p.is_meta:
             raise ZeroshotError(f"parameter {name} is on the device 'meta', without values")
     # All at once: one by one they would take longer than some proxies.
-    largest = get_total_norm([p.detach() for p in weights.values() if p.numel()], math.inf)
+    real = (p for p in weights.values() if p.is_floating_point() or p.is_complex())
+    largest = get_total_norm([p.detach() for p in real if p.numel()], math.inf)
     if not bool(largest.isfinite()):
         name = next(name for name, p in weights.items() if not bool(p.isfinite().all()))
         raise ZeroshotError(f"parameter {name} holds NaN or infinite values; initialise it")
@@ -219,8 +206,7 @@ def _check(module: nn.Module) -> None:
 
 def _failure(wanted: Pass[Any], batch: Batch, error: Exception) -> ZeroshotError:
     words = in_a_line(error)
-    out_of_memory = isinstance(error, (MemoryError, torch.OutOfMemoryError))
-    if out_of_memory or "can't allocate memory" in words:
+    if out_of_memory(error):
         chunk = " or the pass's chunk" if hasattr(wanted, "chunk") else ""
         return OutOfMemoryError(
             f"out of memory in pass {wanted}: lower the batch size ({len(batch)}){chunk}"

@@ -3,12 +3,14 @@
 import ctypes
 import gc
 import mmap
+import pickle
 import signal
 import sys
 import threading
 import warnings
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from functools import cache, partial
 from importlib import import_module
 from pathlib import Path
@@ -16,6 +18,7 @@ from typing import Any, TypeVar
 
 from joblib import Parallel, delayed
 from joblib.externals.loky import process_executor
+from joblib.externals.loky.backend.reduction import dumps
 from joblib.externals.loky.process_executor import BrokenProcessPool
 
 import zeroshot
@@ -55,8 +58,8 @@ def spread(
 
     Raises:
         OutOfMemoryError: if worker processes die.
-        ZeroshotError: if there is no scheduler at the address, it has no workers, or these have
-            other versions, or several threads.
+        ZeroshotError: if `shared` cannot be sent to them; if there is no scheduler at the address,
+            it has no workers, or these have other versions, or several threads.
     """
     if scheduler is not None:
         if items:
@@ -67,13 +70,20 @@ def spread(
         for item in items:
             yield _on_one_thread(task, shared, *item)
         return
-    parallel = Parallel(n_jobs=workers, return_as=_kind(in_order), pre_dispatch="2*n_jobs")
-    calls = (delayed(_in_a_process)(task, shared, *item) for item in items)
+    parallel = _processes(workers, return_as=_kind(in_order), pre_dispatch="2*n_jobs")
+    parcel = _Parcel.of(task, shared)
+    calls = (delayed(_in_a_process)(parcel, *item) for item in items)
     try:
         with _workers_deaf_to_ctrl_c():
             found = parallel(calls)
         yield from _results(found)
     except BrokenProcessPool as error:
+        if "serialize" in str(error):  # it could not read a task, or its result is not readable
+            lines = str(error.__cause__ or error).strip('\n"').splitlines()
+            raise ZeroshotError(
+                f"a worker process and this one cannot read what they send ({lines[-1]}); take one "
+                "worker"
+            ) from error
         raise OutOfMemoryError(
             f"one of {workers} worker processes has died, most likely for lack of memory: "
             f"lower the workers or {lower}"
@@ -87,7 +97,7 @@ def started(workers: int) -> Iterator[None]:
     Loading PyTorch takes as long as ranking some networks: let this process do so at the same time.
     """
     with _workers_deaf_to_ctrl_c():
-        found = Parallel(n_jobs=workers, return_as="generator_unordered", pre_dispatch="all")(
+        found = _processes(workers, return_as="generator_unordered", pre_dispatch="all")(
             delayed(_load)() for _ in range(workers)
         )
     try:
@@ -126,10 +136,49 @@ def _kind(in_order: bool) -> str:
     return "generator" if in_order else "generator_unordered"
 
 
-def _in_a_process(task: Callable[..., T], *args: Any) -> T:
+def _processes(workers: int, **options: Any) -> Parallel:
+    """Processes whatever joblib is configured to take: threads would share PyTorch's switches."""
+    return Parallel(n_jobs=workers, backend="loky", **options)
+
+
+@dataclass(frozen=True)
+class _Parcel:
+    """What all tasks have in common, for processes that may have started before it was imported.
+
+    Attributes:
+        data: pickled here once.
+        path: where modules are found here.
+    """
+
+    data: bytes
+    path: tuple[str, ...]
+
+    @classmethod
+    def of(cls, *held: object) -> "_Parcel":
+        try:
+            return cls(bytes(dumps(held)), tuple(sys.path))
+        except Exception as error:  # what is sent may be the caller's own
+            raise ZeroshotError(
+                f"what worker processes need cannot be pickled ({in_a_line(error)}); take one "
+                "worker"
+            ) from error
+
+    def opened(self) -> Any:
+        sys.path += [folder for folder in self.path if folder not in sys.path]
+        try:
+            return pickle.loads(self.data)
+        except Exception as error:  # a module of the caller's own may raise anything
+            raise ZeroshotError(
+                f"a worker process cannot load what it needs ({in_a_line(error)}): modules of your "
+                "own must be importable there; or take one worker"
+            ) from error
+
+
+def _in_a_process(parcel: _Parcel, *args: Any) -> Any:
     """A task in a process that does nothing else."""
     _settle()
-    result = _on_one_thread(task, *args)
+    task, shared = parcel.opened()
+    result = _on_one_thread(task, shared, *args)
     _give_back()
     return result
 

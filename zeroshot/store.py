@@ -316,10 +316,12 @@ class Store:
             ZeroshotError: if there is none.
         """
         columns = ", ".join(field.name for field in fields(Setting))
-        with self._telling():
-            row = self._db.execute(
-                f"SELECT {columns} FROM settings WHERE id = ?", (number,)
-            ).fetchone()
+        row = None
+        if abs(number) < 2**63:  # what SQLite can count to
+            with self._telling():
+                row = self._db.execute(
+                    f"SELECT {columns} FROM settings WHERE id = ?", (number,)
+                ).fetchone()
         if row is None:
             raise ZeroshotError(
                 f"{self.path} has no setting {number}; `zeroshot store list` shows what there is"
@@ -518,8 +520,10 @@ class Store:
         """Add what another store has and this one has not; returns how many scores came.
 
         Raises:
-            ZeroshotError: if the other one is damaged or none.
+            ZeroshotError: if the other one is damaged, none, or this one.
         """
+        if other.exists() and other.samefile(self.path):
+            raise ZeroshotError(f"{other} and {self.path} are one file; name another store")
         with Store(other, create=False):  # says what is wrong with it
             pass
         settings, proxies = ([field.name for field in fields(kind)] for kind in (Setting, Formula))
@@ -573,7 +577,7 @@ class Store:
             given += [selection.space, selection.space]
         if selection.before is not None:
             terms.append("network IN (SELECT id FROM networks WHERE written < ?)")
-            given.append(selection.before)
+            given.append(date.fromisoformat(selection.before).isoformat())  # also of 20261231
         if selection.current is not None:
             with self._telling():
                 rows = self._db.execute("SELECT id, name, needs, edition FROM proxies").fetchall()

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import torch
 
-from zeroshot.core import Batch, Proxy, planned
+from zeroshot.core import Batch, Proxy, out_of_memory, planned
 from zeroshot.errors import OutOfMemoryError, in_a_line
 from zeroshot.scoring import Scores, evaluate
 from zeroshot.spaces.space import Arch, Space, Task
@@ -36,14 +36,12 @@ class Work:
         except OutOfMemoryError:
             raise
         except Exception as error:  # this network alone cannot be scored; the others can
-            words = in_a_line(error)
-            out_of_memory = isinstance(error, (MemoryError, torch.OutOfMemoryError))
-            if out_of_memory or "allocate memory" in words:
+            if out_of_memory(error):
                 raise OutOfMemoryError(
                     f"out of memory while {self.space.spell(arch)} was built: lower the workers, "
                     "or take a smaller network"
                 ) from error
-            return arch, seed, None, words
+            return arch, seed, None, in_a_line(error)
         seconds: dict[str, float] = {}
         for wanted, ran in planned(proxies).items():
             if repr(ran) in scores.seconds:  # nothing is run behind what is undefined

@@ -83,7 +83,9 @@ def score(
 
 def rank(
     space: SpaceName,
-    sample: Annotated[int, typer.Option(help="How many architectures, at random.")] = 100,
+    sample: Annotated[
+        int | None, typer.Option(help="How many architectures, at random; by default 100.")
+    ] = None,
     all_: Annotated[bool, typer.Option("--all", help="All architectures instead.")] = False,
     archs: Annotated[
         Path | None, typer.Option(help="A file's architectures instead: lines, or a table.")
@@ -103,13 +105,17 @@ def rank(
     seed: Seed = 0,
     repeats: Annotated[int, typer.Option(help="Initialisations; ranks are averaged.")] = 1,
     init: Init = "default",
-    max_params: Annotated[float | None, typer.Option(help="At most so many parameters.")] = None,
-    max_flops: Annotated[float | None, typer.Option(help="At most so many multiply-adds.")] = None,
+    max_params: Annotated[
+        float | None, typer.Option(help="At most so many parameters, if not small.")
+    ] = None,
+    max_flops: Annotated[
+        float | None, typer.Option(help="At most so many multiply-adds, likewise.")
+    ] = None,
     max_latency: Annotated[
         float | None, typer.Option(help="At most so many milliseconds a sample, timed here.")
     ] = None,
     latency: Annotated[
-        bool, typer.Option("--latency", help="Time all of them here, also into a file by --out.")
+        bool, typer.Option("--latency", help="Time all of them here; --out keeps what was timed.")
     ] = False,
     small: Small = False,
     channels: Annotated[int | None, typer.Option(help="Width of the networks.")] = None,
@@ -129,18 +135,20 @@ def rank(
 
     With --out, the same command goes on where it was interrupted.
     """
-    if all_ and archs:
-        raise ZeroshotError(f"--all and --archs {archs}: expected one of them")
+    asked = [f"--sample {sample}"] if sample is not None else []
+    asked += (["--all"] if all_ else []) + ([f"--archs {archs}"] if archs else [])
+    if len(asked) > 1:
+        raise ZeroshotError(f"{' and '.join(asked)}: expected one of them")
     path = used_store(store, no_store)
-    most = None if all_ or archs else sample
-    loading = workers_started(workers, most, device, scheduler, out)
+    drawn = None if all_ or archs else 100 if sample is None else sample
+    loading = workers_started(workers, drawn, device, scheduler, out)
     with stoppable(kept_where(path, out)), loading:
         from zeroshot import commands
 
         with progress_bar("networks") as progress:
             found = commands.rank(
                 space,
-                sample=None if all_ else sample,
+                sample=drawn,
                 archs=archs,
                 arch=arch,
                 proxies=proxies,

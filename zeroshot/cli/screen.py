@@ -63,12 +63,18 @@ def number_text(value: float) -> str:
 
 @contextmanager
 def stoppable(kept: str | Path | None) -> Iterator[None]:
-    """Ctrl-C ends with a line that says what is kept, and exit code 130."""
+    """Ctrl-C ends with a line that says what is kept, if anything was done, and exit code 130."""
     try:
         yield
-    except KeyboardInterrupt:
-        typer.echo(f"interrupted: {kept or 'nothing is kept'}", err=True)
+    except KeyboardInterrupt as stop:
+        done = kept or "nothing is kept"
+        words = done if isinstance(stop, _Underway) else "nothing new was done"
+        typer.echo(f"interrupted: {words}", err=True)
         raise typer.Exit(130) from None
+
+
+class _Underway(KeyboardInterrupt):
+    """Ctrl-C, when some is done already."""
 
 
 @contextmanager
@@ -94,10 +100,11 @@ def progress_bar(what: str) -> Iterator[Callable[..., None]]:
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), Rate())
     console = Console(stderr=True)
     bar = Progress(*columns, TimeElapsedColumn(), TimeRemainingColumn(), console=console)
-    task = None
+    task, some = None, False
 
     def update(done: int, total: int, words: str = "") -> None:
-        nonlocal task
+        nonlocal task, some
+        some = some or done > 0
         if task is None:  # not before there is something to show: an error comes without a bar
             bar.start()
             task = bar.add_task(what, total=total, completed=done)
@@ -106,6 +113,8 @@ def progress_bar(what: str) -> Iterator[Callable[..., None]]:
 
     try:
         yield update
+    except KeyboardInterrupt as stop:
+        raise (_Underway() if some else stop) from None
     finally:
         if task is not None:
             bar.stop()

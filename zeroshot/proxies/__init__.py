@@ -1,6 +1,10 @@
 """The proxies, in reading order. To add one: a file with its name, and a line here."""
 
+from collections.abc import Callable, Iterable
+from typing import Any
+
 from zeroshot.core import Proxy
+from zeroshot.errors import ZeroshotError
 from zeroshot.proxies.apd import APD
 from zeroshot.proxies.az_expressivity import AZ_EXPRESSIVITY
 from zeroshot.proxies.az_progressivity import AZ_PROGRESSIVITY
@@ -84,3 +88,39 @@ PROXIES: tuple[Proxy, ...] = (
     VKDNW_ENTROPY,
     LINEAR_REGIONS,
 )
+
+
+def unknown(word: object) -> Proxy:
+    """Says which proxies there are."""
+    names = ", ".join(proxy.name for proxy in PROXIES)
+    raise ZeroshotError(f"unknown proxy {word!r}; expected a zeroshot.Proxy or one of {names}")
+
+
+def listed(
+    asked: str | Proxy | Iterable[str | Proxy], other: Callable[[Any], Proxy] = unknown
+) -> tuple[Proxy, ...]:
+    """The proxies that are meant: each once, by name (with commas, or 'all'), or as they are.
+
+    Args:
+        asked: one or several.
+        other: gives the proxy of what is neither, or says what is wrong.
+
+    Raises:
+        ZeroshotError: for two of one name that differ.
+    """
+    known = {proxy.name: proxy for proxy in PROXIES}
+    several = isinstance(asked, Iterable) and not isinstance(asked, (str, Proxy))
+    words: Any = asked if several else (asked,)
+    parts: list[Any] = []
+    for word in words:
+        parts += word.split(",") if isinstance(word, str) else [word]
+    names = [part.strip() if isinstance(part, str) else part for part in parts]
+    if names == ["all"]:
+        return PROXIES
+    found: dict[str, Proxy] = {}
+    for name in names:
+        proxy = known.get(name) if isinstance(name, str) else name
+        proxy = proxy if isinstance(proxy, Proxy) else other(name)
+        if found.setdefault(proxy.name, proxy) != proxy:
+            raise ZeroshotError(f"two proxies are called {proxy.name!r}; give one another name")
+    return tuple(found.values())

@@ -15,7 +15,7 @@ import torch
 from jaxtyping import Float64
 from torch import Tensor, nn
 
-from zeroshot.core import Cost, Loss, Net, cross_entropy, seeded
+from zeroshot.core import Cost, Loss, Net, cross_entropy, in_float32, seeded
 from zeroshot.errors import ZeroshotError, whole
 from zeroshot.initial import INITS
 
@@ -333,8 +333,8 @@ class Space(ABC):
     ) -> Net:
         """The canonical network of an architecture at initialisation.
 
-        Drawn on the CPU from the seed alone and then moved: the same numbers on every device, and
-        the global random state stays as it was.
+        Drawn on the CPU in float32 from the seed alone and then moved: the same numbers on every
+        device, and the global random state stays as it was.
 
         Args:
             arch: the architecture.
@@ -356,13 +356,14 @@ class Space(ABC):
         def draw(
             build: "type[nn.Module] | object", purpose: str, source: nn.Module | None
         ) -> nn.Module | None:
-            with seeded(seed ^ zlib.crc32(purpose.encode()), torch.device("cpu")):
+            start = seed ^ zlib.crc32(purpose.encode())
+            with in_float32(), seeded(start, torch.device("cpu")):
                 module = build(canonical, task)  # type: ignore[operator]
             if module is None:
                 return None
             if source is not None:
                 return _shared(module, source)
-            generator = torch.Generator().manual_seed(seed ^ zlib.crc32(purpose.encode()))
+            generator = torch.Generator().manual_seed(start)
             INITS[init](module, generator)
             layout = torch.channels_last if self.channels_last else torch.preserve_format
             return module.to(device, memory_format=layout)  # type: ignore[call-overload]
