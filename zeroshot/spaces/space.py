@@ -109,7 +109,8 @@ class Space(ABC):
     """A product of axes, and how to build a point of it. Everything else is written once, here.
 
     A space of your own is a frozen dataclass that inherits this, names itself and its `axes`,
-    and has `build`. Fields of the dataclass (widths, depths) are its network shape. If `build` can
+    and has `build`. Fields of the dataclass (widths, depths) are its network shape: numbers, words
+    or tuples of these. If `build` can
     mix the options open on an axis (`zeroshot.spaces.Mixed`), say so: the space can be pruned then.
     """
 
@@ -401,7 +402,7 @@ class Space(ABC):
             )
 
 
-def check_axes(axes: Sequence[Axis], owner: str) -> None:
+def check_axes(axes: Sequence[Any], owner: str) -> None:
     """Refuse axes that are none or of one name, without options, or with one twice.
 
     Raises:
