@@ -110,8 +110,8 @@ class Space(ABC):
 
     A space of your own is a frozen dataclass that inherits this, names itself and its `axes`,
     and has `build`. Fields of the dataclass (widths, depths) are its network shape: numbers, words
-    or tuples of these. If `build` can
-    mix the options open on an axis (`zeroshot.spaces.Mixed`), say so: the space can be pruned then.
+    or tuples of these. If `build` can mix the options open on an axis (`zeroshot.spaces.Mixed`),
+    say so: the space can be pruned then.
     """
 
     name: ClassVar[str]
