@@ -13,6 +13,7 @@ from dataclasses import fields, replace
 from pathlib import Path
 from types import SimpleNamespace
 
+import numpy as np
 import pandas as pd
 import pytest
 import typer
@@ -120,6 +121,27 @@ def test_prune_and_finetune(run, tmp_path, monkeypatch):
     found = run("finetune", str(tmp_path / "p"), *small)
     assert found.code == 0
     assert "test accuracy" in found.out
+
+
+def test_prune_checks_the_training_first(run, tmp_path, monkeypatch):
+    from zeroshot import commands
+    from zeroshot.spaces import Task
+    from zeroshot.train import short_recipe
+
+    monkeypatch.setattr(commands, "prune", lambda *_, **__: pytest.fail("pruned"))
+    np.savez(tmp_path / "one.npz", x_train=np.zeros((3, 8, 8)), y_train=np.arange(3))
+    np.savez(tmp_path / "few.npz", x_train=np.zeros((75, 8, 8)), y_train=np.arange(75) % 5)
+    for epochs, data, words in (
+        ("-1", "digits", "--finetune -1: expected a number of epochs, or 0 for none"),
+        ("200000", "digits", "--epochs 200000: expected 1 to 100,000"),
+        ("1", f"npz:{tmp_path}/one.npz", "none is left to test on"),
+        ("1", f"npz:{tmp_path}/none.npz", "none.npz cannot be read"),
+    ):
+        given = ("--out", str(tmp_path / "p"), "--data", data, "--finetune", epochs)
+        found = run("prune", "nasbench201", *given)
+        assert found.code == 2
+        assert words in found.err
+    assert short_recipe(2, f"npz:{tmp_path}/few.npz", Task(size=8), 0).batch_size == 60
 
 
 def test_help_names_every_command(run):

@@ -367,6 +367,25 @@ def test_axes_that_leave_no_choice_or_the_same_twice(options, message):
         type("Wrong", (Toy,), {"axes": (Axis("layers", ("one",)), Axis("unit", options))})
 
 
+def test_axes_of_one_name():
+    with pytest.raises(ZeroshotError, match="Wrong has axis 'unit' more than once; expected diff"):
+        type("Wrong", (Toy,), {"axes": (Axis("unit", ("a", "b")),) * 2})
+
+
+def test_a_space_has_a_name_and_axes():
+    for what in ("name", "axes"):
+        stated = {"name": "wrong", "axes": Toy.axes, "build": Toy.build}
+        stated.pop(what)
+        with pytest.raises(ZeroshotError, match=f"the space Wrong has no {what}; state it"):
+            type("Wrong", (Space,), stated)()
+
+
+def test_nothing_to_mutate():
+    alone = type("Alone", (Toy,), {"axes": (Axis("layers", ("one",)), Axis("unit", ("relu",)))})()
+    with pytest.raises(ZeroshotError, match=r"toy:0.0 has no neighbours: toy has one option on"):
+        alone.mutate(alone.at(0), np.random.default_rng(0))
+
+
 @dataclasses.dataclass(frozen=True)
 class Vast(Toy):
     """Too many to shuffle."""

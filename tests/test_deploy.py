@@ -9,6 +9,7 @@ import torch
 import zeroshot
 from zeroshot import deploy
 from zeroshot.errors import ZeroshotError
+from zeroshot.spaces import AutoFormer, Darts, NasBench101, Task
 from zeroshot.train import Recipe, finetune, load_trained
 
 
@@ -27,6 +28,25 @@ def test_torch(folder, tmp_path):
     for count in (1, 5):
         images = torch.rand(count, 3, 8, 8)
         assert torch.allclose(program(images), module(images), atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "space",
+    [
+        AutoFormer(hidden=(12,), depths=(1,), head_dim=4, patch=4, resolution=8),
+        Darts(channels=2, layers=3, stem_multiplier=1),
+        NasBench101(channels=4, stacks=2, modules=1),
+    ],
+    ids=lambda space: space.name,
+)
+def test_spaces_are_exported_for_any_number_of_images(space):
+    module = space.network(space.at(space.size // 3), Task(size=8)).module.eval()
+    module.to(memory_format=torch.contiguous_format)  # as `export` does
+    _, answer = deploy.WRITERS[".pt2"](module, torch.rand(3, 3, 8, 8))
+    for count in (1, 5):
+        images = torch.rand(count, 3, 8, 8)
+        with torch.no_grad():
+            assert torch.allclose(answer(images), module(images), atol=1e-5)
 
 
 @pytest.mark.skipif(

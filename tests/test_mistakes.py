@@ -13,7 +13,7 @@ BEFORE = """
 import json
 import torch
 from torch import nn
-from zeroshot import Axis, Batch, Net, Space, Task, ZeroshotError, evaluate, load_batch
+from zeroshot import Axis, Batch, Net, Recipe, Space, Task, ZeroshotError, evaluate, load_batch
 from zeroshot.measure import latency
 
 model = nn.Sequential(nn.Flatten(), nn.Linear(12, 3))
@@ -49,6 +49,12 @@ SAID = {
     "latency('x', batch)": "network 'x'; expected a torch.nn.Module",
     "latency(model, (x, y))": "shown is tuple; expected a torch.Tensor or a zeroshot.Batch",
     "latency(model, x, repeats=1.5)": "repeats 1.5: expected a whole number",
+    "Recipe(epochs=1.5)": "--epochs 1.5: expected a whole number",
+    "Recipe(epochs='2')": "--epochs '2': expected a whole number",
+    "Recipe(batch_size=20.5)": "--batch-size 20.5: expected a whole number",
+    "Recipe(crop=2.5)": "--crop 2.5: expected a whole number",
+    "Recipe(clip='5')": "--clip '5': expected a number",
+    "type('S', (Space,), {'axes': (('x', ('a', 'b')),)})": "S has axis ('x', ('a', 'b')); expected",
     "type('S', (Space,), {'axes': (Axis('x', 'ab'),)})": "axis x of S has options 'ab'; expected",
 }
 

@@ -2,9 +2,11 @@ import functools
 import json
 from dataclasses import dataclass, replace
 
+import numpy as np
 import pandas as pd
 import pytest
 import torch
+from torch import nn
 
 import zeroshot
 from zeroshot import pruning
@@ -12,7 +14,18 @@ from zeroshot.core import Pass
 from zeroshot.errors import ZeroshotError
 from zeroshot.passes import Patterns
 from zeroshot.pruning import FIDELITIES, Pruning, Supernets
-from zeroshot.spaces import NASBENCH201, TORCHVISION, Arch, NasBench201, Task
+from zeroshot.spaces import (
+    DARTS,
+    NASBENCH201,
+    TORCHVISION,
+    Arch,
+    Axis,
+    Mixed,
+    NasBench201,
+    Space,
+    Task,
+)
+from zeroshot.spaces.space import reshaped
 
 
 @pytest.fixture(autouse=True)
@@ -47,6 +60,39 @@ class Few(NasBench201):
 
 
 FEW = Few()
+
+
+def operation(name):
+    if name == "skip":
+        return nn.Identity()
+    return nn.Conv2d(3, 3, 3 if name == "wide" else 1, padding="same")
+
+
+@dataclass(frozen=True)
+class Own(Space):
+    """As a user would write it."""
+
+    name, source, mixable = "own", "here", True
+    axes = tuple(Axis(name, ("skip", "conv", "wide")) for name in "ab")
+    task = Task(size=8)
+
+    def build(self, arch, task):
+        stages = [Mixed({name: operation(name) for name in open_}) for open_ in self.names(arch)]
+        return nn.Sequential(*stages, nn.Flatten(), nn.Linear(192, task.classes))
+
+
+OWN = Own()
+
+
+@dataclass(frozen=True)
+class Decided(Own):
+    axes = (Axis("a", ("conv",)), Axis("b", ("skip",)))
+
+
+@dataclass(frozen=True)
+class Fields(Own):
+    widths: tuple = (1, 2)
+    act: type = nn.ReLU
 
 
 @functools.cache
@@ -202,6 +248,114 @@ def test_kill_and_resume(tmp_path, monkeypatch):
     assert resumed.arch == whole.arch
     for name in ("history.csv", "architecture.json", "pruning.png"):
         assert (tmp_path / "cut" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
+
+
+def stopped_in(number, monkeypatch, space, out, **how):
+    """A run that is stopped in a round."""
+    repeats = Supernets.repeats
+
+    def killed(self, arch, axis, option, now):
+        if now == number:
+            raise KeyboardInterrupt
+        return repeats(self, arch, axis, option, now)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Supernets, "repeats", killed)
+        with pytest.raises(KeyboardInterrupt):
+            zeroshot.prune(space, criterion="params", workers=1, out=out, **how)
+
+
+def test_stopped_in_the_first_round(tmp_path, monkeypatch):
+    stopped_in(1, monkeypatch, FEW, tmp_path / "cut")
+    with pytest.raises(ZeroshotError, match="seed is 0, now it is 1"):
+        zeroshot.prune(
+            FEW, criterion="params", workers=1, out=tmp_path / "cut", resume=True, seed=1
+        )
+    resumed = zeroshot.prune(FEW, criterion="params", workers=1, out=tmp_path / "cut", resume=True)
+    stopped_in(1, monkeypatch, FEW, tmp_path / "anew")  # nothing is lost by starting anew
+    anew = zeroshot.prune(FEW, criterion="params", workers=1, out=tmp_path / "anew")
+    assert len(resumed.history) == 15
+    pd.testing.assert_frame_equal(resumed.history, anew.history)
+
+
+def test_resume_refuses_other_images(tmp_path, monkeypatch):
+    rng, path = np.random.default_rng(0), tmp_path / "images.npz"
+    images, how = rng.integers(0, 256, (20, 8, 8, 3), np.uint8), {"data": f"npz:{path}"}
+    np.savez(path, x_train=images, y_train=np.arange(20) % 4)
+    stopped_in(2, monkeypatch, FEW, tmp_path / "cut", **how)
+    np.savez(path, x_train=255 - images, y_train=np.arange(20) % 4)
+    with pytest.raises(ZeroshotError, match=r"there, batch is 6 \("):
+        zeroshot.prune(FEW, criterion="params", workers=1, out=tmp_path / "cut", resume=True, **how)
+
+
+def test_resume_refuses_other_axes_and_other_code(tmp_path, monkeypatch):
+    stopped_in(2, monkeypatch, OWN, tmp_path / "cut")
+    given = {"criterion": "params", "workers": 1, "out": tmp_path / "cut", "resume": True}
+    with monkeypatch.context() as patch:
+        patch.setattr(Own, "axes", (Own.axes[0], Axis("b", ("wide", "skip", "conv"))))
+        with pytest.raises(ZeroshotError, match=r"there, axes is {'b': .'skip', 'conv', 'wide'.}"):
+            zeroshot.prune(OWN, **given)
+    with monkeypatch.context() as patch:
+        patch.setitem(globals(), "operation", lambda name: nn.Conv2d(3, 3, 1))
+        with pytest.raises(ZeroshotError, match="there, code is 1-"):
+            zeroshot.prune(OWN, **given)
+    assert len(zeroshot.prune(OWN, **given).history) == 10
+
+
+@pytest.mark.parametrize("space", ["two axes", "one option"])
+def test_no_round_is_needed(tmp_path, space):
+    """Because all networks may be finalists, or there is but one."""
+    space = OWN if space == "two axes" else Decided()
+    found = zeroshot.prune(
+        space, criterion="params", finalists=9, by="params", workers=1, out=tmp_path / "run"
+    )
+    assert found.name == ("2.2" if space is OWN else "0.0")
+    assert len(found.history) == 0
+    columns = (tmp_path / "run" / "history.csv").read_text().strip().split(",")
+    assert columns == list(zeroshot.prune(OWN, criterion="params", workers=1).history.columns)
+    assert zeroshot.load(tmp_path / "run")(torch.rand(2, 3, 8, 8)).shape == (2, 10)
+
+
+def test_folders_of_spaces_with_fields(tmp_path, monkeypatch):
+    how = {"criterion": "params", "workers": 1}
+    zeroshot.prune(Fields(widths=(3, (4, 5))), out=tmp_path / "run", **how)
+    shape = json.loads((tmp_path / "run" / "architecture.json").read_text())["shape"]
+    assert shape == {"widths": [3, [4, 5]]}  # the default of `act` goes without saying
+    assert reshaped(Fields(), shape) == Fields(widths=(3, (4, 5)))
+    assert zeroshot.load(tmp_path / "run")(torch.rand(2, 3, 8, 8)).shape == (2, 10)
+    monkeypatch.setattr(Supernets, "repeats", lambda *_: pytest.fail("measured"))
+    with pytest.raises(ZeroshotError, match=r"own: the field act is <class .*Tanh'>, which arch"):
+        zeroshot.prune(Fields(act=nn.Tanh), out=tmp_path / "other", **how)
+
+
+def test_only_the_paper_shows_darts_as_many_samples_as_it_says(monkeypatch):
+    monkeypatch.undo()
+    sizes = {
+        name: len(Pruning(DARTS, fidelity=name).supernets.draw("").batch) for name in FIDELITIES
+    }
+    assert sizes == {"fast": 14, "paper": 32, "official": 14}
+
+
+def test_a_build_that_fails(monkeypatch):
+    def broken(self, arch, task):
+        raise KeyError("nothing")
+
+    def nothing(self, arch, task):
+        return None
+
+    for build, words in (
+        (broken, r"own cannot build own:0\|1\|2.0\|1\|2: KeyError: 'nothing'"),
+        (nothing, "own: build gave None for own:.*; expected a torch.nn.Module"),
+    ):
+        monkeypatch.setattr(Own, "build", build)
+        with pytest.raises(ZeroshotError, match=words):
+            zeroshot.prune(OWN, criterion="params", workers=1)
+
+
+def test_axes_of_one_name_are_refused(monkeypatch):
+    monkeypatch.setattr(Own, "axes", property(lambda self: (Axis("a", ("skip", "conv")),) * 2))
+    with pytest.raises(ZeroshotError, match="own has axis 'a' more than once"):
+        zeroshot.prune(OWN, criterion="params", workers=1)
 
 
 def test_the_folder_is_ready_to_use(tmp_path):

@@ -19,7 +19,7 @@ from torchvision import datasets
 import zeroshot.train
 from zeroshot.data import load_split
 from zeroshot.errors import OutOfMemoryError, ZeroshotError
-from zeroshot.spaces import NasBench201, Task
+from zeroshot.spaces import Darts, NasBench201, Task
 from zeroshot.train import Recipe, Trained, _augment, finetune, load_trained
 
 ARCH = "nasbench201:13714"
@@ -141,6 +141,25 @@ def test_every_option_changes_the_result(tmp_path, few):
         found = tune(tmp_path / str(i), data=few, recipe=Recipe(**base | change))
         losses[str(change)] = found.history["train_loss"].item()
     assert len(set(losses.values())) == len(changes), losses
+
+
+@pytest.mark.parametrize(("epochs", "rates"), [(1, [0.1]), (3, [0.1, 0.075, 0.025])])
+def test_a_training_of_a_few_steps_learns_in_each(tmp_path, few, epochs, rates):
+    found = tune(tmp_path / "out", data=few, recipe=Recipe(epochs=epochs, batch_size=160))
+    assert found.history["learning_rate"].to_list() == pytest.approx(rates)
+
+
+def test_an_auxiliary_classifier_is_trained(tmp_path, few, monkeypatch):
+    module = types.ModuleType("spaces_of_mine")
+    module.helped = Darts(channels=2, layers=3, auxiliary=True)  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "spaces_of_mine", module)
+    given = {"data": few, "recipe": Recipe(epochs=1, batch_size=160), "size": 32, "device": "cpu"}
+    found = finetune("spaces_of_mine:helped:7", out=tmp_path / "out", **given)
+    fresh = module.helped.network(module.helped.at(7)).module.state_dict()
+    held = found.net.module.state_dict()
+    names = [n for n, _ in found.net.module.named_parameters() if n.startswith("auxiliary.")]
+    assert names
+    assert not any(torch.equal(fresh[name], held[name]) for name in names)
 
 
 def test_augmentation():
@@ -268,6 +287,45 @@ def test_interrupted_several_times(tmp_path, few, schedule):
 def test_what_a_kill_before_the_first_checkpoint_leaves(tmp_path):
     (tmp_path / "state.pt.tmp").write_bytes(b"half")
     assert len(tune(tmp_path, resume=True, recipe=ONE).history) == 1
+
+
+@pytest.mark.parametrize("changed", ["x_train", "y_train", "x_test", "y_test"])
+def test_resume_refuses_other_images(tmp_path, changed):
+    rng, path = np.random.default_rng(0), tmp_path / "all.npz"
+    held = {
+        f"{what}_{part}": rng.integers(0, 256, (n, 8, 8), np.uint8) if what == "x" else np.arange(n)
+        for part, n in (("train", 300), ("test", 40))
+        for what in "xy"
+    }
+    held |= {name: value % 4 for name, value in held.items() if name.startswith("y")}
+    np.savez(path, **held)
+    given = {"data": f"npz:{path}", "recipe": Recipe(epochs=2, batch_size=100)}
+    with pytest.raises(KeyboardInterrupt):
+        tune(tmp_path / "out", progress=stopping_at(4), **given)
+    other = held[changed].copy()
+    other[-3:] = 255 - other[-3:] if changed.startswith("x") else (other[-3:] + 1) % 4
+    np.savez(path, **held | {changed: other})
+    refused(r"there, images is 300 \+ 40", tmp_path / "out", resume=True, **given)
+
+
+def test_resume_refuses_other_code(tmp_path, few, monkeypatch):
+    module = types.ModuleType("edited")
+
+    def factory(act):
+        def make():
+            return nn.Sequential(nn.Flatten(), act(), nn.Linear(192, 10))
+
+        return make
+
+    monkeypatch.setitem(sys.modules, "edited", module)
+    given = {"data": few, "channels": None, "cells": None}
+    module.make = factory(nn.ReLU)  # type: ignore[attr-defined]
+    with pytest.raises(KeyboardInterrupt):
+        tune(tmp_path / "out", "edited:make", progress=stopping_at(8), **given)
+    module.make = factory(nn.Tanh)  # type: ignore[attr-defined]
+    refused("there, code is 1-", tmp_path / "out", "edited:make", resume=True, **given)
+    module.make = factory(nn.ReLU)  # type: ignore[attr-defined]
+    assert len(tune(tmp_path / "out", "edited:make", resume=True, **given).history) == 2
 
 
 def test_a_finished_run_is_read(whole):

@@ -13,6 +13,7 @@ import torch
 from torch import nn
 
 from zeroshot.core import Net, Proxy, seeded
+from zeroshot.edition import edition
 from zeroshot.errors import ZeroshotError, in_a_line, whole
 from zeroshot.initial import INITS
 from zeroshot.proxies import PROXIES, listed
@@ -179,6 +180,23 @@ def find_model(spec: str, task: Task | None, *, init: str, seed: int, device: st
     INITS[init](made, net.generator("network"))
     made.to(device)
     return net
+
+
+def code_of(spec: str, module: nn.Module) -> str:
+    """What tells the code of a model from an earlier state of itself; see `zeroshot.edition`.
+
+    Args:
+        spec: what `find_model` takes.
+        module: the network that it gave, for classes of parts that come from elsewhere.
+    """
+    types = {type(part) for part in module.modules()}
+    foreign = [kind for kind in types if not kind.__module__.startswith("torch.")]
+    foreign.sort(key=lambda kind: (kind.__module__, kind.__qualname__))
+    if home := space_of(spec):
+        space = find_space(home[0])
+        return edition(space.version, type(space), *foreign)
+    held = _import(spec)
+    return edition(1, *(() if isinstance(held, nn.Module) else (held,)), *foreign)
 
 
 Device = str | torch.device | None  # None is auto

@@ -10,8 +10,8 @@ import sys
 import time
 import zlib
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, fields, replace
-from functools import lru_cache
+from dataclasses import dataclass, replace
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +25,8 @@ import zeroshot
 from zeroshot import ranking
 from zeroshot.core import Batch, Net, Pass, Proxy
 from zeroshot.data import load_batch
-from zeroshot.errors import ZeroshotError
+from zeroshot.edition import edition
+from zeroshot.errors import OutOfMemoryError, ZeroshotError, in_a_line
 from zeroshot.models import find_device, find_members, find_space
 from zeroshot.passes import FixedTangentKernel, Patterns, TangentKernel
 from zeroshot.proxies.linear_regions import linear_regions
@@ -43,6 +44,7 @@ from zeroshot.scoring import evaluate
 from zeroshot.search.prune import (
     Candidate,
     Criterion,
+    Effect,
     Measured,
     Without,
     by_ensemble,
@@ -54,7 +56,7 @@ from zeroshot.search.prune import (
     to_measure,
     without,
 )
-from zeroshot.spaces.space import Arch, Space, Task
+from zeroshot.spaces.space import Arch, Space, Task, check_axes, reshaped, shape_of
 from zeroshot.spread import spread
 
 SHOWN = 32  # samples that finalists are shown
@@ -72,13 +74,15 @@ class Fidelity:
     Attributes:
         kernel: the pass that gives the tangent kernel.
         patterns: the pass that gives activation patterns.
-        batch_size: samples of the kernel; a space may want fewer (`Space.shown`).
+        batch_size: samples of the kernel.
         repeats: measurements to average.
         init: initialisation of the supernets.
         common: whether all options of a round share weights, batch and the supernet's own values
             in each repeat. Otherwise, as in the authors' code, every repeat of every option has a
             batch of its own, every option a draw of the thin network, and a round one of the other.
         digits: see `zeroshot.search.prune.te_nas`.
+        capped: whether `Space.shown`, which is how many samples the published code takes in that
+            space, is the most of them. The paper names one number for all spaces.
     """
 
     kernel: Pass[Any]
@@ -88,6 +92,7 @@ class Fidelity:
     init: str
     common: bool
     digits: int | None = None
+    capped: bool = True
 
     @property
     def proxies(self) -> tuple[Proxy, Proxy]:
@@ -113,7 +118,7 @@ FIDELITIES: dict[str, Fidelity] = {
     "fast": Fidelity(FixedTangentKernel(), Patterns(), 64, 3, "default", common=True),
     # As the paper says: Kaiming weights drawn anew for each repeat, batch 32, 5,000 samples.
     "paper": Fidelity(
-        TangentKernel(), Patterns(samples=5000), 32, 3, "kaiming_normal", common=True
+        TangentKernel(), Patterns(samples=5000), 32, 3, "kaiming_normal", common=True, capped=False
     ),
     # As the published code does it: its re-initialisation has no effect, so that repeats differ
     # in data alone, and changes are rounded to three figures.
@@ -146,8 +151,7 @@ class Pruned:
         """Write architecture.json, history.csv, pruning.png and record.json into a folder."""
         from zeroshot.eval.plots import pruning
 
-        shape = {field.name: getattr(space, field.name) for field in fields(space)}
-        found = {"space": spelled(space), "shape": shape, "arch": self.name, "seed": seed}
+        found = {"space": spelled(space), "shape": shape_of(space), "arch": self.name, "seed": seed}
         axes = [(axis.name, axis.options) for axis in space.axes]
         figure = pruning(self.history, axes, [name for (name,) in space.names(self.arch)])
         with writing(out):
@@ -169,7 +173,7 @@ def load(folder: str | Path, *, device: str = "cpu") -> Net:
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
         name, shape, arch, seed = (found[key] for key in ("space", "shape", "arch", "seed"))
-        space = replace(find_space(str(name)), **shape)
+        space = reshaped(find_space(str(name)), shape)
     except (OSError, ValueError, KeyError, TypeError) as error:
         if isinstance(error, ZeroshotError):
             raise
@@ -224,15 +228,26 @@ class Supernets:
     def draw(self, purpose: str) -> "_Drawn":
         """A batch, and the seed of it and of the weights that go with it."""
         seed = self.seed ^ zlib.crc32(purpose.encode())
-        size = min(self.how.batch_size, self.space.shown)
+        most = self.space.shown if self.how.capped else self.how.batch_size
+        size = min(self.how.batch_size, most)
         batch, task = load_batch(self.data, size=size, task=self.space.task, seed=seed)
         return _Drawn(batch, task, seed)
 
     def net(self, arch: Arch, drawn: "_Drawn", like: Net | None = None) -> Net:
         """A supernet, with the weights of another that holds it or with new ones."""
-        return self.space.network(
-            arch, drawn.task, init=self.how.init, seed=drawn.seed, device=self.device, like=like
-        )
+        how = {"init": self.how.init, "seed": drawn.seed, "device": self.device, "like": like}
+        try:
+            return self.space.network(arch, drawn.task, **how)
+        except ZeroshotError:
+            raise
+        except Exception as error:  # `build` may be the caller's own
+            words = in_a_line(error)
+            if isinstance(error, (MemoryError, torch.OutOfMemoryError)) or "allocate" in words:
+                raise OutOfMemoryError(
+                    f"out of memory while a supernet of {self.space.name} was built: lower the "
+                    "workers, or take a smaller network"
+                ) from error
+            raise ZeroshotError(f"{self.space.name} cannot build {arch}: {words}") from error
 
     def measure(self, net: Net, drawn: "_Drawn") -> Measured:
         """What the proxies say; the seed is the batch's, so that crops are the same too."""
@@ -308,6 +323,7 @@ class Pruning:
         ):
             if given not in known:
                 raise ZeroshotError(f"unknown {what} {given!r}; expected {', '.join(known)}")
+        check_axes(self.space.axes, self.space.name)  # a property of its own has not been checked
         if self.finalists < 1:
             raise ZeroshotError(f"{self.finalists} finalists; expected at least 1")
         _ = self.judged, self.final  # says what is wrong before anything is measured
@@ -339,13 +355,23 @@ class Pruning:
             return None
         return np.random.default_rng(self.seed).permutation(len(self.space.axes)).tolist()
 
+    @cached_property
+    def _sample(self) -> Batch:
+        """A batch that no supernet is shown; it tells the data from others."""
+        return self.supernets.draw("identity").batch
+
     @property
     def identity(self) -> dict[str, Any]:
         """What must agree for a checkpoint to be of the same run."""
+        proxies = (*self.judged[1], *(self.final[1] if self.finalists > 1 else ()))
+        space, task, batch = type(self.space), type(self.space.task), self._sample
         return {
             "zeroshot": zeroshot.__version__,
             "torch": torch.__version__,
             "space": repr(self.space),
+            "axes": {axis.name: list(axis.options) for axis in self.space.axes},
+            "code": edition(self.space.version, space, task, batch.loss),
+            "formulas": {proxy.name: proxy.edition for proxy in proxies},
             "criterion": self.criterion,
             "method": self.method,
             "fidelity": self.fidelity,
@@ -355,6 +381,7 @@ class Pruning:
             "data": self.data,
             "seed": self.seed,
             "device": self.device.split(":")[0],
+            "batch": f"{len(batch)} ({batch.hash})",  # last: what it is drawn by is said before
         }
 
     def run(
@@ -380,15 +407,17 @@ class Pruning:
         Raises:
             ZeroshotError: if `out` holds another run, or an unfinished one and `resume` is not set,
                 or cannot be written, or is not given and `resume` is; or if the criterion says
-                nothing about a supernet.
+                nothing about a supernet, the space cannot build one, or has a field that
+                architecture.json cannot hold.
         """
         if resume and out is None:
             raise ZeroshotError("--resume goes on with the run in --out: name its folder")
         criterion, supernets = self.judged[0], self.supernets
         start, history = self.space.prunable, list[Candidate]()
         checkpoint = None if out is None else out / "checkpoint.json"
-        if checkpoint is not None:
-            with writing(checkpoint.parent):  # before a round is measured in vain
+        if checkpoint is not None:  # what cannot be written is refused before it is measured
+            shape_of(self.space)
+            with writing(checkpoint.parent):
                 checkpoint.parent.mkdir(parents=True, exist_ok=True)
             start, history = self._resumed(checkpoint, start, resume)
         total = to_measure(self.space, self.space.prunable, self.order, self.finalists)
@@ -416,6 +445,8 @@ class Pruning:
                 progress(done + position, total)
                 yield repeats
 
+        if not history:  # so that a run that is stopped in its first round can be resumed
+            keep(start, history)
         try:
             arch, seen = prune(
                 self.space,
@@ -434,7 +465,7 @@ class Pruning:
             arch, out, store=store, workers=workers, scheduler=scheduler, progress=progress
         )
         found = self.space.parse(str(finalists.index[0]))
-        table = pd.DataFrame(rows_of(seen))
+        table = _table(seen, criterion)
         record = {
             "command": shlex.join(sys.argv),
             "run": self.identity,
@@ -490,14 +521,16 @@ class Pruning:
             if resume:
                 raise ZeroshotError(f"{checkpoint} does not exist: there is nothing to resume")
             return start, []
-        if not resume:
-            raise ZeroshotError(
-                f"{checkpoint.parent} holds a run already; add --resume to go on with it, or "
-                "choose another --out"
-            )
         try:
             state = json.loads(checkpoint.read_text())
             found = dict(state["run"])
+            if not resume:
+                if not state["history"]:  # there is nothing to lose
+                    return start, []
+                raise ZeroshotError(
+                    f"{checkpoint.parent} holds a run already; add --resume to go on with it, or "
+                    "choose another --out"
+                )
             check_identity(found, self, checkpoint)
             open_ = tuple(tuple(int(option) for option in axis) for axis in state["open"])
             history = from_rows(state["history"], self.judged[0])
@@ -506,3 +539,10 @@ class Pruning:
                 raise
             raise ZeroshotError(f"{checkpoint} is damaged; move it away to start anew") from error
         return Arch(start.space, open_), history
+
+
+def _table(history: Sequence[Candidate], criterion: Criterion) -> pd.DataFrame:
+    """A row for each candidate; the columns are the same if there is none."""
+    effects = {name: Effect(0.0, 0.0, 0.0, 0) for name in criterion.better}
+    example = Candidate(0, "", "", effects, singular=0, importance=0.0, dropped=False)
+    return pd.DataFrame(rows_of([example, *history])).iloc[1:].reset_index(drop=True)

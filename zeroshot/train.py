@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, astuple, dataclass, replace
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -26,13 +27,14 @@ from torch import Tensor, nn
 from torch.optim.lr_scheduler import CosineAnnealingLR, OneCycleLR
 
 import zeroshot
-from zeroshot.core import REPEATABLE, Batch, Net, logits_of, seeded, switched
+from zeroshot.core import REPEATABLE, Net, logits_of, seeded, switched
 from zeroshot.data import Part, load_split
-from zeroshot.errors import OutOfMemoryError, ZeroshotError, in_a_line
+from zeroshot.errors import OutOfMemoryError, ZeroshotError, in_a_line, real, whole
 from zeroshot.eval.plots import ACCENT, SPOT, STYLE, tidy
-from zeroshot.models import find_device, find_model, find_space, space_of
+from zeroshot.models import code_of, find_device, find_model, find_space, space_of
 from zeroshot.run import device_name, locked, replace_file, writing
 from zeroshot.spaces import Task
+from zeroshot.spaces.space import reshaped
 
 Progress = Callable[[int, int, str], None]  # batches done, batches in all, loss and accuracy
 
@@ -48,11 +50,16 @@ LIMITS: dict[str, tuple[float, float]] = {
     "cutout": (0, 1_000),
     "clip": (0, 1e9),
 }
+WHOLE = ("epochs", "batch_size", "crop", "cutout")
+AUXILIARY = 0.4  # weight of the loss of a second classifier, as in DARTS' code
 
 
 @dataclass(frozen=True)
 class Recipe:
     """How a network is trained: SGD with Nesterov momentum on augmented images.
+
+    What a network answers in training as `auxiliary`, beside its logits (`darts` with an auxiliary
+    classifier), adds 0.4 times its own cross-entropy to the loss.
 
     Attributes:
         epochs: how often it sees every training image.
@@ -61,6 +68,7 @@ class Recipe:
         momentum: Nesterov's; 0 for plain SGD.
         weight_decay: on all parameters.
         schedule: 'one-cycle' (up for 30 % of the steps, then down to 0) or 'cosine' (down to 0).
+            A training of at most three steps, too few to go up and down, is always 'cosine'.
         label_smoothing: the part of a label that is spread over all classes.
         crop: pixels of zeros around an image, from which one of the old size is cut; by default an
             eighth of its side.
@@ -85,13 +93,26 @@ class Recipe:
 
     def __post_init__(self) -> None:
         for name, (low, high) in LIMITS.items():
-            value = getattr(self, name)
-            if value is not None and not low <= value <= high:
-                option = f"--{name.replace('_', '-')}"
+            value, option = getattr(self, name), f"--{name.replace('_', '-')}"
+            if value is None and name == "crop":
+                continue
+            number = whole if name in WHOLE else real
+            if not low <= number(option, value) <= high:
                 raise ZeroshotError(f"{option} {value}: expected {low:g} to {high:,g}")
         if self.schedule not in SCHEDULES:
             names = ", ".join(SCHEDULES)
             raise ZeroshotError(f"unknown schedule {self.schedule!r}; there are {names}")
+
+
+def short_recipe(epochs: int, data: str, task: Task, seed: int) -> Recipe:
+    """So many epochs on a data set, in batches of 64 images or of all if there are fewer.
+
+    Raises:
+        ZeroshotError: for a number of epochs, or data, that nothing can be trained with.
+    """
+    recipe = Recipe(epochs)  # a mistake in it is cheaper to tell than one in the data
+    images = len(load_split(data, task=task, seed=seed)[0].labels)
+    return replace(recipe, batch_size=min(recipe.batch_size, images))
 
 
 @dataclass(frozen=True, eq=False)
@@ -180,10 +201,9 @@ def finetune(
     network: dict[str, Any] = {"model": spec, "shape": shape}
     network |= {"task": list(astuple(task)), "init": init, "seed": seed}
     net = _build(network, where)
-    some = range(min(len(train.labels), 256))  # they tell data sets apart
-    first = Batch(train.take(some), train.labels[: len(some)])
     identity = {"zeroshot": zeroshot.__version__, "torch": torch.__version__, **network}
-    identity |= {"data": data, "images": f"{len(train.labels)} + {len(test.labels)} ({first.hash})"}
+    identity |= {"code": code_of(spec, net.module), "data": data}
+    identity |= {"images": f"{len(train.labels)} + {len(test.labels)} ({_digest(train, test)})"}
     identity |= {"recipe": asdict(recipe), "device": where.split(":")[0]}
     started = time.time()
     with locked(folder), writing(folder):
@@ -238,7 +258,7 @@ class _Training:
         )
         self.steps = len(self.train.labels) // recipe.batch_size
         total = self.steps * recipe.epochs
-        if recipe.schedule == "cosine":
+        if recipe.schedule == "cosine" or total <= 3:  # one cycle would begin where it ends, at 0
             self.schedule = CosineAnnealingLR(self.optimizer, total)
         else:  # the momentum stays as it is
             self.schedule = OneCycleLR(self.optimizer, rate, total, cycle_momentum=False)
@@ -300,8 +320,12 @@ class _Training:
             chosen = order[step * batch : (step + 1) * batch]
             images = _augment(self.train.take(chosen.tolist()), self.recipe, draws)
             targets = self.train.labels[chosen].to(self.net.device)
-            logits = self._logits(images)
-            loss = F.cross_entropy(logits, targets, label_smoothing=self.recipe.label_smoothing)
+            logits, auxiliary = self._answers(images)
+            smoothing = self.recipe.label_smoothing
+            loss = F.cross_entropy(logits, targets, label_smoothing=smoothing)
+            if auxiliary is not None:
+                aside = F.cross_entropy(auxiliary, targets, label_smoothing=smoothing)
+                loss = loss + AUXILIARY * aside
             self.optimizer.zero_grad()
             loss.backward()
             if self.recipe.clip:
@@ -336,18 +360,21 @@ class _Training:
         self.module.eval()
         n, batch = len(self.test.labels), max(self.recipe.batch_size, 256)
         parts = [list(range(i, min(i + batch, n))) for i in range(0, n, batch)]
-        found = torch.cat([self._logits(self.test.take(part)).argmax(1).cpu() for part in parts])
+        answers = (self._answers(self.test.take(part))[0] for part in parts)
+        found = torch.cat([logits.argmax(1).cpu() for logits in answers])
         return 100 * int((found == self.test.labels).sum()) / n
 
-    def _logits(self, images: Tensor) -> Tensor:
+    def _answers(self, images: Tensor) -> tuple[Tensor, Tensor | None]:
+        """The logits, and those of an auxiliary classifier if the network answers with such."""
         form = torch.channels_last if self.cuda else torch.contiguous_format
         images = images.to(self.net.device, self.net.dtype, memory_format=form)
         with torch.autocast(self.net.device.type, torch.bfloat16, enabled=self.recipe.amp):
-            logits = logits_of(self.module(images))
+            output = self.module(images)
+        logits, auxiliary = logits_of(output), getattr(output, "auxiliary", None)
         if logits.ndim != 2 or logits.shape[1] < self.task.classes:
             shape, classes = tuple(logits.shape), self.task.classes
             raise ZeroshotError(f"the network answers with {shape}; expected {classes} classes")
-        return logits.float()
+        return logits.float(), None if auxiliary is None else auxiliary.float()
 
     def _generator(self, purpose: str, epoch: int) -> torch.Generator:
         return self.net.generator(f"{purpose} of epoch {epoch}")
@@ -375,6 +402,17 @@ def _augment(images: Tensor, recipe: Recipe, generator: torch.Generator) -> Tens
             image = transform.erase(image, max(i, 0), max(j, 0), h, w, torch.zeros(1, 1, 1))
         made.append(image)
     return torch.stack(made)
+
+
+def _digest(*parts: Part) -> str:
+    """What tells images from others: all labels, and 256 images from all over each part."""
+    digest = sha256()
+    for part in parts:
+        last = len(part.labels) - 1
+        some = np.unique(np.linspace(0, last, 256).astype(np.int64)).tolist()
+        for tensor in (part.labels, part.take(some)):
+            digest.update(tensor.contiguous().numpy().tobytes())
+    return digest.hexdigest()[:12]
 
 
 def _find(model: str | Path, out: Path | None) -> tuple[str, dict[str, Any], Path]:
@@ -409,7 +447,7 @@ def _build(network: dict[str, Any], device: str) -> Net:
     task, init, seed = Task(*network["task"]), network["init"], network["seed"]
     if home:
         try:
-            space = replace(find_space(home[0]), **network["shape"])
+            space = reshaped(find_space(home[0]), network["shape"])
         except TypeError as error:
             raise ZeroshotError(
                 f"shape {network['shape']}: {home[0]} has another ({error})"

@@ -1,6 +1,8 @@
+import pytest
 import torch
 from torch import nn
 
+from zeroshot.errors import ZeroshotError
 from zeroshot.spaces import Mixed
 
 
@@ -25,6 +27,12 @@ def test_the_mean_of_what_is_open():
     assert list(mixed) == ["skip", "relu"]
     assert mixed.count == 3
     assert torch.equal(Mixed({"relu": nn.ReLU()})(INPUTS), torch.tensor([1.0, 0.0]))
+
+
+@pytest.mark.parametrize("name", ["conv.1", "", "keys", "training"])
+def test_names_that_a_module_cannot_have(name):
+    with pytest.raises(ZeroshotError, match=f"operation of Mixed cannot be called '{name}': its"):
+        Mixed({name: nn.Identity()})
 
 
 def test_nothing_is_zero_but_in_the_graph():

@@ -29,7 +29,7 @@ from zeroshot.errors import ZeroshotError
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from zeroshot.train import Trained
+    from zeroshot.train import Recipe, Trained
 
 
 def prune(
@@ -73,6 +73,7 @@ def prune(
         raise ZeroshotError(
             f"--finetune {finetune}: expected an --out to write to, and --data that can be learned"
         )
+    recipe = _recipe(space, finetune, data, seed) if finetune else None
     path = used_store(store, no_store)
     with stoppable(out and f"finished rounds are kept in {out}; --resume goes on"):
         from zeroshot import commands
@@ -114,15 +115,14 @@ def prune(
         files = ("architecture.json", "history.csv", "pruning.png", "record.json")
         files += ("finalists.csv", "best.csv") if left > 1 else ()
         say(console, f"in {out}: {', '.join(files)}")
-    if finetune:
+    if recipe:
         with stoppable(f"finished epochs are kept in {out}; --resume goes on"):
-            from zeroshot.train import Recipe
             from zeroshot.train import finetune as run
 
             with progress_bar("batches") as progress:
                 trained = run(
                     str(out),
-                    recipe=Recipe(epochs=finetune),
+                    recipe=recipe,
                     data=data,
                     seed=seed,
                     device=device,
@@ -215,6 +215,16 @@ def export(
 
     apart = run(folder, out, weights=weights)
     say(new_console(), f"{out}: logits agree to {apart:.1e}")
+
+
+def _recipe(space: str, epochs: int, data: str, seed: int) -> "Recipe":
+    """How `prune --finetune` trains; what is wrong with it is said before the work."""
+    if epochs < 0:
+        raise ZeroshotError(f"--finetune {epochs}: expected a number of epochs, or 0 for none")
+    from zeroshot.models import find_space
+    from zeroshot.train import short_recipe
+
+    return short_recipe(epochs, data, find_space(space).task, seed)
 
 
 def _say_trained(console: "Console", found: "Trained") -> None:

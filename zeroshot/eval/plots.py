@@ -298,16 +298,20 @@ def pruning(
         axes: name and options of each. Names such as '0->2' or 'normal 0->2' are edges of a cell
             and drawn; others are in the grid alone.
         chosen: option of each axis. Those that are neither dropped nor chosen lost among the
-            finalists.
+            finalists. Of an axis that no round looked at, the chosen one alone is shown.
     """
     from matplotlib import rc_context
     from matplotlib.colors import LinearSegmentedColormap
     from matplotlib.figure import Figure
 
     gone = history[history["dropped"]].set_index(["axis", "option"])["round"]
-    shown = {name: [o for o in options if _was_open(history, name, o)] for name, options in axes}
+    seen = set(history["axis"])
+    shown = {
+        name: [o for o in options if _was_open(history, name, o)] if name in seen else [choice]
+        for (name, options), choice in zip(axes, chosen, strict=True)
+    }
     columns = list(dict.fromkeys(option for options in shown.values() for option in options))
-    rounds = int(history["round"].max()) + 1  # the last is the finalists'
+    rounds = 1 + max(history["round"], default=0)  # the last is the finalists'
     grid = np.full((len(axes), len(columns)), np.nan)
     left: dict[str, str] = {}
     for row, ((name, options), choice) in enumerate(zip(shown.items(), chosen, strict=True)):

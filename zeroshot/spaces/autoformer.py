@@ -338,7 +338,9 @@ class _Network(nn.Module):
 
     def forward(self, inputs: Tensor) -> Tensor:
         patches = self.patches(inputs).flatten(2).transpose(1, 2)
-        tokens = torch.cat([self.class_token.expand(len(patches), -1, -1), patches], dim=1)
+        # `len` would be a plain number to an exporter, and fix how many images there are.
+        first = self.class_token.expand(patches.shape[0], -1, -1)
+        tokens = torch.cat([first, patches], dim=1)
         tokens = tokens + self.positions
         for layer in self.layers:
             tokens = layer(tokens, self.distances)

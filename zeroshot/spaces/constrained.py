@@ -33,8 +33,10 @@ class Constrained(Space):
         return [self.arch(*other) for other in changed if self.flaw(other) is None]
 
     def mutate(self, arch: Arch, rng: np.random.Generator) -> Arch:
-        """One of the neighbours, all equally likely."""
+        """One of the neighbours, all equally likely; ZeroshotError if there is none."""
         around = self.neighbours(arch)
+        if not around:
+            raise ZeroshotError(f"{arch} has no neighbours in {self.name}")
         return around[int(rng.integers(len(around)))]
 
     def cross(self, one: Arch, other: Arch, rng: np.random.Generator) -> Arch:

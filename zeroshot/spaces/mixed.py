@@ -6,6 +6,8 @@ from operator import add
 
 from torch import Tensor, nn
 
+from zeroshot.errors import ZeroshotError
+
 
 class Mixed(nn.ModuleDict):
     """The mean of the operations open on an edge, by name; one that is None adds zero to it.
@@ -16,9 +18,18 @@ class Mixed(nn.ModuleDict):
     Operations are functions of their own, but may begin with a layer that they have in common: a
     pooling or ReLU without weights, the same object in all. Where `shared` holds what such layers
     gave for the same inputs, they are not run again.
+
+    Raises:
+        ZeroshotError: for a name that a module cannot have: with a dot, or that of a method.
     """
 
     def __init__(self, operations: Mapping[str, nn.Module | None]) -> None:
+        for name in operations:
+            if not name or "." in name or hasattr(Mixed, name) or name in ("training", "count"):
+                raise ZeroshotError(
+                    f"an operation of Mixed cannot be called {name!r}: its weights are named after "
+                    "it in the module; give the option another name, without a dot"
+                )
         super().__init__({name: op for name, op in operations.items() if op is not None})
         self.count = len(operations)
 

@@ -1,14 +1,15 @@
 """What every search space is made of: Axis, Arch, Task, Cost, Space."""
 
+import json
 import math
 import re
 import zlib
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, fields, replace
 from functools import cache
 from itertools import product
-from typing import ClassVar, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 import torch
@@ -108,8 +109,9 @@ class Space(ABC):
     """A product of axes, and how to build a point of it. Everything else is written once, here.
 
     A space of your own is a frozen dataclass that inherits this, names itself and its `axes`,
-    and has `build`. Fields of the dataclass (widths, depths) are its network shape. If `build` can
-    mix the options open on an axis (`zeroshot.spaces.Mixed`), say so: the space can be pruned then.
+    and has `build`. Fields of the dataclass (widths, depths) are its network shape: numbers, words
+    or tuples of these. If `build` can mix the options open on an axis (`zeroshot.spaces.Mixed`),
+    say so: the space can be pruned then.
     """
 
     name: ClassVar[str]
@@ -125,25 +127,20 @@ class Space(ABC):
     version: ClassVar[int] = 1  # raised whenever an architecture becomes another network
 
     def __init_subclass__(cls, **options: object) -> None:
-        """Check the axes, where the class states them.
-
-        Raises:
-            ZeroshotError: for an axis without options, or with one twice.
-        """
+        """Check the axes, where the class states them; see `check_axes`."""
         super().__init_subclass__(**options)
         axes = vars(cls).get("axes", ())
-        for axis in axes if isinstance(axes, tuple) else ():  # else a property of the instance
-            if isinstance(axis.options, str) or not axis.options:
-                raise ZeroshotError(
-                    f"axis {axis.name} of {cls.__name__} has options {axis.options!r}; "
-                    "expected a tuple of at least one name"
-                )
-            twice = next((o for o in axis.options if axis.options.count(o) > 1), None)
-            if twice is not None:
-                raise ZeroshotError(
-                    f"axis {axis.name} of {cls.__name__} has option {twice!r} more than once; "
-                    "expected different names"
-                )
+        if isinstance(axes, (tuple, list)):  # else a property of the instance
+            check_axes(axes, cls.__name__)
+
+    def __post_init__(self) -> None:
+        """ZeroshotError for a class that lacks what every space has to state."""
+        missing = [what for what in ("name", "axes") if not hasattr(type(self), what)]
+        if missing:
+            raise ZeroshotError(
+                f"the space {type(self).__name__} has no {missing[0]}; state it in the class, "
+                "beside `build`"
+            )
 
     # -- what a space must or may say of itself ------------------------------------------------
 
@@ -283,9 +280,13 @@ class Space(ABC):
         return [self.arch(*genes) for genes in self._one_changed(arch)]
 
     def mutate(self, arch: Arch, rng: np.random.Generator) -> Arch:
-        """A neighbour at random: an axis, then another option of it."""
+        """A neighbour at random: an axis, then another option of it; ZeroshotError without one."""
         genes = list(arch.genes)
         movable = [i for i, axis in enumerate(self.axes) if len(axis.options) > 1]
+        if not movable:
+            raise ZeroshotError(
+                f"{arch} has no neighbours: {self.name} has one option on each axis"
+            )
         position = movable[int(rng.integers(len(movable)))]
         shift = 1 + int(rng.integers(len(self.axes[position].options) - 1))
         genes[position] = (genes[position] + shift) % len(self.axes[position].options)
@@ -346,7 +347,7 @@ class Space(ABC):
                 that they differ in nothing but what was dropped.
 
         Raises:
-            ZeroshotError: for an unknown initialisation.
+            ZeroshotError: for an unknown initialisation, or a `build` that gives no module.
         """
         if init not in INITS:
             raise ZeroshotError(f"unknown initialisation {init!r}; there are {', '.join(INITS)}")
@@ -373,7 +374,10 @@ class Space(ABC):
             return draw(self.thin, "thin", like.thin() if like and like.thin else None)
 
         module = draw(self.build, "network", like.module if like else None)
-        assert module is not None
+        if module is None:
+            raise ZeroshotError(
+                f"{self.name}: build gave None for {arch}; expected a torch.nn.Module"
+            )
         return Net(
             module,
             blocks=self.blocks(module),
@@ -397,6 +401,69 @@ class Space(ABC):
             raise ZeroshotError(
                 f"{self.name} has no architecture {index}: expected 0 to {self.size - 1:,}"
             )
+
+
+def check_axes(axes: Sequence[Any], owner: str) -> None:
+    """Refuse axes that are none or of one name, without options, or with one twice.
+
+    Raises:
+        ZeroshotError: with the name of the space or class, `owner`.
+    """
+    for axis in axes:
+        if not isinstance(axis, Axis):
+            raise ZeroshotError(f"{owner} has axis {axis!r}; expected Axis(name, options)")
+        if isinstance(axis.options, str) or not axis.options:
+            raise ZeroshotError(
+                f"axis {axis.name} of {owner} has options {axis.options!r}; "
+                "expected a tuple of at least one name"
+            )
+        _check_different(f"axis {axis.name} of {owner} has option", axis.options)
+    _check_different(f"{owner} has axis", [axis.name for axis in axes])
+
+
+def _check_different(what: str, names: Sequence[str]) -> None:
+    twice = next((name for name in names if names.count(name) > 1), None)
+    if twice is not None:
+        raise ZeroshotError(f"{what} {twice!r} more than once; expected different names")
+
+
+def shape_of(space: Space) -> dict[str, Any]:
+    """The fields of a space as JSON can hold them; `reshaped` reads them back.
+
+    What JSON cannot hold is left out where it is the default of its field.
+
+    Raises:
+        ZeroshotError: for a field with another value that JSON cannot hold.
+    """
+    shape: dict[str, Any] = {}
+    for field in fields(space):
+        value = getattr(space, field.name)
+        try:
+            if _tuples(json.loads(json.dumps(value))) == value:
+                shape[field.name] = value
+                continue
+        except (TypeError, ValueError):  # no JSON
+            pass
+        if value is not field.default:
+            raise ZeroshotError(
+                f"{space.name}: the field {field.name} is {value!r}, which architecture.json "
+                "cannot hold; expected a number, a word or a tuple of these"
+            )
+    return shape
+
+
+def reshaped(space: Space, shape: Mapping[str, Any]) -> Space:
+    """A space with the fields that `shape_of` told, read from JSON.
+
+    Raises:
+        TypeError: for fields that it has not.
+    """
+    return replace(space, **{name: _tuples(value) for name, value in shape.items()})
+
+
+def _tuples(value: Any) -> Any:
+    """JSON's lists as tuples: a space is hashed, so its fields hold no lists."""
+    return tuple(map(_tuples, value)) if isinstance(value, list) else value
 
 
 def _shared(module: nn.Module, source: nn.Module) -> nn.Module:
