@@ -33,7 +33,7 @@ def both(space_name: str, text: str) -> list[dict[str, float]]:
     """The scores of the canonical network, and of the one that is written."""
     space = find_space(space_name, small=True)
     arch = space.parse(text)
-    batch, task = zeroshot.load_batch("noise", size=32, task=space.task)
+    batch, task = zeroshot.load_batch("noise", batch_size=32, task=space.task)
     torch.set_num_threads(1)
     torch.manual_seed(0)
     networks = space.network(arch, task), Net(space.build(arch, task))

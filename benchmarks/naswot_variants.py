@@ -74,7 +74,7 @@ def main() -> None:
     parser.add_argument("--column")
     options = parser.parse_args()
     torch.manual_seed(0)
-    batch, _ = zeroshot.load_batch("noise", size=64)
+    batch, _ = zeroshot.load_batch("noise", batch_size=64)
     truth = read_truth(options.truth, options.column)
     rows = []
     for text in read_scores(options.scores)["arch"].unique():

@@ -396,7 +396,7 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
     """Everything, as it goes into the file."""
     torch.set_num_threads(options.threads)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    batch, task = zeroshot.load_batch("noise", size=64)
+    batch, task = zeroshot.load_batch("noise", batch_size=64)
     batch = batch.to(device, torch.float32)
     names = options.architectures.split(",")
     names = names[-1:] if options.quick else names

@@ -118,7 +118,7 @@ def as_published(net: Net) -> nn.Module:
 def speed(options: argparse.Namespace) -> None:
     cores = torch.get_num_threads()
     space = find_space("nasbench201").searched
-    batch, task = zeroshot.load_batch("noise", size=72, task=space.task, seed=0)
+    batch, task = zeroshot.load_batch("noise", batch_size=72, task=space.task, seed=0)
     net = space.network(space.prunable, task)
     published = as_published(net)
     thin = net.thin() if net.thin else None

@@ -26,7 +26,7 @@ def main() -> None:
     parser.add_argument("--architecture", default="13714")
     parser.add_argument("--rounds", type=int, default=3)
     options = parser.parse_args()
-    batch, task = zeroshot.load_batch("noise", size=64)
+    batch, task = zeroshot.load_batch("noise", batch_size=64)
     net = NASBENCH201.network(NASBENCH201.parse(options.architecture), task)
     eight = find_proxies(EIGHT)
     choices = {proxy.name: (proxy,) for proxy in eight} | {"together": eight}

@@ -33,7 +33,7 @@ class NextToken(Task):
 pixels = nn.Sequential(nn.Conv2d(3, 8, 3, padding=1), nn.ReLU(), nn.Conv2d(8, 4, 1))
 tokens = nn.Sequential(nn.Embedding(20, 8), nn.Linear(8, 16), nn.ReLU(), nn.Linear(16, 20))
 for task, network in ((Segmentation(classes=4), pixels), (NextToken(size=6, classes=20), tokens)):
-    batch, _ = zeroshot.load_batch(size=8, task=task)
+    batch, _ = zeroshot.load_batch(batch_size=8, task=task)
     scores = zeroshot.evaluate(network, batch)
     print(task, {name: scores[name] for name in ("snip", "naswot", "zico", "ntk_cond")})
     print(scores.reasons)  # what says nothing about such networks, and why

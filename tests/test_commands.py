@@ -172,7 +172,7 @@ def test_score_of_every_form():
 
 def test_score_is_what_evaluate_and_rank_say():
     net = SPACE.network(SPACE.parse(ARCHS[1]))
-    batch, _ = zeroshot.load_batch(size=4)
+    batch, _ = zeroshot.load_batch(batch_size=4)
     names = ("naswot", "synflow", "grad_norm")
     (found,) = score(net, proxies=names, batch_size=4, device="cpu").values()
     assert dict(found) == dict(zeroshot.evaluate(net, batch, zeroshot.commands.find_proxies(names)))
@@ -299,7 +299,7 @@ def test_a_batch_is_what_its_file_is(tmp_path):
     data = f"npz:{tmp_path / 'x.npz'}"
     given = {"archs": [13714], "proxies": "snip,flops", "batch_size": 40, "data": data}
     by_name = fast(**given).scores
-    batch, task = load_batch(data, size=40)
+    batch, task = load_batch(data, batch_size=40)
     assert fast(**given | {"data": batch}).scores.equals(by_name)
     assert load_batch(batch)[1] == task
     larger = Batch(torch.rand(2, 1, 64, 64), torch.tensor([0, 3]))
@@ -322,7 +322,7 @@ def test_forms_of_one_thing():
     (proxy,) = zeroshot.models.find_proxies("naswot")
     for proxies in (proxy, [proxy], ["naswot"], iter(["naswot"]), ("naswot", proxy)):
         assert fast(proxies=proxies, **given).scores.equals(expected)
-    batch, _ = load_batch(size=4)
+    batch, _ = load_batch(batch_size=4)
     model = nn.Sequential(nn.Flatten(), nn.Linear(3072, 10))
     every = score(model, data=batch, device=None, proxies=["all"])["0: Sequential"]
     assert list(every) == [p.name for p in zeroshot.PROXIES]
@@ -357,7 +357,7 @@ def test_models_of_the_zoo_within_limits():
         ({"repeats": 0}, "0 repeats; expected at least 1"),
         ({"workers": 0}, "0 workers; expected at least 1"),
         ({"seed": -1}, "seed -1; expected"),
-        ({"seed": -1, "data": load_batch(size=4)[0]}, "seed -1; expected"),
+        ({"seed": -1, "data": load_batch(batch_size=4)[0]}, "seed -1; expected"),
         ({"seed": 2**63 - 5, "refine": 2}, "expected a number from 0 to 2⁶³ − 6, for there are 6"),
         ({"sample": 1}, "sample 1 and archs: expected one of them"),
         ({"archs": []}, "list of architectures is empty"),
@@ -716,3 +716,12 @@ def test_a_record_of_another_run_is_refused(tmp_path, seeds, told):
     truth = pd.Series([1.0, 2.0, 3.0], index=["0", "1", "2"])
     with pytest.raises(ZeroshotError, match=rf"scores of seed 1, its record .* tells of {told}:"):
         validate(path, truth)
+
+
+def test_results_introduce_themselves_in_a_line():
+    batch, _ = load_batch(batch_size=4)
+    assert repr(batch) == "<Batch of 4: inputs (4, 3, 32, 32), targets (4,)>"
+    scores = zeroshot.evaluate(torch.nn.Flatten(), batch, "params,snip")
+    assert repr(scores).startswith("Scores({'params': 0.0, 'snip': nan}, reasons={'snip': ")
+    found = zeroshot.rank("nasbench201", archs=[5, 6], proxies="params,flops", data=batch)
+    assert repr(found) == f"<Ranking of 2 by params, best first: {', '.join(found.order.index)}>"

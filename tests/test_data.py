@@ -74,7 +74,7 @@ KINDS = ("noise", "digits", "cifar10", "cifar100", "folder", "rgb", "grey", "flo
 @pytest.mark.parametrize("kind", KINDS)
 def test_every_kind_is_a_balanced_normalised_seeded_batch(kind, sources):
     data, classes = sources[kind]
-    batch, task = load_batch(data, size=12, task=Task(size=16, classes=10), seed=3)
+    batch, task = load_batch(data, batch_size=12, task=Task(size=16, classes=10), seed=3)
     assert batch.inputs.shape == (12, 3, 16, 16)
     assert batch.inputs.dtype == torch.float32
     assert task == Task(size=16, classes=classes)
@@ -82,7 +82,9 @@ def test_every_kind_is_a_balanced_normalised_seeded_batch(kind, sources):
     assert counts.max() - counts.min() <= 1
     assert -1 < float(batch.inputs.mean()) < 1
     assert 0.2 < float(batch.inputs.std()) < 2
-    again, other = (load_batch(data, size=12, task=Task(size=16), seed=seed)[0] for seed in (3, 4))
+    again, other = (
+        load_batch(data, batch_size=12, task=Task(size=16), seed=seed)[0] for seed in (3, 4)
+    )
     assert again.hash == batch.hash != other.hash
 
 
@@ -100,7 +102,7 @@ def test_own_size_is_not_resized_and_exactly_normalised(tmp_path):
     data = write_npz(
         tmp_path / "a.npz", n=20, x_train=RNG.integers(0, 256, (20, 8, 8, 3), np.uint8)
     )
-    batch, _ = load_batch(data, size=20, task=Task(size=8))
+    batch, _ = load_batch(data, batch_size=20, task=Task(size=8))
     assert torch.allclose(batch.inputs.mean((0, 2, 3)), torch.zeros(3), atol=1e-5)
     assert torch.allclose(batch.inputs.std((0, 2, 3)), torch.ones(3), atol=1e-3)
 
@@ -109,26 +111,26 @@ def test_uint8_and_float_images_are_the_same_batch(tmp_path):
     images = RNG.integers(0, 256, (30, 9, 9, 3)).astype(np.uint8)
     one = write_npz(tmp_path / "a.npz", n=30, x_train=images)
     two = write_npz(tmp_path / "b.npz", n=30, x_train=images.astype(np.float64) / 255)
-    first, second = (load_batch(data, size=8)[0] for data in (one, two))
+    first, second = (load_batch(data, batch_size=8)[0] for data in (one, two))
     assert torch.equal(first.targets, second.targets)
     assert torch.allclose(first.inputs, second.inputs, atol=1e-5)
 
 
 def test_grey_images_fill_the_channels_of_the_task(tmp_path):
     data = write_npz(tmp_path / "a.npz", "grey")
-    batch, _ = load_batch(data, size=8, task=Task(channels=3))
+    batch, _ = load_batch(data, batch_size=8, task=Task(channels=3))
     assert torch.equal(batch.inputs[:, 0], batch.inputs[:, 2])
-    assert load_batch(data, size=8, task=Task(channels=1))[0].inputs.shape[1] == 1
+    assert load_batch(data, batch_size=8, task=Task(channels=1))[0].inputs.shape[1] == 1
 
 
 def test_rare_classes_are_taken_whole_and_the_others_fill_up(tmp_path):
     labels = np.array([0] * 30 + [1] * 2 + [2] * 8)
-    batch, _ = load_batch(write_npz(tmp_path / "a.npz", y_train=labels), size=14)
+    batch, _ = load_batch(write_npz(tmp_path / "a.npz", y_train=labels), batch_size=14)
     assert torch.bincount(batch.targets).tolist() == [6, 2, 6]
 
 
 def test_more_classes_than_samples_gives_different_ones():
-    batch, _ = load_batch("noise", size=8, task=Task(classes=1000))
+    batch, _ = load_batch("noise", batch_size=8, task=Task(classes=1000))
     assert len(batch.targets.unique()) == 8
 
 
@@ -148,8 +150,8 @@ def test_home_is_expanded(tmp_path, monkeypatch):
     monkeypatch.setenv("HOME", str(tmp_path))
     write_npz(tmp_path / "a.npz")
     write_folder(tmp_path / "images")
-    load_batch("npz:~/a.npz", size=4)
-    load_batch("folder:~/images", size=4)
+    load_batch("npz:~/a.npz", batch_size=4)
+    load_batch("folder:~/images", batch_size=4)
 
 
 def test_cifar_goes_to_the_cache_and_a_missing_network_gives_advice(tmp_path, monkeypatch):
@@ -190,7 +192,7 @@ def test_unknown_data(data):
 @pytest.mark.parametrize("data", ["noise", "digits"])
 def test_a_batch_needs_two(data, size):
     with pytest.raises(ZeroshotError, match=f"a batch of {size}: .*at least 2"):
-        load_batch(data, size=size)
+        load_batch(data, batch_size=size)
 
 
 def test_more_samples_than_images(tmp_path):
@@ -200,7 +202,7 @@ def test_more_samples_than_images(tmp_path):
 
 def test_no_memory_for_the_batch():
     with pytest.raises(OutOfMemoryError, match="1,000,000,000,000 images; lower the batch size"):
-        load_batch(size=10**12)
+        load_batch(batch_size=10**12)
 
 
 @pytest.mark.parametrize("seed", [-1, 2**63])
@@ -246,7 +248,7 @@ BAD_ARRAYS = {
 def test_bad_arrays(case, tmp_path):
     changed, words = BAD_ARRAYS[case]
     with pytest.raises(ZeroshotError, match=words) as error:
-        load_batch(write_npz(tmp_path / "a.npz", **changed), size=8)
+        load_batch(write_npz(tmp_path / "a.npz", **changed), batch_size=8)
     assert "\n" not in str(error.value)
 
 
@@ -280,7 +282,7 @@ def test_damaged_archives(tmp_path):
     for position in range(0, len(whole), 7):  # some of these do not hurt
         path.write_bytes(whole[:position] + bytes([whole[position] ^ 0xFF]) + whole[position + 1 :])
         with suppress(ZeroshotError):
-            load_batch(f"npz:{path}", size=8)
+            load_batch(f"npz:{path}", batch_size=8)
     np.save(tmp_path / "b.npy", np.zeros((40, 8, 8)))
     with pytest.raises(ZeroshotError, match=r"b\.npy is a single array; expected x_train"):
         load_batch(f"npz:{tmp_path}/b.npy")
@@ -297,7 +299,7 @@ def test_unreadable_images_are_named(tmp_path):
     for damaged in (b"no image", content[: len(content) // 2], b""):
         image.write_bytes(damaged)
         with pytest.raises(ZeroshotError, match=r"dog/1\.png is no readable image"):
-            load_batch(data, size=6)
+            load_batch(data, batch_size=6)
 
 
 def test_folders_without_classes(tmp_path):
@@ -315,3 +317,10 @@ def test_folders_without_classes(tmp_path):
 
 def test_the_list_of_data_is_complete():
     assert {name.partition(":")[0] for name in DATA} == {"noise", *data_module._OPEN}
+
+
+def test_the_size_of_images_in_pixels(tmp_path):
+    batch, task = load_batch("noise", batch_size=4, size=48)
+    assert batch.inputs.shape == (4, 3, 48, 48)
+    assert task == Task(size=48)
+    assert load_batch("digits", batch_size=10, size=16)[0].inputs.shape == (10, 3, 16, 16)

@@ -100,7 +100,7 @@ def test_columns_are_raw_values_of_the_architectures_in_order():
     assert list(zip(table["arch"], table["seed"], strict=True)) == [
         (arch, seed) for arch in ARCHS for seed in (5, 6)
     ]
-    batch, task = zeroshot.load_batch(size=4, seed=5)
+    batch, task = zeroshot.load_batch(batch_size=4, seed=5)
     for row in table.to_dict("records")[4:8]:
         net = SPACE.network(SPACE.parse(row["arch"]), task, seed=row["seed"])
         alone = evaluate(net, batch, find_proxies(MEASURED))
@@ -158,7 +158,7 @@ def test_csv_and_parquet_hold_the_same_numbers(tmp_path):
 def test_the_record(tmp_path):
     small(out=tmp_path / "a.csv", repeats=2, seed=3, data="digits")
     record = json.loads((tmp_path / "a.csv.json").read_text())
-    batch, task = zeroshot.load_batch("digits", size=4, seed=3)
+    batch, task = zeroshot.load_batch("digits", batch_size=4, seed=3)
     run = record["run"]
     assert (run["seeds"], run["data"], run["device"]) == ([3, 4], "digits", "cpu")
     assert run["batch"] == f"4 ({batch.hash})"

@@ -406,7 +406,7 @@ def test_arrays_tensors_and_modules_count(one, other):
 
 def test_a_loss_with_other_weights_is_another(path, evaluations):
     def scored(*weights):
-        batch, _ = load_batch("noise", size=4)
+        batch, _ = load_batch("noise", batch_size=4)
         loss = nn.CrossEntropyLoss(torch.tensor(weights), reduction="none")
         given = {"proxies": "snip", "data": replace(batch, loss=loss), "store": path}
         return small(ARCHS[1:2], **given).scores["snip"].item()

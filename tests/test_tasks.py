@@ -55,11 +55,11 @@ class Readers(Space):
 
 def test_noise_is_the_tasks_own_and_depends_on_the_seed():
     task = Tokens(size=5, classes=7)
-    batch, told = zeroshot.load_batch(size=4, task=task, seed=1)
+    batch, told = zeroshot.load_batch(batch_size=4, task=task, seed=1)
     assert told is task
     assert batch.inputs.shape == batch.targets.shape == (4, 5)
     assert batch.loss == task.loss
-    again, other = (zeroshot.load_batch(size=4, task=task, seed=seed)[0] for seed in (1, 2))
+    again, other = (zeroshot.load_batch(batch_size=4, task=task, seed=seed)[0] for seed in (1, 2))
     assert again.hash == batch.hash != other.hash
 
 
@@ -74,7 +74,7 @@ def test_proxies_differentiate_the_loss_that_the_batch_has():
     torch.manual_seed(0)
     one, other = nn.Linear(12, 4).double(), nn.Linear(4, 1).double()
     network = nn.Sequential(nn.Flatten(), one, nn.Tanh(), other)
-    batch, _ = zeroshot.load_batch(size=6, task=Regression(size=2))
+    batch, _ = zeroshot.load_batch(batch_size=6, task=Regression(size=2))
     batch = batch.to(torch.device("cpu"), torch.float64)
     loss = (network(batch.inputs) - batch.targets).square().mean()
     weights = [one.weight, other.weight]
@@ -95,7 +95,7 @@ def test_proxies_differentiate_the_loss_that_the_batch_has():
 
 
 def test_what_needs_classes_says_so():
-    batch, _ = zeroshot.load_batch(size=6, task=Regression(size=4))
+    batch, _ = zeroshot.load_batch(batch_size=6, task=Regression(size=4))
     network = nn.Sequential(nn.Conv2d(3, 2, 3), nn.ReLU(), nn.Flatten(), nn.Linear(8, 1))
     reasons = zeroshot.evaluate(network, batch).reasons
     for proxy in ("epe_nas", "ntk_krr", "label_alignment"):
@@ -111,7 +111,9 @@ def test_a_space_for_another_task_is_ranked(tmp_path):
     assert "Tokens(channels=3, size=5, classes=7)" in found.record["run"]["task"]
     arch = space.parse("2.1")
     assert space.cost(arch).macs == 5 * (16 * 16 * 2 + 16 * 7)
-    scores = zeroshot.evaluate(space.network(arch), zeroshot.load_batch(size=4, task=space.task)[0])
+    scores = zeroshot.evaluate(
+        space.network(arch), zeroshot.load_batch(batch_size=4, task=space.task)[0]
+    )
     alone = found.scores.set_index("arch").loc["2.1"]
     assert (alone["naswot"], alone["snip"]) == (scores["naswot"], scores["snip"])
 

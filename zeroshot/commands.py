@@ -83,6 +83,10 @@ class Ranking:
     max_latency: float | None = None
     notes: tuple[str, ...] = ()
 
+    def __repr__(self) -> str:
+        best = "" if self.admitted.empty else f", best first: {', '.join(self.admitted.index[:3])}"
+        return f"<Ranking of {len(self.order):,} by {self.order.name}{best}>"
+
     @property
     def best(self) -> str:
         """The architecture to take; ZeroshotError if nothing orders them."""
@@ -114,6 +118,9 @@ class Validation:
     verdict: tuple[str, ...]
     report: Path | None
     quantity: str = "accuracy"
+
+    def __repr__(self) -> str:
+        return f"<Validation of {len(self.table)} rankings: {self.verdict[0]}>"
 
 
 @dataclass(frozen=True, eq=False)
@@ -201,7 +208,7 @@ def score(
         home = space_of(model) if isinstance(model, str) else None
         task = find_space(home[0]).task if home else Task()
         task = task if size is None else replace(task, size=size)
-        batch, task = load_batch(data, size=batch_size, task=task, seed=seed)
+        batch, task = load_batch(data, batch_size=batch_size, task=task, seed=seed)
         if not isinstance(model, (str, nn.Module, Net)):
             raise ZeroshotError(f"model {model!r}: expected a name or a torch.nn.Module")
         if isinstance(model, str):
@@ -322,7 +329,7 @@ def rank(
     if not wanted:
         by, wanted = find_members(by)
     ensemble = ranking.find(by, tuple(proxy.name for proxy in wanted))
-    batch, task = load_batch(data, size=batch_size, task=space.task, seed=seed)
+    batch, task = load_batch(data, batch_size=batch_size, task=space.task, seed=seed)
     notes: tuple[str, ...] = ()
     if archs is None:
         if sample is not None and MANY >= space.size <= sample:
@@ -764,7 +771,7 @@ def _repeated(setting: Setting) -> Run:
     except (ValueError, TypeError) as error:
         raise ZeroshotError(f"{setting.space} cannot be made again: {error}") from error
     size, seed = setting.samples, setting.data_seed
-    batch, task = load_batch(setting.data, size=size, task=space.task, seed=seed)
+    batch, task = load_batch(setting.data, batch_size=size, task=space.task, seed=seed)
     device = find_device(setting.device)
     given = {"data": setting.data, "init": setting.init, "device": device, "data_seed": seed}
     run = Run(space, (), batch, (), (), task, **given)

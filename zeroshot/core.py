@@ -58,6 +58,10 @@ class Batch:
     targets: Tensor
     loss: Loss = cross_entropy
 
+    def __repr__(self) -> str:
+        shapes = f"inputs {tuple(self.inputs.shape)}, targets {tuple(self.targets.shape)}"
+        return f"<Batch of {len(self)}: {shapes}>"
+
     def __post_init__(self) -> None:
         for what, values in (("inputs", self.inputs), ("targets", self.targets)):
             if not isinstance(values, Tensor):
@@ -74,7 +78,8 @@ class Batch:
             if self.targets.shape != (n,) or self.targets.dtype != torch.long:
                 raise ZeroshotError(
                     f"targets of shape {tuple(self.targets.shape)} and type {self.targets.dtype}: "
-                    f"expected ({n},) class indices of type torch.int64"
+                    f"expected ({n},) class indices of type torch.int64, or a loss for others: "
+                    "Batch(inputs, targets, loss=…)"
                 )
             if int(self.targets.min()) < 0:
                 raise ZeroshotError(f"target {int(self.targets.min())}: classes count from 0")
@@ -114,7 +119,7 @@ class Batch:
         if found.shape != (len(self),):
             raise ZeroshotError(
                 f"the loss gives {tuple(found.shape)} for {len(self)} samples: expected a number "
-                "for each; reduce over all other dimensions"
+                'for each; take reduction="none" and average over all dimensions but the first'
             )
         return found
 

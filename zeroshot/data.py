@@ -38,17 +38,23 @@ class _Images:
 
 
 def load_batch(
-    data: str | Batch = "noise", *, size: int = 64, task: Task | None = None, seed: int = 0
+    data: str | Batch = "noise",
+    *,
+    batch_size: int = 64,
+    size: int | None = None,
+    task: Task | None = None,
+    seed: int = 0,
 ) -> tuple[Batch, Task]:
     """Draw the batch that every network of a run is shown.
 
     Args:
         data: a batch, which is taken as it is; 'noise' (the task's own: standard normal images,
-            balanced labels), 'digits' (scikit-learn's, no
-            download), 'cifar10' or 'cifar100' (downloaded once to ~/.cache/zeroshot),
-            'folder:PATH' (one folder per class, as torchvision's ImageFolder), or 'npz:PATH'
-            (x_train: (n, h, w[, c]) uint8 or 0 … 1, y_train: (n,) class indices).
-        size: number of samples, spread over the classes as evenly as it goes.
+            balanced labels), 'digits' (scikit-learn's, no download), 'cifar10' or 'cifar100'
+            (downloaded once to ~/.cache/zeroshot), 'folder:PATH' (one folder per class, as
+            torchvision's ImageFolder), or 'npz:PATH' (x_train: (n, h, w[, c]) uint8 or 0 … 1,
+            y_train: (n,) class indices).
+        batch_size: number of samples, spread over the classes as evenly as it goes.
+        size: of the images in pixels; the task's by default.
         task: what the networks accept; images are resized to it. 32 × 32 RGB by default.
         seed: of the draw.
 
@@ -57,9 +63,12 @@ def load_batch(
         with channels and size, too, of a batch of images that was given.
 
     Raises:
-        ZeroshotError: for unknown data, files that cannot be read, or fewer images than `size`.
+        ZeroshotError: for unknown data, files that cannot be read, or fewer images than
+            `batch_size`.
     """
     task = task or Task()
+    if size is not None:
+        task = replace(task, size=whole("size", size))
     if isinstance(data, Batch):
         return data, _shown(data, task)
     if not isinstance(data, str):
@@ -67,29 +76,28 @@ def load_batch(
             f"data of type {type(data).__name__}; expected a zeroshot.Batch or one of "
             f"{', '.join(DATA)}"
         )
-    if whole("a batch of", size) < 2:
-        raise ZeroshotError(f"a batch of {size}: batch statistics need at least 2 samples")
+    if whole("a batch of", batch_size) < 2:
+        raise ZeroshotError(f"a batch of {batch_size}: batch statistics need at least 2 samples")
     check_seed(seed)
     generator = torch.Generator().manual_seed(seed)
     if data == "noise":
         try:
             with in_float32():
-                inputs = task.inputs(size, generator)
+                inputs = task.inputs(batch_size, generator)
         except (RuntimeError, MemoryError) as error:
-            if not out_of_memory(error) and "overflow" not in str(
-                error
-            ):  # of the bytes to allocate
+            too_many = "overflow" in str(error)  # of the bytes to allocate
+            if not out_of_memory(error) and not too_many:
                 raise
             raise OutOfMemoryError(
-                f"no memory for a batch of {size:,} images; lower the batch size, or their size"
+                f"no memory for a batch of {batch_size:,} images; lower the batch size, or theirs"
             ) from error
-        return Batch(inputs, task.targets(size, generator), task.loss), task
+        return Batch(inputs, task.targets(batch_size, generator), task.loss), task
     kind, _, path = data.partition(":")
     if data not in DATA and not (path and f"{kind}:PATH" in DATA):
         raise ZeroshotError(f"unknown data {data!r}; expected one of {', '.join(DATA)}")
     _check_images(data, task)
     images = _OPEN[kind](path)
-    chosen = _balanced(images.labels, size, generator)
+    chosen = _balanced(images.labels, batch_size, generator)
     labels = torch.from_numpy(images.labels[chosen].astype(np.int64))
     inputs = _fitted(images.take(chosen), task, data, images.normal)
     return Batch(inputs, labels), replace(task, classes=images.classes)

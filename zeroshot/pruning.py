@@ -230,7 +230,7 @@ class Supernets:
         seed = self.seed ^ zlib.crc32(purpose.encode())
         most = self.space.shown if self.how.capped else self.how.batch_size
         size = min(self.how.batch_size, most)
-        batch, task = load_batch(self.data, size=size, task=self.space.task, seed=seed)
+        batch, task = load_batch(self.data, batch_size=size, task=self.space.task, seed=seed)
         return _Drawn(batch, task, seed)
 
     def net(self, arch: Arch, drawn: "_Drawn", like: Net | None = None) -> Net:
@@ -490,7 +490,7 @@ class Pruning:
 
         def rated(archs: Sequence[Arch], first: int, draws: int, name: str) -> pd.Series:
             ensemble, proxies = self.final
-            batch, task = load_batch(self.data, size=SHOWN, task=self.space.task, seed=first)
+            batch, task = load_batch(self.data, batch_size=SHOWN, task=self.space.task, seed=first)
             run = Run(
                 space=self.space.small,
                 archs=tuple(archs),

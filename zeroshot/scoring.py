@@ -29,6 +29,10 @@ class Scores(Mapping[str, float]):
     reasons: dict[str, str] = field(default_factory=dict)
     seconds: dict[str, float] = field(default_factory=dict)
 
+    def __repr__(self) -> str:
+        reasons = f", reasons={self.reasons}" if self.reasons else ""
+        return f"Scores({self.found}{reasons})"
+
     def __getitem__(self, name: str) -> float:
         return self.found[name]
 
@@ -211,7 +215,8 @@ def _failure(wanted: Pass[Any], batch: Batch, error: Exception) -> ZeroshotError
         return OutOfMemoryError(
             f"out of memory in pass {wanted}: lower the batch size ({len(batch)}){chunk}"
         )
+    hint = " (images of another size: size=224, or --size 224)" if batch.inputs.ndim == 4 else ""
     return ZeroshotError(
-        f"the network fails in pass {wanted} on inputs of shape {tuple(batch.inputs.shape)}: "
+        f"the network fails in pass {wanted} on inputs of shape {tuple(batch.inputs.shape)}{hint}: "
         f"{words}"
     )

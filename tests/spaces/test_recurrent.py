@@ -70,7 +70,7 @@ ROWS = (
 
 class TestNextToken:
     def test_tokens(self):
-        batch, task = zeroshot.load_batch(size=4, task=TASK, seed=1)
+        batch, task = zeroshot.load_batch(batch_size=4, task=TASK, seed=1)
         assert task is TASK
         assert batch.inputs.shape == batch.targets.shape == (4, 5)
         assert not torch.equal(batch.inputs, batch.targets)
@@ -338,7 +338,7 @@ class TestCells:
 @pytest.mark.parametrize("space", [ENAS_RNN.small, NASBENCH_NLP.small], ids=["enas", "nlp"])
 def test_proxies_of_sequences(space):
     arch = space.parse(ROWS[0][0]) if space.name == "nasbench_nlp" else space.parse(PUBLISHED)
-    batch, _ = zeroshot.load_batch(size=4, task=space.task)
+    batch, _ = zeroshot.load_batch(batch_size=4, task=space.task)
     wanted = ("params", "flops", "grad_norm", "snip", "zico", "naswot", "az_expressivity")
     proxies = tuple(proxy for proxy in PROXIES if proxy.name in wanted)
     scores = zeroshot.evaluate(space.network(arch), batch, proxies)

@@ -132,9 +132,12 @@ def validate(
             "it NaN, where no accuracy is known"
         )
     if len(accuracy) < 3:
+        numbers = all(str(arch).isdecimal() for arch in truth.index)
+        hint = "; a number may count rows, so is no index: spell architectures" if numbers else ""
         raise ZeroshotError(
             f"{len(accuracy)} of {len(archs)} scored architectures have a true accuracy; at least "
             f"3 are needed. Scores hold e.g. {_first(archs)}, accuracies {_first(truth.index)}"
+            f"{hint}"
         )
     if not proxies:
         raise ZeroshotError("the scores have no proxy column; nothing to validate")
