@@ -139,7 +139,9 @@ def test_labels_belong_to_their_images(tmp_path):
     labels = np.arange(20) % 5
     images += (50 * labels[:, None, None]).astype(np.uint8)
     batch, _ = load_batch(
-        write_npz(tmp_path / "a.npz", x_train=images, y_train=labels), size=10, task=Task(size=4)
+        write_npz(tmp_path / "a.npz", x_train=images, y_train=labels),
+        batch_size=10,
+        task=Task(size=4),
     )
     assert torch.equal(
         batch.inputs[:, 0, 0, 0].argsort(stable=True), batch.targets.argsort(stable=True)

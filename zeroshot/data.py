@@ -89,7 +89,8 @@ def load_batch(
             if not out_of_memory(error) and not too_many:
                 raise
             raise OutOfMemoryError(
-                f"no memory for a batch of {batch_size:,} images; lower the batch size, or theirs"
+                f"no memory for a batch of {batch_size:,} images; lower the batch size, or their "
+                "size"
             ) from error
         return Batch(inputs, task.targets(batch_size, generator), task.loss), task
     kind, _, path = data.partition(":")

@@ -237,7 +237,7 @@ class Supernets:
         """A supernet, with the weights of another that holds it or with new ones."""
         how = {"init": self.how.init, "seed": drawn.seed, "device": self.device, "like": like}
         try:
-            return self.space.network(arch, drawn.task, **how)
+            return self.space.network(arch, drawn.task, as_given=True, **how)
         except ZeroshotError:
             raise
         except Exception as error:  # `build` may be the caller's own

@@ -78,15 +78,31 @@ def evaluate(
         )
     _check(net.module)
     proxies = listed(proxies)
-    kept = [(p, p.detach().clone()) for p in net.module.parameters()]
+    groups = _alike(net.module.parameters())
+    kept = [_numbers(group) for group in groups]
     try:
         scores = _evaluated(net, batch, proxies)
     finally:
-        written = [(p, numbers) for p, numbers in kept if not torch.equal(p, numbers)]
-        with torch.no_grad():
-            for parameter, numbers in written:
-                parameter.copy_(numbers)
+        pairs = zip(groups, kept, strict=True)
+        written = [pair for pair in pairs if not torch.equal(_numbers(pair[0]), pair[1])]
+        for group, numbers in written:
+            parts = numbers.split([parameter.numel() for parameter in group])
+            for parameter, part in zip(group, parts, strict=True):
+                parameter.detach().copy_(part.view_as(parameter))
     return _evaluated(replace(net, copies=True), batch, proxies) if written else scores
+
+
+def _alike(tensors: Iterable[torch.Tensor]) -> list[list[torch.Tensor]]:
+    """Tensors of one type and device together."""
+    groups: dict[object, list[torch.Tensor]] = {}
+    for tensor in tensors:
+        groups.setdefault((tensor.dtype, tensor.device), []).append(tensor)
+    return list(groups.values())
+
+
+def _numbers(tensors: list[torch.Tensor]) -> torch.Tensor:
+    """All numbers in a row: looked at as one, they make a device wait once."""
+    return torch.cat([tensor.detach().flatten() for tensor in tensors])
 
 
 def _evaluated(net: Net, batch: Batch, proxies: tuple[Proxy, ...]) -> Scores:

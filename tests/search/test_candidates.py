@@ -24,7 +24,7 @@ class Grid(Space):
     """625 points, whose cost is told by their options."""
 
     name = "grid"
-    axes = (Axis("width", tuple("12345")),) * 4
+    axes = tuple(Axis(f"width {n}", tuple("12345")) for n in range(4))
     source = "here"
 
     def build(self, arch, task):
@@ -40,7 +40,7 @@ class Vast(Grid):
     """5^12 points, of which hardly any are as small as limits ask."""
 
     name = "vast"
-    axes = (Axis("width", tuple("12345")),) * 12
+    axes = tuple(Axis(f"width {n}", tuple("12345")) for n in range(12))
 
 
 GRID = Grid()

@@ -331,6 +331,7 @@ class Space(ABC):
         seed: int = 0,
         device: str | torch.device = "cpu",
         like: Net | None = None,
+        as_given: bool = False,
     ) -> Net:
         """The canonical network of an architecture at initialisation.
 
@@ -345,6 +346,8 @@ class Space(ABC):
             device: where the network is put.
             like: a network of a supernet that holds this one. The two share their weights, so
                 that they differ in nothing but what was dropped.
+            as_given: build this very architecture rather than its canonical form, as is done of
+                supernets and with `like`: what is dropped from it finds its weights by name.
 
         Raises:
             ZeroshotError: for an unknown initialisation, or a `build` that gives no module.
@@ -352,7 +355,8 @@ class Space(ABC):
         if init not in INITS:
             raise ZeroshotError(f"unknown initialisation {init!r}; there are {', '.join(INITS)}")
         task = task or self.task
-        canonical = self.canonical(arch) if arch.is_network and like is None else arch
+        own = as_given or like is not None or not arch.is_network
+        canonical = arch if own else self.canonical(arch)
 
         def draw(
             build: "type[nn.Module] | object", purpose: str, source: nn.Module | None
