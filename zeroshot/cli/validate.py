@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from functools import partial
+from math import isnan
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -139,16 +140,16 @@ def _validation(quantity: str, found: "pd.DataFrame", wide: bool) -> "Table":
         f"{found['best'].max():.4g}"
     )
     columns: Columns = {
-        "Kendall τ": lambda row: f"{row['kendall']:.3f}",
-        "95 %": lambda row: f"{row['kendall_lo']:.2f} … {row['kendall_hi']:.2f}",
-        "Spearman ρ": lambda row: f"{row['spearman']:.3f}",
-        "95 % ": lambda row: f"{row['spearman_lo']:.2f} … {row['spearman_hi']:.2f}",
-        "ρ given size": lambda row: f"{row['partial_spearman']:.2f}",
-        "top 10 %": lambda row: f"{row['precision_top10']:.0%}",
-        "nDCG": lambda row: f"{row['ndcg']:.3f}",
-        "picked": lambda row: f"{row['picked']:.4g}",
+        "Kendall τ": lambda row: _told(row["kendall"], ".3f"),
+        "95 %": lambda row: _interval(row, "kendall"),
+        "Spearman ρ": lambda row: _told(row["spearman"], ".3f"),
+        "95 % ": lambda row: _interval(row, "spearman"),
+        "ρ given size": lambda row: _told(row["partial_spearman"], ".2f"),
+        "top 10 %": lambda row: _told(row["precision_top10"], ".0%"),
+        "nDCG": lambda row: _told(row["ndcg"], ".3f"),
+        "picked": lambda row: _told(row["picked"], ".4g"),
         "n": lambda row: f"{row['n']:,}",
-        "ties": lambda row: f"{row['ties']:.1%}",
+        "ties": lambda row: _told(row["ties"], ".1%"),
     }
     if not wide:  # the file and the report have all
         columns = {
@@ -165,10 +166,10 @@ def _advice(found: "pd.DataFrame", wide: bool) -> "Table":
     columns: Columns = {
         "keep": lambda row: "✓" if row["keep"] else "",
         "cluster": lambda row: str(row["cluster"]),
-        "seeds ρ": lambda row: f"{row['seed_agreement']:.2f}",
-        "params ρ": lambda row: f"{row['spearman_params']:.2f}",
-        "flops ρ": lambda row: f"{row['spearman_flops']:.2f}",
-        "ties": lambda row: f"{row['ties']:.1%}",
+        "seeds ρ": lambda row: _told(row["seed_agreement"], ".2f"),
+        "params ρ": lambda row: _told(row["spearman_params"], ".2f"),
+        "flops ρ": lambda row: _told(row["spearman_flops"], ".2f"),
+        "ties": lambda row: _told(row["ties"], ".1%"),
         "NaN": lambda row: f"{row['undefined']:.1%}",
         "time": lambda row: duration(row["seconds"]),
         "findings": lambda row: row["findings"],
@@ -180,6 +181,15 @@ def _advice(found: "pd.DataFrame", wide: bool) -> "Table":
     table = new_table("", *columns, right=True)
     table.columns[-1].justify, table.columns[-1].no_wrap = "left", False
     return _filled(table, found, columns, {"baseline": "dim"})
+
+
+def _told(value: float, form: str) -> str:
+    return "–" if isnan(value) else format(value, form)
+
+
+def _interval(row: dict[str, Any], name: str) -> str:
+    low, high = row[f"{name}_lo"], row[f"{name}_hi"]
+    return "–" if isnan(low) else f"{low:.2f} … {high:.2f}"
 
 
 def _filled(
