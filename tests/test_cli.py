@@ -184,11 +184,26 @@ def test_score(run):
 def test_score_says_why_there_is_no_number(run):
     Path("mine_flat.py").write_text(
         "from torch import nn\ndef net(): return nn.Sequential(nn.Flatten(), nn.Linear(3072, 10))\n"
+        "net2 = net\n"
     )
     found = run("score", "mine_flat:net", "--batch-size", "4", "--proxies", "naswot,params")
     assert found.code == 0, found.err
     assert "30,730" in found.out
     assert "naswot of mine_flat:net is not a number: " in found.out
+    twice = ("mine_flat:net", "mine_flat:net2", "nasbench201:3")
+    found = run("score", *twice, "--batch-size", "4", "--proxies", "naswot,swap,params")
+    lines = [line for line in found.out.splitlines() if "not a number" in line]
+    assert len(lines) == 1
+    assert lines[0].startswith("naswot and swap of mine_flat:net and mine_flat:net2 are not a numb")
+    found = run("score", *twice[:2], "--batch-size", "4", "--proxies", "naswot,swap,params")
+    assert "naswot and swap of all 2 networks are not a number: " in found.out
+
+
+def test_rank_tells_what_it_ranks_by_if_nobody_said(run):
+    flags = ("--sample", "3", "--proxies", "params,naswot", "--no-store", *SMALL)
+    words = "ranked by params, the first of --proxies; --by chooses"
+    assert words in run("rank", "nasbench201", *flags).out
+    assert words not in run("rank", "nasbench201", *flags, "--by", "params").out
 
 
 def test_rank_shows_the_best_and_writes_all(ranked):
@@ -269,6 +284,7 @@ def test_advise(run, monkeypatch):
         assert name in found.out
     says = " ".join(found.out.split())
     assert "Undefined (NaN for at least 10 % of the networks): dss (the network has no" in says
+    assert "nan" not in says  # but a dash
     assert "report in told/advice.html" in found.out
     assert sorted(path.name for path in Path("told").iterdir()) == [
         *("advice.csv", "advice.html", "scores.csv", "scores.csv.json")

@@ -1,10 +1,10 @@
 """`zeroshot score` and `zeroshot rank`."""
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
@@ -43,6 +43,8 @@ if TYPE_CHECKING:
 
     from zeroshot.commands import Ranking
 
+V = TypeVar("V", bound=Hashable)
+
 
 def score(
     models: Annotated[
@@ -76,9 +78,13 @@ def score(
         table.add_row(name, *(score_text(name, scores[name]) for scores in found.values()))
     console = new_console()
     console.print(table)
+    models_of: dict[tuple[str, str], tuple[str, ...]] = {}  # by proxy and reason
     for model, scores in found.items():
-        for name, reason in scores.reasons.items():
-            say(console, f"{name} of {model} is not a number: {reason}")
+        for gap in scores.reasons.items():
+            models_of[gap] = (*models_of.get(gap, ()), model)
+    for (those, reason), names in _alike(models_of).items():
+        who = f"all {len(found)} networks" if 1 < len(found) == len(those) else _listed(those)
+        say(console, f"{_listed(names)} of {who} {_are(names)} not a number: {reason}")
 
 
 def rank(
@@ -183,6 +189,9 @@ def rank(
         slow = int((found.latency > max_latency).sum())
         words = f"Of {len(found.latency)} timed here, {slow} take longer than {max_latency:g} ms."
         say(console, words)
+    first, *others = found.scores.columns[2:]
+    if by is None and proxies is not None and others and found.order.name == first:
+        say(console, f"ranked by {first}, the first of --proxies; --by chooses")
     for part in (found, found.refined) if found.refined else (found,):
         for words in part.notes:
             say(console, words)
@@ -249,9 +258,32 @@ def _say_reuse(console: "Console", record: dict[str, Any]) -> None:
 def _say_gaps(console: "Console", record: dict[str, Any]) -> None:
     """What is missing from the scores, and why."""
     networks = record["networks scored"] or record["rows"]
-    for name, reasons in record["not a number"].items():
-        for reason, count in reasons.items():
-            say(console, f"{name} is not a number for {count:,} of {networks:,} networks: {reason}")
+    told = record["not a number"]
+    counts = {(name, why): n for name, reasons in told.items() for why, n in reasons.items()}
+    for (count, reason), names in _alike(counts).items():
+        words = f"{_are(names)} not a number for {count:,} of {networks:,} networks"
+        say(console, f"{_listed(names)} {words}: {reason}")
+
+
+def _alike(gaps: Mapping[tuple[str, str], V]) -> dict[tuple[V, str], list[str]]:
+    """From what holds of a proxy and a reason to the proxies of which both are the same.
+
+    >>> _alike({("dss", "flat"): 3, ("snip", "deep"): 3, ("zen", "flat"): 3})
+    {(3, 'flat'): ['dss', 'zen'], (3, 'deep'): ['snip']}
+    """
+    found: dict[tuple[V, str], list[str]] = {}
+    for (name, reason), holds in gaps.items():
+        found.setdefault((holds, reason), []).append(name)
+    return found
+
+
+def _are(names: Sequence[str]) -> str:
+    return "are" if len(names) > 1 else "is"
+
+
+def _listed(names: Sequence[str]) -> str:
+    *others, last = names
+    return f"{', '.join(others)} and {last}" if others else last
 
 
 @contextmanager
