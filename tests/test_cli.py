@@ -21,7 +21,8 @@ import typer
 import zeroshot
 from zeroshot import cli, commands
 from zeroshot.cli import screen
-from zeroshot.spaces import NasBench201
+from zeroshot.spaces import MOBILENET, NasBench201
+from zeroshot.spaces.mobilenet import PROXYLESSNAS
 
 ROOT = Path(__file__).parents[1]
 SPACE = NasBench201(channels=4, cells=1)
@@ -429,7 +430,7 @@ def test_the_store_from_list_to_check(ranked, run):
     path = os.environ["ZEROSHOT_STORE"]
     listed = run("store", "list")
     assert (listed.code, listed.err) == (0, "")
-    for words in (path, repr(SPACE), "4 of noise (", "default", "cpu"):
+    for words in (path, "nasbench201(channels=4, cells=1)", "naswot", "4 of noise (", "default"):
         assert words in listed.out
     shown = run("store", "show", 1)
     assert "naswot" in shown.out
@@ -444,6 +445,15 @@ def test_the_store_from_list_to_check(ranked, run):
     checked = run("store", "check", "--sample", 2)
     assert (checked.code, checked.err) == (0, "")
     assert f"{path} is sound; 2 of 2 scores came out the same again" in checked.out
+
+
+def test_a_space_is_listed_by_what_is_unusual():
+    spoken = cli.store._spoken
+    assert spoken("mobilenet", repr(MOBILENET)) == "mobilenet"
+    assert spoken("mobilenet", repr(MOBILENET.small)) == "mobilenet(narrow=0.25)"
+    assert spoken("mobilenet", repr(PROXYLESSNAS)) == "mobilenet(stages=…, activation='relu6')"
+    assert spoken("mine:Own", "Own(width=3, table={'a': 1})") == "mine:Own(width=3, table={'a': 1})"
+    assert spoken("mine:Own", "Own(f=<function f at 0x1>)") == "mine:Own"
 
 
 def test_stores_are_merged(ranked, run):
