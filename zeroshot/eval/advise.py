@@ -144,7 +144,9 @@ def _kept(table: pd.DataFrame, correlations: pd.DataFrame) -> pd.Series:
         close = rows["seconds"] <= CLOSE * rows["seconds"].min()
         rows = rows[close] if close.any() else rows  # nobody knows the costs
         alike = table.index[table["cluster"] == cluster]
-        central = correlations.loc[rows.index, alike].abs().mean(axis=1)
+        central = pd.Series(
+            np.abs(correlations.loc[rows.index, alike].to_numpy()).mean(axis=1), rows.index
+        )
         ordered = rows.assign(central=central).sort_values(
             ["central", "seed_agreement"], ascending=False, kind="stable", na_position="last"
         )
