@@ -145,6 +145,19 @@ def test_prune_checks_the_training_first(run, tmp_path, monkeypatch):
     assert short_recipe(2, f"npz:{tmp_path}/few.npz", Task(size=8), 0).batch_size == 60
 
 
+def test_every_help_is_a_sentence_and_the_same_wherever_the_option_is():
+    app = typer.main.get_command(cli.app)
+    said: dict[str, set[str]] = {}
+    for command in (*app.commands.values(), *app.commands["store"].commands.values()):
+        assert re.match(r"[A-Z].*\.$", command.help, re.MULTILINE), command.name
+        for option in command.params:
+            assert re.fullmatch(r"[A-Z].*\.", option.help), (command.name, option.name)
+            said.setdefault(option.name, set()).add(option.help)
+    # what means something else elsewhere
+    own = {"out", "seed", "sample", "by", "space", "proxies", "arch", "repeats", "batch_size"}
+    assert {name for name, words in said.items() if len(words) > 1} <= own
+
+
 def test_help_names_every_command(run):
     found = run("--help")
     assert found.code == 0
@@ -367,8 +380,9 @@ def test_finalists_are_told(run, tmp_path, monkeypatch):
         monkeypatch.setattr(commands, "prune", lambda *_, **__: made)
         return run("prune", "nasbench201", "--out", "p", *flags).out
 
-    assert "pruning left one" not in told(1)
-    assert "At most 7 finalists were asked for; pruning left one" in told(1, "--finalists", "7")
+    words = "Pruning ended with one network, so there was nothing to rank."
+    assert words not in told(1)
+    assert words in told(1, "--finalists", "7")
     assert "finalists.csv" not in told(1)
     assert "finalists.csv, best.csv" in told(3, "--finalists", "7")
 

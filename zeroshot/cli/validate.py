@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from zeroshot.cli.options import (
+    PROXIES,
     TRUTH,
     BatchSize,
     BenchmarkPath,
@@ -42,7 +43,8 @@ Columns = dict[str, Callable[[dict[str, Any]], str]]
 
 def validate(
     scores: Annotated[
-        list[Path], typer.Argument(help="What `zeroshot rank` wrote; several are put together.")
+        list[Path],
+        typer.Argument(help="Tables that `zeroshot rank` wrote; several are put together."),
     ],
     truth: Annotated[list[str], typer.Option(help=TRUTH)],
     column: Column = None,
@@ -51,11 +53,14 @@ def validate(
     benchmark_path: BenchmarkPath = None,
     trust: Trust = False,
     by: Annotated[
-        list[str] | None, typer.Option(help="A formula of proxies to compare too, or its file.")
+        list[str] | None,
+        typer.Option(help="Also compare a formula of proxies, or one in a file. May be repeated."),
     ] = None,
-    out: Annotated[Path | None, typer.Option(help="Folder for CSV, plots and report.html.")] = None,
-    resamples: Annotated[int, typer.Option(help="Of the bootstrap.")] = 1000,
-    seed: Annotated[int, typer.Option(help="Of the bootstrap.")] = 0,
+    out: Annotated[
+        Path | None, typer.Option(help="Folder to write: tables, plots and report.html.")
+    ] = None,
+    resamples: Annotated[int, typer.Option(help="Number of bootstrap resamples.")] = 1000,
+    seed: Annotated[int, typer.Option(help="Seed for the bootstrap resamples.")] = 0,
 ) -> None:
     """Check a ranking against accuracies that others measured."""
     from zeroshot import commands
@@ -78,12 +83,14 @@ def validate(
 
 def advise(
     space: SpaceName,
-    sample: Annotated[int, typer.Option(help="How many architectures, at random.")] = 50,
-    proxies: Annotated[str, typer.Option(help="Names with commas, all, or module:PROXY.")] = "all",
+    sample: Annotated[int, typer.Option(help="Number of architectures to draw at random.")] = 50,
+    proxies: Annotated[str, typer.Option(help=PROXIES)] = "all",
     data: Data = "noise",
     batch_size: BatchSize = 64,
     seed: Seed = 0,
-    repeats: Annotated[int, typer.Option(help="Initialisations, to tell who is stable.")] = 3,
+    repeats: Annotated[
+        int, typer.Option(help="Number of initialisations, to tell which proxies are stable.")
+    ] = 3,
     init: Init = "default",
     small: Small = False,
     workers: Workers = None,
@@ -91,7 +98,7 @@ def advise(
     store: StoreFile = None,
     no_store: NoStore = False,
     out: Annotated[
-        Path | None, typer.Option(help="Folder for advice.csv, advice.html and scores.csv.")
+        Path | None, typer.Option(help="Folder to write: advice.csv, advice.html and scores.csv.")
     ] = None,
 ) -> None:
     """Tell which proxies are worth computing in a space, without any accuracies.
