@@ -21,7 +21,8 @@ import typer
 import zeroshot
 from zeroshot import cli, commands
 from zeroshot.cli import screen
-from zeroshot.spaces import NasBench201
+from zeroshot.spaces import MOBILENET, NasBench201
+from zeroshot.spaces.mobilenet import PROXYLESSNAS
 
 ROOT = Path(__file__).parents[1]
 SPACE = NasBench201(channels=4, cells=1)
@@ -144,6 +145,19 @@ def test_prune_checks_the_training_first(run, tmp_path, monkeypatch):
     assert short_recipe(2, f"npz:{tmp_path}/few.npz", Task(size=8), 0).batch_size == 60
 
 
+def test_every_help_is_a_sentence_and_the_same_wherever_the_option_is():
+    app = typer.main.get_command(cli.app)
+    said: dict[str, set[str]] = {}
+    for command in (*app.commands.values(), *app.commands["store"].commands.values()):
+        assert re.match(r"[A-Z].*\.$", command.help, re.MULTILINE), command.name
+        for option in command.params:
+            assert re.fullmatch(r"[A-Z].*\.", option.help), (command.name, option.name)
+            said.setdefault(option.name, set()).add(option.help)
+    # what means something else elsewhere
+    own = {"out", "seed", "sample", "by", "space", "proxies", "arch", "repeats", "batch_size"}
+    assert {name for name, words in said.items() if len(words) > 1} <= own
+
+
 def test_help_names_every_command(run):
     found = run("--help")
     assert found.code == 0
@@ -184,11 +198,26 @@ def test_score(run):
 def test_score_says_why_there_is_no_number(run):
     Path("mine_flat.py").write_text(
         "from torch import nn\ndef net(): return nn.Sequential(nn.Flatten(), nn.Linear(3072, 10))\n"
+        "net2 = net\n"
     )
     found = run("score", "mine_flat:net", "--batch-size", "4", "--proxies", "naswot,params")
     assert found.code == 0, found.err
     assert "30,730" in found.out
     assert "naswot of mine_flat:net is not a number: " in found.out
+    twice = ("mine_flat:net", "mine_flat:net2", "nasbench201:3")
+    found = run("score", *twice, "--batch-size", "4", "--proxies", "naswot,swap,params")
+    lines = [line for line in found.out.splitlines() if "not a number" in line]
+    assert len(lines) == 1
+    assert lines[0].startswith("naswot and swap of mine_flat:net and mine_flat:net2 are not a numb")
+    found = run("score", *twice[:2], "--batch-size", "4", "--proxies", "naswot,swap,params")
+    assert "naswot and swap of all 2 networks are not a number: " in found.out
+
+
+def test_rank_tells_what_it_ranks_by_if_nobody_said(run):
+    flags = ("--sample", "3", "--proxies", "params,naswot", "--no-store", *SMALL)
+    words = "ranked by params, the first of --proxies; --by chooses"
+    assert words in run("rank", "nasbench201", *flags).out
+    assert words not in run("rank", "nasbench201", *flags, "--by", "params").out
 
 
 def test_rank_shows_the_best_and_writes_all(ranked):
@@ -269,6 +298,7 @@ def test_advise(run, monkeypatch):
         assert name in found.out
     says = " ".join(found.out.split())
     assert "Undefined (NaN for at least 10 % of the networks): dss (the network has no" in says
+    assert "nan" not in says  # but a dash
     assert "report in told/advice.html" in found.out
     assert sorted(path.name for path in Path("told").iterdir()) == [
         *("advice.csv", "advice.html", "scores.csv", "scores.csv.json")
@@ -350,8 +380,9 @@ def test_finalists_are_told(run, tmp_path, monkeypatch):
         monkeypatch.setattr(commands, "prune", lambda *_, **__: made)
         return run("prune", "nasbench201", "--out", "p", *flags).out
 
-    assert "pruning left one" not in told(1)
-    assert "At most 7 finalists were asked for; pruning left one" in told(1, "--finalists", "7")
+    words = "Pruning ended with one network, so there was nothing to rank."
+    assert words not in told(1)
+    assert words in told(1, "--finalists", "7")
     assert "finalists.csv" not in told(1)
     assert "finalists.csv, best.csv" in told(3, "--finalists", "7")
 
@@ -413,7 +444,7 @@ def test_the_store_from_list_to_check(ranked, run):
     path = os.environ["ZEROSHOT_STORE"]
     listed = run("store", "list")
     assert (listed.code, listed.err) == (0, "")
-    for words in (path, repr(SPACE), "4 of noise (", "default", "cpu"):
+    for words in (path, "nasbench201(channels=4, cells=1)", "naswot", "4 of noise (", "default"):
         assert words in listed.out
     shown = run("store", "show", 1)
     assert "naswot" in shown.out
@@ -428,6 +459,15 @@ def test_the_store_from_list_to_check(ranked, run):
     checked = run("store", "check", "--sample", 2)
     assert (checked.code, checked.err) == (0, "")
     assert f"{path} is sound; 2 of 2 scores came out the same again" in checked.out
+
+
+def test_a_space_is_listed_by_what_is_unusual():
+    spoken = cli.store._spoken
+    assert spoken("mobilenet", repr(MOBILENET)) == "mobilenet"
+    assert spoken("mobilenet", repr(MOBILENET.small)) == "mobilenet(narrow=0.25)"
+    assert spoken("mobilenet", repr(PROXYLESSNAS)) == "mobilenet(stages=…, activation='relu6')"
+    assert spoken("mine:Own", "Own(width=3, table={'a': 1})") == "mine:Own(width=3, table={'a': 1})"
+    assert spoken("mine:Own", "Own(f=<function f at 0x1>)") == "mine:Own"
 
 
 def test_stores_are_merged(ranked, run):

@@ -93,7 +93,7 @@ def test_refuses(folder, tmp_path, out, words):
 
 def test_needs_a_finished_training(tmp_path):
     (tmp_path / "architecture.json").write_text(json.dumps({"space": "nasbench201", "arch": 3}))
-    with pytest.raises(ZeroshotError, match="no finished training"):
+    with pytest.raises(ZeroshotError, match=f"not trained yet: `zeroshot finetune {tmp_path}`"):
         zeroshot.export(tmp_path, tmp_path / "net.pt2")
 
 

@@ -13,8 +13,10 @@ BEFORE = """
 import json
 import torch
 from torch import nn
-from zeroshot import Axis, Batch, Net, Recipe, Space, Task, ZeroshotError, evaluate, load_batch
+from zeroshot import Axis, Batch, Net, Proxy, Recipe, Space, Task, ZeroshotError, evaluate
+from zeroshot import load_batch
 from zeroshot.measure import latency
+from zeroshot.passes import Census
 
 model = nn.Sequential(nn.Flatten(), nn.Linear(12, 3))
 x, y = torch.rand(4, 3, 2, 2), torch.tensor([0, 1, 2, 0])
@@ -43,6 +45,10 @@ SAID = {
     "Net(model, blocks='0')": "blocks '0'; expected a tuple: ('0',)",
     "load_batch(batch_size=2.5)": "a batch of 2.5: expected a whole number",
     "load_batch(size=1.5)": "size 1.5: expected a whole number",
+    "Proxy('p', (Census(),), len, 'up', '')": "proxy p: better='up'; expected 'higher' or 'lower'",
+    "Proxy('p', Census(), len, 'lower', '')": "proxy p: needs=Census(); expected a tuple of passes",
+    "Proxy('p', (Census,), len, 'lower', '')": "proxy p: needs=(<class 'zeroshot.passes.",
+    "Proxy('p', [Census()], len, 'lower', '')": "proxy p: needs=[Census()]; expected a tuple",
     "load_batch(seed='1')": "seed '1': expected a whole number",
     "load_batch(x)": "data of type Tensor; expected a zeroshot.Batch or one of noise",
     "evaluate([model], batch)": "network of type list; expected a torch.nn.Module",

@@ -45,10 +45,26 @@ SNIP = zeroshot.Proxy("snip", (Weights(),), lambda weights: len(weights), "lower
 """
 
 
+TOWER = """
+from dataclasses import dataclass
+from torch import nn
+from zeroshot.spaces import NASBENCH201, Axis, Space
+
+@dataclass(frozen=True)
+class Tower(Space):
+    name = "tower"
+    axes = (Axis("width", ("2", "4")), Axis("depth", ("1", "2")))
+
+    def build(self, arch, task):
+        return nn.Identity()
+"""
+
+
 @pytest.fixture
 def mine(tmp_path, monkeypatch):
     """A module of the user's own in the current folder, which is not on the path."""
     (tmp_path / "mine_models.py").write_text(MINE)
+    (tmp_path / "mine_tower.py").write_text(TOWER)
     (tmp_path / "mine_broken.py").write_text("import not_there_at_all")
     (tmp_path / "mine_raising.py").write_text("1 / 0")
     (tmp_path / "mine_script.py").write_text("import sys; sys.exit('usage')")
@@ -56,7 +72,7 @@ def mine(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", list(sys.path))
     yield "mine_models"
-    for name in ("models", "broken", "raising", "script", "wrong"):
+    for name in ("models", "tower", "broken", "raising", "script", "wrong"):
         sys.modules.pop(f"mine_{name}", None)
 
 
@@ -80,6 +96,15 @@ def test_spaces_and_their_shape():
     for value in (0, -1):
         with pytest.raises(ZeroshotError, match=f"--channels {value}: expected a positive"):
             find_space("nasbench201", channels=value)
+
+
+@pytest.mark.parametrize("name", ["mine_tower", "mine_tower.py"])
+def test_a_file_that_holds_a_space_is_told(name, mine):
+    with pytest.raises(ZeroshotError, match=r"unknown space '.*'; did you mean mine_tower:Tower\?"):
+        find_space(name)
+    for other in ("mine_models", "mine_raising", "mine_tower.txt"):
+        with pytest.raises(ZeroshotError, match=f"unknown space '{other}'; there are nasbench201"):
+            find_space(other)
 
 
 # -- proxies ---------------------------------------------------------------------------------------
@@ -167,6 +192,7 @@ def test_a_network_that_is_there_stays_as_it_is(mine):
         ("mine_models:exits", "mine_models:exits raised SystemExit: usage: mine"),
         ("mine_models:nothing", "mine_models:nothing gave NoneType; expected a torch.nn.Module"),
         ("mine_models:sys", "gave module; expected a torch.nn.Module"),
+        ("mine_tower:Tower", "Tower is a space; .* architectures, such as mine_tower:Tower:0.0"),
         ("mine_broken:net", "no module 'not_there_at_all'"),
         ("mine_raising:net", "importing mine_raising raised ZeroDivisionError: division by zero"),
         ("mine_script:net", "importing mine_script raised SystemExit: usage"),

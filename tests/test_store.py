@@ -637,6 +637,10 @@ def test_settings(filled):
         assert (first["space"], first["name"]) == (repr(SPACE), "nasbench201")
         assert (first["architectures"], first["networks"]) == (7, 5 * 2 + 2)
         assert (first["seeds"], first["proxies"]) == (2, 2)
+        assert [set(names.split(",")) for names in table["names"]] == [
+            {"naswot", "dss"},
+            {"naswot"},
+        ]
         assert (table["data"].tolist(), table["init"].tolist()) == (
             ["noise", "digits"],
             ["default", "gaussian"],

@@ -419,6 +419,8 @@ def test_other_runs_and_damaged_files(whole, tmp_path):
     other = Recipe(epochs=4, batch_size=32)
     words = "recipe is {'epochs': 2, 'batch_size': 24}, now it is {'epochs': 4, 'batch_size': 32}"
     refused(words, whole.folder, recipe=other)
+    words = "with --epochs 2, whose .*; with --epochs 3 choose another --out, or move that folder"
+    refused(words, whole.folder, recipe=Recipe(epochs=3, batch_size=24))
     with pytest.raises(KeyboardInterrupt):
         tune(tmp_path / "out", progress=stopping_at(70))
     state, words = tmp_path / "out" / "state.pt", "state.pt is damaged .*to start again"

@@ -496,6 +496,9 @@ class Proxy:
         log: whether its values span so many orders of magnitude that tables show powers of ten.
         version: raised whenever the number changes for the same network, be it through the formula
             or a pass.
+
+    Raises:
+        ZeroshotError: for another direction, or needs that are no tuple of passes.
     """
 
     name: str
@@ -505,6 +508,18 @@ class Proxy:
     source: str
     log: bool = False
     version: int = 1
+
+    def __post_init__(self) -> None:
+        if self.better not in ("higher", "lower"):
+            raise ZeroshotError(
+                f"proxy {self.name}: better={self.better!r}; expected 'higher' or 'lower'"
+            )
+        needs = self.needs if isinstance(self.needs, tuple) else (None,)
+        if not all(isinstance(need, Pass) for need in needs):
+            raise ZeroshotError(
+                f"proxy {self.name}: needs={self.needs!r}; expected a tuple of passes, such as "
+                "(Forward(),)"
+            )
 
     @property
     def edition(self) -> str:

@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 from difflib import get_close_matches
 from pathlib import Path
+from types import ModuleType
 
 import torch
 from torch import nn
@@ -42,8 +43,30 @@ def find_space(name: str, *, small: bool = False, **shape: int | None) -> Space:
         if not isinstance(space, Space):
             raise ZeroshotError(f"{name} is {type(space).__name__}; expected a zeroshot.Space")
     if space is None:
+        own = _own_space(name)
+        if own:
+            raise ZeroshotError(f"unknown space {name!r}; did you mean {own}?")
         raise ZeroshotError(_unknown("space", name, [space.name for space in SPACES]))
     return reshaped(space, small=small, **shape)
+
+
+def _own_space(name: str) -> str | None:
+    """The 'module:SPACE' that may be meant by the name of a file here; None if there is none."""
+    module = name.removesuffix(".py").replace("/", ".")
+    here = Path.cwd() / f"{module.replace('.', '/')}.py"
+    if not here.is_file() or not all(part.isidentifier() for part in module.split(".")):
+        return None
+    try:
+        held = vars(_imported(module, name))
+    except ZeroshotError:
+        return None
+    for word, value in held.items():
+        own_class = isinstance(value, type) and issubclass(value, Space)
+        if (isinstance(value, Space) and value not in SPACES) or (
+            own_class and value.__module__ == module
+        ):
+            return f"{module}:{word}"
+    return None
 
 
 def reshaped(space: Space, *, small: bool = False, **shape: int | None) -> Space:
@@ -169,6 +192,10 @@ def find_model(spec: str, task: Task | None, *, init: str, seed: int, device: st
         held = _import(spec)
     if isinstance(held, nn.Module):  # a network that is there already stays as it is
         return Net(held, seed=seed)
+    if isinstance(held, Space) or (isinstance(held, type) and issubclass(held, Space)):
+        space = find_space(spec)
+        example = f"{spec}:{space.spell(space.at(0))}"
+        raise ZeroshotError(f"{spec} is a space; name one of its architectures, such as {example}")
     with seeded(start, torch.device(device)):
         try:
             made = held() if callable(held) else held
@@ -218,11 +245,20 @@ def find_device(device: Device) -> str:
 
 def _import(spec: str) -> object:
     name, _, attribute = spec.partition(":")
+    module = _imported(name, spec)
+    try:
+        return getattr(module, attribute)
+    except AttributeError as error:
+        raise ZeroshotError(f"{spec}: module {name} has no {attribute!r}") from error
+
+
+def _imported(name: str, spec: str) -> ModuleType:
+    """The module of that name, as `spec` asks for it."""
     here = str(Path.cwd())
     if here not in sys.path:  # it stays there, for worker processes have to import the same
         sys.path.append(here)
     try:
-        module = importlib.import_module(name)
+        return importlib.import_module(name)
     except ModuleNotFoundError as error:
         spaces = ", ".join(space.name for space in SPACES)
         raise ZeroshotError(
@@ -231,10 +267,6 @@ def _import(spec: str) -> object:
         ) from error
     except (Exception, SystemExit) as error:
         raise ZeroshotError(f"{spec}: importing {name} raised {in_a_line(error)}") from error
-    try:
-        return getattr(module, attribute)
-    except AttributeError as error:
-        raise ZeroshotError(f"{spec}: module {name} has no {attribute!r}") from error
 
 
 def _unknown(what: str, name: object, known: list[str]) -> str:

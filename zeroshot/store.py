@@ -295,19 +295,24 @@ class Store:
         """One row per setting: what it is, how much there is of it, and when it was last added to.
 
         Columns are `number` and the fields of `Setting`, then `architectures`, `networks`, `seeds`,
-        `proxies` and `written`.
+        `proxies`, their `names` with commas, and `written`.
         """
         columns = [field.name for field in fields(Setting)]
         named = ", ".join(f"s.{name}" for name in columns)
         with self._telling():
             rows = self._db.execute(
                 f"SELECT s.id, {named}, COUNT(DISTINCT n.arch), COUNT(*), COUNT(DISTINCT n.seed), "
-                "(SELECT COUNT(DISTINCT c.proxy) FROM networks m JOIN scores c ON c.network = m.id "
-                "WHERE m.setting = s.id), MAX(n.written) "
+                "MAX(n.written), (SELECT GROUP_CONCAT(DISTINCT c.proxy) FROM networks m "
+                "JOIN scores c ON c.network = m.id WHERE m.setting = s.id) "
                 "FROM settings s JOIN networks n ON n.setting = s.id GROUP BY s.id ORDER BY s.id"
             ).fetchall()
-        counts = ("architectures", "networks", "seeds", "proxies", "written")
-        return pd.DataFrame(rows, columns=["number", *columns, *counts])
+            names = dict(self._db.execute("SELECT id, name FROM proxies").fetchall())
+        counts = ("architectures", "networks", "seeds", "written", "proxies")
+        table = pd.DataFrame(rows, columns=["number", *columns, *counts])
+        held = [sorted(map(int, ids.split(",") if ids else ())) for ids in table["proxies"]]
+        table["proxies"] = [len(numbers) for numbers in held]
+        table["names"] = [",".join(dict.fromkeys(names[n] for n in numbers)) for numbers in held]
+        return table
 
     def setting(self, number: int) -> Setting:
         """A setting by its number.

@@ -223,6 +223,12 @@ def load_trained(folder: str | Path, *, weights: str = "last", device: str = "cp
         ZeroshotError: for a folder without a finished run, or with damaged files.
     """
     folder = Path(folder)
+    if (folder / "architecture.json").is_file():  # the outcome of a search
+        raise ZeroshotError(f"{folder} is not trained yet: `zeroshot finetune {folder}` does that")
+    if (folder / "state.pt").is_file() and not (folder / "record.json").exists():
+        raise ZeroshotError(
+            f"{folder} holds no finished training; `zeroshot finetune` with --resume goes on"
+        )
     try:
         record = json.loads((folder / "record.json").read_text(encoding="utf-8"))
         net = _build(record["run"], device)
@@ -485,6 +491,12 @@ def _open(folder: Path, identity: dict[str, Any], resume: bool) -> dict[str, Any
         raise ZeroshotError(words) from error
     if differing:
         there, here = found.get(differing[0]), identity[differing[0]]
+        if differing == ["recipe"] and here == {**there, "epochs": here["epochs"]}:
+            raise ZeroshotError(
+                f"{folder} holds a training with --epochs {there['epochs']}, whose learning rates "
+                f"are made for that number; with --epochs {here['epochs']} choose another --out, "
+                "or move that folder away"
+            )
         if isinstance(there, dict) and isinstance(here, dict):
             there = {key: value for key, value in there.items() if here.get(key) != value}
             here = {key: here.get(key) for key in there}

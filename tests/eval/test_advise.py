@@ -82,7 +82,7 @@ def test_figures(scores):
     assert table.loc["flat", "ties"] == 1
 
 
-def test_of_each_cluster_the_cheapest_is_kept(scores):
+def test_of_each_cluster_a_typical_cheap_one_is_kept(scores):
     table = found(scores)
     assert table.loc["twin", "cluster"] == table.loc["good", "cluster"]
     assert table.loc["large", "cluster"] == table.loc["params", "cluster"]
@@ -90,8 +90,23 @@ def test_of_each_cluster_the_cheapest_is_kept(scores):
     assert not table.loc["good", "keep"]
     assert not table.loc["params", "keep"]
     equal = advise(scores, better=BETTER).set_index("name")  # nobody knows the costs
-    assert equal.loc["extreme", "keep"]  # the most stable one
-    assert not equal.loc[["good", "twin"], "keep"].any()
+    assert equal.loc["twin", "keep"]
+    assert not equal.loc[["good", "extreme"], "keep"].any()
+    dear = {**RECORD, "seconds per pass": {"Forward()": 2.0, "Codes()": 2.1}}
+    swapped = {**RECORD["passes"], "good": ["Forward()"], "twin": ["Forward()", "Codes()"]}
+    table = advise(scores, better=BETTER, record={**dear, "passes": swapped}).set_index("name")
+    assert table.loc["good", "keep"]  # it is less typical, but costs less than half
+    assert not table.loc["twin", "keep"]
+
+
+def test_members_of_ensembles_are_preferred_and_controls_never_kept(scores):
+    twins = scores.rename(columns={"twin": "synflow_bn", "good": "synflow", "extreme": "other"})
+    table = advise(twins, better={"synflow_bn": "lower"}).set_index("name")
+    assert table.loc["synflow_bn", "cluster"] == table.loc["synflow", "cluster"]
+    assert table.loc["synflow_bn", "findings"] == "control"
+    assert table.loc[["synflow", "synflow_bn", "other"], "keep"].tolist() == [True, False, False]
+    alone = advise(twins.drop(columns=["synflow", "other"])).set_index("name")
+    assert not alone.loc["synflow_bn", "keep"]
 
 
 def test_a_proxy_like_a_baseline_is_not_kept(scores):

@@ -29,7 +29,9 @@ def _version(asked: bool) -> bool:
 def start(
     version: Annotated[
         bool,
-        typer.Option("--version", callback=_version, is_eager=True, help="Show the version."),
+        typer.Option(
+            "--version", callback=_version, is_eager=True, help="Show the version and exit."
+        ),
     ] = False,
 ) -> None:
     """Score, rank and validate untrained neural networks."""

@@ -22,8 +22,8 @@ class What(str, Enum):
     inits = "inits"
 
 
-def list_(what: Annotated[What, typer.Argument(help="Which list.")]) -> None:
-    """Show what there is: name, direction, needs, source."""
+def list_(what: Annotated[What, typer.Argument(help="What to list.")]) -> None:
+    """List the proxies, spaces and so on that there are."""
     console = new_console()
     if what is What.proxies:
         from zeroshot.proxies import PROXIES

@@ -8,45 +8,82 @@ import typer
 from zeroshot.errors import ZeroshotError
 
 SpaceName = Annotated[
-    str, typer.Argument(help="See `zeroshot list spaces`; yours is package.module:SPACE.")
+    str,
+    typer.Argument(
+        help="Name of a space, see `zeroshot list spaces`; one of your own is package.module:SPACE."
+    ),
 ]
 Small = Annotated[
-    bool, typer.Option("--small", help="Smaller networks, which rank almost as well.")
+    bool, typer.Option("--small", help="Score smaller networks, which rank almost as well.")
 ]
 Data = Annotated[
     str,
-    typer.Option(help="noise, digits, cifar10, cifar100, folder:PATH or npz:PATH."),
+    typer.Option(help="Samples to use: noise, digits, cifar10, cifar100, folder:PATH or npz:PATH."),
 ]
-BatchSize = Annotated[int, typer.Option(help="Samples that each network is shown.")]
-Seed = Annotated[int, typer.Option(help="Of weights, batch, sample and every draw.")]
-Init = Annotated[str, typer.Option(help="Initialisation; see `zeroshot list inits`.")]
-Workers = Annotated[int | None, typer.Option(help="Processes; by default one a core.")]
+BatchSize = Annotated[int, typer.Option(help="Number of samples that each network is shown.")]
+Seed = Annotated[
+    int, typer.Option(help="Seed for weights, batch, sample and all other random draws.")
+]
+Init = Annotated[
+    str, typer.Option(help="Initialisation of the weights, see `zeroshot list inits`.")
+]
+Workers = Annotated[
+    int | None, typer.Option(help="Number of processes; default: one per core, or per GPU.")
+]
 Scheduler = Annotated[
-    str | None, typer.Option(help="tcp://HOST:8786 of a dask cluster that does the work instead.")
+    str | None,
+    typer.Option(help="Address of a dask cluster that does the work instead, as tcp://HOST:8786."),
 ]
-Device = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:i.")]
+Device = Annotated[str, typer.Option(help="Device to run on: auto, cpu, cuda or cuda:i.")]
 StoreFile = Annotated[
     Path | None,
-    typer.Option(help="Scores kept of earlier runs; by default $ZEROSHOT_STORE, or in the cache."),
+    typer.Option(
+        help="File of scores kept of earlier runs; default: $ZEROSHOT_STORE, or one in the cache."
+    ),
 ]
 StorePath = Annotated[
-    Path | None, typer.Option("--store", help="By default $ZEROSHOT_STORE, or in the cache.")
+    Path | None,
+    typer.Option(
+        "--store",
+        help="File of scores kept of earlier runs; default: $ZEROSHOT_STORE, or one in the cache.",
+    ),
 ]
-Number = Annotated[int, typer.Argument(help="Of a setting; see `zeroshot store list`.")]
-NoStore = Annotated[bool, typer.Option("--no-store", help="Neither look up nor keep scores.")]
+Number = Annotated[int, typer.Argument(help="Number of a setting, see `zeroshot store list`.")]
+NoStore = Annotated[
+    bool, typer.Option("--no-store", help="Neither look up nor keep scores of earlier runs.")
+]
 Trust = Annotated[
-    bool, typer.Option("--trust", help="Run what a benchmark's files ask for; most need nothing.")
+    bool, typer.Option("--trust", help="Let a benchmark's files run code; most need none.")
 ]
-TRUTH = "BENCHMARK, BENCHMARK/DATASET, or a table with a column arch; perhaps several times."
-Column = Annotated[str | None, typer.Option(help="Which column of the table.")]
+TRUTH = "Accuracies: BENCHMARK, BENCHMARK/DATASET or a table with a column arch. May be repeated."
+PROXIES = "Proxies to compute: names with commas, all, or module:PROXY."
+ImageSize = Annotated[
+    int | None, typer.Option(help="Side of the images in pixels; default: the space's own.")
+]
+Channels = Annotated[
+    int | None, typer.Option(help="Width of the networks; default: the space's own.")
+]
+Cells = Annotated[
+    int | None, typer.Option(help="Number of cells per stage; default: the space's own.")
+]
+Column = Annotated[
+    str | None,
+    typer.Option(help="Column of the table to use; needed if it has several of numbers."),
+]
 Spelling = Annotated[
-    str, typer.Option("--arch", help="How a table's columns spell one: '{normal}, {reduce}'.")
+    str,
+    typer.Option(
+        "--arch", help="How a table's columns spell an architecture, such as '{normal}, {reduce}'."
+    ),
 ]
 LowerIsBetter = Annotated[
-    bool, typer.Option("--lower-is-better", help="The table is of losses or latencies.")
+    bool,
+    typer.Option(
+        "--lower-is-better", help="Lower values of the table are better, as of losses or latencies."
+    ),
 ]
 BenchmarkPath = Annotated[
-    Path | None, typer.Option(help="The benchmark's own files, where it needs them.")
+    Path | None, typer.Option(help="Where the benchmark's own files lie, if it needs them.")
 ]
 
 

@@ -8,9 +8,12 @@ import typer
 from zeroshot.cli.options import (
     TRUTH,
     BenchmarkPath,
+    Cells,
+    Channels,
     Column,
     Data,
     Device,
+    ImageSize,
     Init,
     LowerIsBetter,
     NoStore,
@@ -35,17 +38,32 @@ if TYPE_CHECKING:
 def prune(
     space: SpaceName,
     criterion: Annotated[
-        str, typer.Option(help="te_nas (NTK and linear regions), a proxy, an ensemble, a formula.")
+        str,
+        typer.Option(
+            help="Prune by te_nas (NTK and linear regions), a proxy, an ensemble or a formula."
+        ),
     ] = "te_nas",
     method: Annotated[
-        str, typer.Option(help="prune: every axis each round; perturb: axis by axis (ZC-PT).")
+        str,
+        typer.Option(
+            help="How to prune: prune (every axis each round) or perturb (axis by axis, ZC-PT)."
+        ),
     ] = "prune",
-    fidelity: Annotated[str, typer.Option(help="fast, paper or official.")] = "fast",
+    fidelity: Annotated[
+        str,
+        typer.Option(
+            help="How to measure supernets: fast, paper (as published) or official (as coded)."
+        ),
+    ] = "fast",
     finalists: Annotated[
-        int, typer.Option(help="Stop at this many networks at most, and rank these.")
+        int, typer.Option(help="Stop when at most this many networks are left, and rank these.")
     ] = 1,
     by: Annotated[
-        str | None, typer.Option(help="What ranks the finalists, as in `zeroshot rank`.")
+        str | None,
+        typer.Option(
+            help="Rank the finalists by an ensemble, a proxy or a formula; default: an ensemble "
+            "that suits the space."
+        ),
     ] = None,
     data: Data = "noise",
     seed: Seed = 0,
@@ -55,9 +73,12 @@ def prune(
     store: StoreFile = None,
     no_store: NoStore = False,
     out: Annotated[
-        Path | None, typer.Option(help="Folder for architecture, history, plot and checkpoint.")
+        Path | None,
+        typer.Option(help="Folder to write: architecture, history, plot and checkpoint."),
     ] = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in --out.")] = False,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on with the interrupted run in --out.")
+    ] = False,
     truth: Annotated[list[str] | None, typer.Option(help=TRUTH)] = None,
     column: Column = None,
     arch: Spelling = "{arch}",
@@ -65,7 +86,8 @@ def prune(
     benchmark_path: BenchmarkPath = None,
     trust: Trust = False,
     finetune: Annotated[
-        int, typer.Option(help="Train the result for so many epochs, in --out/finetune.")
+        int,
+        typer.Option(help="Train the result for this many epochs, in OUT/finetune; 0 for none."),
     ] = 0,
 ) -> None:
     """Prune a supernet to a single-path network without training."""
@@ -109,8 +131,7 @@ def prune(
         say(console, f"accuracy {found.record['accuracy']:.2f}, {place}")
     left = len(found.finalists)
     if left == 1 < finalists:
-        words = f"At most {finalists:,} finalists were asked for; pruning left one, not ranked."
-        say(console, words)
+        say(console, "Pruning ended with one network, so there was nothing to rank.")
     if out:
         files = ("architecture.json", "history.csv", "pruning.png", "record.json")
         files += ("finalists.csv", "best.csv") if left > 1 else ()
@@ -135,35 +156,59 @@ def prune(
 def finetune(
     model: Annotated[
         str,
-        typer.Argument(help="A folder of `zeroshot prune`, nasbench201:13714, or module:factory."),
+        typer.Argument(
+            help="Network to train: a folder that `zeroshot prune` wrote, nasbench201:13714 or "
+            "package.module:factory."
+        ),
     ],
-    epochs: Annotated[int, typer.Option(help="How often every training image is seen.")] = 5,
-    batch_size: Annotated[int, typer.Option(help="Images per step.")] = 64,
-    learning_rate: Annotated[float, typer.Option(help="The highest of the schedule.")] = 0.1,
-    momentum: Annotated[float, typer.Option(help="Nesterov's; 0 for plain SGD.")] = 0.9,
-    weight_decay: Annotated[float, typer.Option(help="On all parameters.")] = 5e-4,
-    schedule: Annotated[str, typer.Option(help="one-cycle or cosine.")] = "one-cycle",
-    label_smoothing: Annotated[float, typer.Option(help="Part of a label for all classes.")] = 0.0,
+    epochs: Annotated[
+        int, typer.Option(help="Number of times that every training image is seen.")
+    ] = 5,
+    batch_size: Annotated[int, typer.Option(help="Number of images per step.")] = 64,
+    learning_rate: Annotated[
+        float, typer.Option(help="Highest learning rate of the schedule.")
+    ] = 0.1,
+    momentum: Annotated[float, typer.Option(help="Nesterov momentum; 0 for plain SGD.")] = 0.9,
+    weight_decay: Annotated[float, typer.Option(help="Weight decay, on all parameters.")] = 5e-4,
+    schedule: Annotated[
+        str, typer.Option(help="Schedule of the learning rate: one-cycle or cosine.")
+    ] = "one-cycle",
+    label_smoothing: Annotated[
+        float, typer.Option(help="Part of a label that is spread over all classes.")
+    ] = 0.0,
     crop: Annotated[
-        int | None, typer.Option(help="Pixels around an image; by default an eighth of its side.")
+        int | None,
+        typer.Option(
+            help="Pixels to pad an image by before a random crop; default: an eighth of its side."
+        ),
     ] = None,
     flip: Annotated[
-        bool | None, typer.Option(help="Mirror half of the images; by default unless digits.")
+        bool | None,
+        typer.Option(help="Mirror half of the images; default: yes, unless they are digits."),
     ] = None,
-    cutout: Annotated[int, typer.Option(help="Side of a square of zeros; 0 for none.")] = 0,
-    clip: Annotated[float, typer.Option(help="Largest norm of the gradient; 0: no limit.")] = 5.0,
-    amp: Annotated[bool, typer.Option("--amp", help="bfloat16, on CUDA.")] = False,
+    cutout: Annotated[
+        int, typer.Option(help="Side of a random square of zeros in pixels; 0 for none.")
+    ] = 0,
+    clip: Annotated[
+        float, typer.Option(help="Largest norm of the gradient; 0 for no limit.")
+    ] = 5.0,
+    amp: Annotated[
+        bool, typer.Option("--amp", help="Use bfloat16 where that is safe; on CUDA only.")
+    ] = False,
     data: Data = "digits",
-    size: Annotated[int | None, typer.Option(help="Of the images; by default the space's.")] = None,
-    channels: Annotated[int | None, typer.Option(help="Width of the network.")] = None,
-    cells: Annotated[int | None, typer.Option(help="Cells per stage.")] = None,
+    size: ImageSize = None,
+    channels: Channels = None,
+    cells: Cells = None,
     init: Init = "default",
     seed: Seed = 0,
     device: Device = "auto",
     out: Annotated[
-        Path | None, typer.Option(help="Folder to write; by default FOLDER/finetune.")
+        Path | None,
+        typer.Option(help="Folder to write; default: finetune in the folder of the network."),
     ] = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on with a run in --out.")] = False,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on with the interrupted run in --out.")
+    ] = False,
 ) -> None:
     """Train a network for a few epochs and test it.
 
@@ -206,9 +251,13 @@ def finetune(
 
 
 def export(
-    folder: Annotated[str, typer.Argument(help="What `finetune` or `prune --finetune` wrote.")],
-    out: Annotated[str, typer.Option(help="A name that ends in .pt2 or .onnx.")],
-    weights: Annotated[str, typer.Option(help="Of the last epoch or of the best.")] = "last",
+    folder: Annotated[
+        str, typer.Argument(help="Folder that `finetune` or `prune --finetune` wrote.")
+    ],
+    out: Annotated[str, typer.Option(help="File to write; its name ends in .pt2 or .onnx.")],
+    weights: Annotated[
+        str, typer.Option(help="Epoch whose weights to write: last or best.")
+    ] = "last",
 ) -> None:
     """Write a trained network for torch.export or ONNX, and check what was written."""
     from zeroshot.deploy import export as run

@@ -1,17 +1,21 @@
 """`zeroshot score` and `zeroshot rank`."""
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
 from zeroshot.cli.options import (
+    PROXIES,
     BatchSize,
+    Cells,
+    Channels,
     Data,
     Device,
+    ImageSize,
     Init,
     NoStore,
     Scheduler,
@@ -43,16 +47,20 @@ if TYPE_CHECKING:
 
     from zeroshot.commands import Ranking
 
+V = TypeVar("V", bound=Hashable)
+
 
 def score(
     models: Annotated[
         list[str],
-        typer.Argument(help="nasbench201:13714, torchvision:resnet18 or package.module:factory."),
+        typer.Argument(
+            help="Networks: nasbench201:13714, torchvision:resnet18 or package.module:factory."
+        ),
     ],
-    proxies: Annotated[str, typer.Option(help="Names with commas, all, or module:PROXY.")] = "all",
+    proxies: Annotated[str, typer.Option(help=PROXIES)] = "all",
     data: Data = "noise",
     batch_size: BatchSize = 64,
-    size: Annotated[int | None, typer.Option(help="Of the images; by default the space's.")] = None,
+    size: ImageSize = None,
     init: Init = "default",
     seed: Seed = 0,
     device: Device = "auto",
@@ -76,60 +84,85 @@ def score(
         table.add_row(name, *(score_text(name, scores[name]) for scores in found.values()))
     console = new_console()
     console.print(table)
+    models_of: dict[tuple[str, str], tuple[str, ...]] = {}  # by proxy and reason
     for model, scores in found.items():
-        for name, reason in scores.reasons.items():
-            say(console, f"{name} of {model} is not a number: {reason}")
+        for gap in scores.reasons.items():
+            models_of[gap] = (*models_of.get(gap, ()), model)
+    for (those, reason), names in _alike(models_of).items():
+        who = f"all {len(found)} networks" if 1 < len(found) == len(those) else _listed(those)
+        say(console, f"{_listed(names)} of {who} {_are(names)} not a number: {reason}")
 
 
 def rank(
     space: SpaceName,
     sample: Annotated[
-        int | None, typer.Option(help="How many architectures, at random; by default 100.")
+        int | None, typer.Option(help="Number of architectures to draw at random; default: 100.")
     ] = None,
-    all_: Annotated[bool, typer.Option("--all", help="All architectures instead.")] = False,
+    all_: Annotated[
+        bool, typer.Option("--all", help="Rank all architectures instead of a sample.")
+    ] = False,
     archs: Annotated[
-        Path | None, typer.Option(help="A file's architectures instead: lines, or a table.")
+        Path | None,
+        typer.Option(help="Rank the architectures of a file instead: one a line, or a table."),
     ] = None,
     arch: Spelling = "{arch}",
     proxies: Annotated[
-        str | None, typer.Option(help="What to compute; by default what --by needs. Or: all.")
+        str | None,
+        typer.Option(help=f"{PROXIES[:-1]}; default: those that --by needs."),
     ] = None,
     by: Annotated[
         str | None,
         typer.Option(
-            help="Order: an ensemble, a proxy or a formula; by default the ensemble default."
+            help="Rank by an ensemble, a proxy or a formula; default: an ensemble that suits the "
+            "space, or the first of --proxies where these lack a member of it."
         ),
     ] = None,
     data: Data = "noise",
     batch_size: BatchSize = 64,
     seed: Seed = 0,
-    repeats: Annotated[int, typer.Option(help="Initialisations; ranks are averaged.")] = 1,
+    repeats: Annotated[
+        int, typer.Option(help="Number of initialisations; ranks are averaged over them.")
+    ] = 1,
     init: Init = "default",
     max_params: Annotated[
-        float | None, typer.Option(help="At most so many parameters, if not small.")
+        float | None,
+        typer.Option(help="Limit on parameters; the full network counts, also with --small."),
     ] = None,
     max_flops: Annotated[
-        float | None, typer.Option(help="At most so many multiply-adds, likewise.")
+        float | None,
+        typer.Option(help="Limit on multiply-adds; the full network counts, also with --small."),
     ] = None,
     max_latency: Annotated[
-        float | None, typer.Option(help="At most so many milliseconds a sample, timed here.")
+        float | None,
+        typer.Option(
+            help="Limit on milliseconds per sample, timed on this machine; the full network counts."
+        ),
     ] = None,
     latency: Annotated[
-        bool, typer.Option("--latency", help="Time all of them here; --out keeps what was timed.")
+        bool,
+        typer.Option(
+            "--latency",
+            help="Time every network on this machine; with --out also written to NAME.latency.csv.",
+        ),
     ] = False,
     small: Small = False,
-    channels: Annotated[int | None, typer.Option(help="Width of the networks.")] = None,
-    cells: Annotated[int | None, typer.Option(help="Cells per stage.")] = None,
+    channels: Channels = None,
+    cells: Cells = None,
     refine: Annotated[
-        int, typer.Option(help="Rank so many of the best once more, with other draws.")
+        int,
+        typer.Option(
+            help="Rank this many of the best once more, with other weights and data; 0 for none."
+        ),
     ] = 0,
     workers: Workers = None,
     scheduler: Scheduler = None,
     device: Device = "auto",
     store: StoreFile = None,
     no_store: NoStore = False,
-    out: Annotated[Path | None, typer.Option(help="A .csv or .parquet file.")] = None,
-    top: Annotated[int, typer.Option(min=0, help="How many of the best to show.")] = 10,
+    out: Annotated[
+        Path | None, typer.Option(help="Table to write, a .csv or .parquet file.")
+    ] = None,
+    top: Annotated[int, typer.Option(min=0, help="Number of the best architectures to show.")] = 10,
 ) -> None:
     """Rank architectures of a space without training any.
 
@@ -183,6 +216,9 @@ def rank(
         slow = int((found.latency > max_latency).sum())
         words = f"Of {len(found.latency)} timed here, {slow} take longer than {max_latency:g} ms."
         say(console, words)
+    first, *others = found.scores.columns[2:]
+    if by is None and proxies is not None and others and found.order.name == first:
+        say(console, f"ranked by {first}, the first of --proxies; --by chooses")
     for part in (found, found.refined) if found.refined else (found,):
         for words in part.notes:
             say(console, words)
@@ -249,9 +285,32 @@ def _say_reuse(console: "Console", record: dict[str, Any]) -> None:
 def _say_gaps(console: "Console", record: dict[str, Any]) -> None:
     """What is missing from the scores, and why."""
     networks = record["networks scored"] or record["rows"]
-    for name, reasons in record["not a number"].items():
-        for reason, count in reasons.items():
-            say(console, f"{name} is not a number for {count:,} of {networks:,} networks: {reason}")
+    told = record["not a number"]
+    counts = {(name, why): n for name, reasons in told.items() for why, n in reasons.items()}
+    for (count, reason), names in _alike(counts).items():
+        words = f"{_are(names)} not a number for {count:,} of {networks:,} networks"
+        say(console, f"{_listed(names)} {words}: {reason}")
+
+
+def _alike(gaps: Mapping[tuple[str, str], V]) -> dict[tuple[V, str], list[str]]:
+    """From what holds of a proxy and a reason to the proxies of which both are the same.
+
+    >>> _alike({("dss", "flat"): 3, ("snip", "deep"): 3, ("zen", "flat"): 3})
+    {(3, 'flat'): ['dss', 'zen'], (3, 'deep'): ['snip']}
+    """
+    found: dict[tuple[V, str], list[str]] = {}
+    for (name, reason), holds in gaps.items():
+        found.setdefault((holds, reason), []).append(name)
+    return found
+
+
+def _are(names: Sequence[str]) -> str:
+    return "are" if len(names) > 1 else "is"
+
+
+def _listed(names: Sequence[str]) -> str:
+    *others, last = names
+    return f"{', '.join(others)} and {last}" if others else last
 
 
 @contextmanager

@@ -1,5 +1,6 @@
 """`zeroshot store`: scores that are kept of earlier runs."""
 
+import ast
 import json
 from pathlib import Path
 from typing import Annotated
@@ -9,12 +10,17 @@ import typer
 from zeroshot.cli.options import Number, StorePath, store_path
 from zeroshot.cli.screen import new_console, new_table, say
 
-stored = typer.Typer(no_args_is_help=True, help="Scores that are kept of earlier runs.")
+FEW = 4  # proxies, at most, that are named in a list of settings
+LONG = 40  # characters, at most, of a field that is shown there
+
+stored = typer.Typer(
+    no_args_is_help=True, help="Look after the scores that are kept of earlier runs."
+)
 
 
 @stored.command("list")
 def list_settings(store: StorePath = None) -> None:
-    """Show what there is: space, data, initialisation, and of how many networks."""
+    """List settings: space, data, initialisation, and what is kept of them."""
     from zeroshot.store import Store
 
     path = store_path(store)
@@ -22,21 +28,51 @@ def list_settings(store: StorePath = None) -> None:
         found = kept.settings()
     console = new_console()
     facts = ("space", "data", "init", "device", "torch")
-    counts = ("architectures", "seeds", "proxies")
-    table = new_table("", *facts, *counts, "last written", title=str(path))
+    counts = ("architectures", "seeds")
+    table = new_table("", *facts, *counts, "proxies", "last written", title=str(path))
     for row in found.to_dict("records"):
         row["data"] = f"{row['samples']} of {row['data']} ({row['batch']})"
-        told = (str(row[name]) for name in facts)
-        table.add_row(
-            str(row["number"]), *told, *(f"{row[name]:,}" for name in counts), row["written"]
-        )
+        row["space"] = _spoken(row["name"], row["space"])
+        told = [str(row[name]) for name in facts] + [f"{row[name]:,}" for name in counts]
+        few = row["proxies"] <= FEW
+        told += [row["names"].replace(",", ", ") if few else f"{row['proxies']:,}"]
+        table.add_row(str(row["number"]), *told, row["written"])
     console.print(table)
+
+
+def _spoken(name: str, space: str) -> str:
+    """A space as a line holds it: its name, and the fields that are not as by default.
+
+    Args:
+        name: what `find_space` takes.
+        space: with all fields, as `repr` shows it.
+    """
+    from zeroshot.spaces import SPACES
+
+    fields = _fields(space)
+    plain = _fields(next((repr(own) for own in SPACES if own.name == name), ""))
+    told = [
+        f"{field}={value if len(value) <= LONG else '…'}"
+        for field, value in fields.items()
+        if plain.get(field) != value
+    ]
+    return f"{name}({', '.join(told)})" if told else name
+
+
+def _fields(space: str) -> dict[str, str]:
+    """Fields and their values in words, from the `repr` of a dataclass; none if it has no such."""
+    try:
+        call = ast.parse(space, mode="eval").body
+    except SyntaxError:
+        return {}
+    words = call.keywords if isinstance(call, ast.Call) else []
+    return {str(word.arg): ast.unparse(word.value) for word in words}
 
 
 @stored.command("show")
 def show_setting(
     number: Number,
-    arch: Annotated[str | None, typer.Option(help="The scores of this architecture.")] = None,
+    arch: Annotated[str | None, typer.Option(help="Show the scores of this architecture.")] = None,
     store: StorePath = None,
 ) -> None:
     """Show the proxies of a setting, or all scores of one of its architectures."""
@@ -64,12 +100,15 @@ def show_setting(
 @stored.command("export")
 def export_setting(
     number: Number,
-    out: Annotated[Path, typer.Option(help="A .csv or .parquet file that is not there yet.")],
+    out: Annotated[
+        Path, typer.Option(help="Table to write, a .csv or .parquet file that is not there yet.")
+    ],
     proxies: Annotated[
-        str | None, typer.Option(help="Names or numbers with commas; by default all.")
+        str | None, typer.Option(help="Names or numbers of proxies, with commas; default: all.")
     ] = None,
     seeds: Annotated[
-        list[int] | None, typer.Option("--seed", help="One or several; by default all.")
+        list[int] | None,
+        typer.Option("--seed", help="Seed to export; default: all. May be repeated."),
     ] = None,
     store: StorePath = None,
 ) -> None:
@@ -90,14 +129,20 @@ def export_setting(
 @stored.command("prune")
 def prune_scores(
     outdated: Annotated[
-        bool, typer.Option("--outdated", help="Of formulas that this version computes otherwise.")
+        bool,
+        typer.Option(
+            "--outdated", help="Delete scores of formulas that this version computes otherwise."
+        ),
     ] = False,
-    space: Annotated[str | None, typer.Option(help="Of this space.")] = None,
-    before: Annotated[str | None, typer.Option(help="Not added to since a date.")] = None,
-    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    space: Annotated[str | None, typer.Option(help="Delete scores of this space.")] = None,
+    before: Annotated[
+        str | None,
+        typer.Option(help="Delete scores of networks to which nothing was added since this date."),
+    ] = None,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask before deleting.")] = False,
     store: StorePath = None,
 ) -> None:
-    """Delete scores: those of which all that is asked for holds."""
+    """Delete scores that match all given conditions."""
     from zeroshot import commands
     from zeroshot.store import Store
 
@@ -116,7 +161,7 @@ def prune_scores(
 
 @stored.command("merge")
 def merge_stores(
-    other: Annotated[Path, typer.Argument(help="Another store; it stays as it is.")],
+    other: Annotated[Path, typer.Argument(help="Store to add; it stays as it is.")],
     store: StorePath = None,
 ) -> None:
     """Add the scores of another store."""
@@ -130,8 +175,8 @@ def merge_stores(
 
 @stored.command("check")
 def check_scores(
-    sample: Annotated[int, typer.Option(min=0, help="How many networks to score again.")] = 3,
-    seed: Annotated[int, typer.Option(help="Of the sample.")] = 0,
+    sample: Annotated[int, typer.Option(min=0, help="Number of networks to score again.")] = 3,
+    seed: Annotated[int, typer.Option(help="Seed for the choice of networks.")] = 0,
     store: StorePath = None,
 ) -> None:
     """Check the file, and score some networks again; exit code 1 if something is wrong."""

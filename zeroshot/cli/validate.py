@@ -2,12 +2,14 @@
 
 from collections.abc import Callable
 from functools import partial
+from math import isnan
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from zeroshot.cli.options import (
+    PROXIES,
     TRUTH,
     BatchSize,
     BenchmarkPath,
@@ -41,7 +43,8 @@ Columns = dict[str, Callable[[dict[str, Any]], str]]
 
 def validate(
     scores: Annotated[
-        list[Path], typer.Argument(help="What `zeroshot rank` wrote; several are put together.")
+        list[Path],
+        typer.Argument(help="Tables that `zeroshot rank` wrote; several are put together."),
     ],
     truth: Annotated[list[str], typer.Option(help=TRUTH)],
     column: Column = None,
@@ -50,11 +53,14 @@ def validate(
     benchmark_path: BenchmarkPath = None,
     trust: Trust = False,
     by: Annotated[
-        list[str] | None, typer.Option(help="A formula of proxies to compare too, or its file.")
+        list[str] | None,
+        typer.Option(help="Also compare a formula of proxies, or one in a file. May be repeated."),
     ] = None,
-    out: Annotated[Path | None, typer.Option(help="Folder for CSV, plots and report.html.")] = None,
-    resamples: Annotated[int, typer.Option(help="Of the bootstrap.")] = 1000,
-    seed: Annotated[int, typer.Option(help="Of the bootstrap.")] = 0,
+    out: Annotated[
+        Path | None, typer.Option(help="Folder to write: tables, plots and report.html.")
+    ] = None,
+    resamples: Annotated[int, typer.Option(help="Number of bootstrap resamples.")] = 1000,
+    seed: Annotated[int, typer.Option(help="Seed for the bootstrap resamples.")] = 0,
 ) -> None:
     """Check a ranking against accuracies that others measured."""
     from zeroshot import commands
@@ -77,12 +83,14 @@ def validate(
 
 def advise(
     space: SpaceName,
-    sample: Annotated[int, typer.Option(help="How many architectures, at random.")] = 50,
-    proxies: Annotated[str, typer.Option(help="Names with commas, all, or module:PROXY.")] = "all",
+    sample: Annotated[int, typer.Option(help="Number of architectures to draw at random.")] = 50,
+    proxies: Annotated[str, typer.Option(help=PROXIES)] = "all",
     data: Data = "noise",
     batch_size: BatchSize = 64,
     seed: Seed = 0,
-    repeats: Annotated[int, typer.Option(help="Initialisations, to tell who is stable.")] = 3,
+    repeats: Annotated[
+        int, typer.Option(help="Number of initialisations, to tell which proxies are stable.")
+    ] = 3,
     init: Init = "default",
     small: Small = False,
     workers: Workers = None,
@@ -90,7 +98,7 @@ def advise(
     store: StoreFile = None,
     no_store: NoStore = False,
     out: Annotated[
-        Path | None, typer.Option(help="Folder for advice.csv, advice.html and scores.csv.")
+        Path | None, typer.Option(help="Folder to write: advice.csv, advice.html and scores.csv.")
     ] = None,
 ) -> None:
     """Tell which proxies are worth computing in a space, without any accuracies.
@@ -139,16 +147,16 @@ def _validation(quantity: str, found: "pd.DataFrame", wide: bool) -> "Table":
         f"{found['best'].max():.4g}"
     )
     columns: Columns = {
-        "Kendall τ": lambda row: f"{row['kendall']:.3f}",
-        "95 %": lambda row: f"{row['kendall_lo']:.2f} … {row['kendall_hi']:.2f}",
-        "Spearman ρ": lambda row: f"{row['spearman']:.3f}",
-        "95 % ": lambda row: f"{row['spearman_lo']:.2f} … {row['spearman_hi']:.2f}",
-        "ρ given size": lambda row: f"{row['partial_spearman']:.2f}",
-        "top 10 %": lambda row: f"{row['precision_top10']:.0%}",
-        "nDCG": lambda row: f"{row['ndcg']:.3f}",
-        "picked": lambda row: f"{row['picked']:.4g}",
+        "Kendall τ": lambda row: _told(row["kendall"], ".3f"),
+        "95 %": lambda row: _interval(row, "kendall"),
+        "Spearman ρ": lambda row: _told(row["spearman"], ".3f"),
+        "95 % ": lambda row: _interval(row, "spearman"),
+        "ρ given size": lambda row: _told(row["partial_spearman"], ".2f"),
+        "top 10 %": lambda row: _told(row["precision_top10"], ".0%"),
+        "nDCG": lambda row: _told(row["ndcg"], ".3f"),
+        "picked": lambda row: _told(row["picked"], ".4g"),
         "n": lambda row: f"{row['n']:,}",
-        "ties": lambda row: f"{row['ties']:.1%}",
+        "ties": lambda row: _told(row["ties"], ".1%"),
     }
     if not wide:  # the file and the report have all
         columns = {
@@ -165,10 +173,10 @@ def _advice(found: "pd.DataFrame", wide: bool) -> "Table":
     columns: Columns = {
         "keep": lambda row: "✓" if row["keep"] else "",
         "cluster": lambda row: str(row["cluster"]),
-        "seeds ρ": lambda row: f"{row['seed_agreement']:.2f}",
-        "params ρ": lambda row: f"{row['spearman_params']:.2f}",
-        "flops ρ": lambda row: f"{row['spearman_flops']:.2f}",
-        "ties": lambda row: f"{row['ties']:.1%}",
+        "seeds ρ": lambda row: _told(row["seed_agreement"], ".2f"),
+        "params ρ": lambda row: _told(row["spearman_params"], ".2f"),
+        "flops ρ": lambda row: _told(row["spearman_flops"], ".2f"),
+        "ties": lambda row: _told(row["ties"], ".1%"),
         "NaN": lambda row: f"{row['undefined']:.1%}",
         "time": lambda row: duration(row["seconds"]),
         "findings": lambda row: row["findings"],
@@ -180,6 +188,15 @@ def _advice(found: "pd.DataFrame", wide: bool) -> "Table":
     table = new_table("", *columns, right=True)
     table.columns[-1].justify, table.columns[-1].no_wrap = "left", False
     return _filled(table, found, columns, {"baseline": "dim"})
+
+
+def _told(value: float, form: str) -> str:
+    return "–" if isnan(value) else format(value, form)
+
+
+def _interval(row: dict[str, Any], name: str) -> str:
+    low, high = row[f"{name}_lo"], row[f"{name}_hi"]
+    return "–" if isnan(low) else f"{low:.2f} … {high:.2f}"
 
 
 def _filled(

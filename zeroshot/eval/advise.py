@@ -20,14 +20,17 @@ from zeroshot.eval.compare import (
     seeds,
 )
 from zeroshot.eval.correlate import tied_pairs
-from zeroshot.ranking import proxies_of
+from zeroshot.ranking import ENSEMBLES, proxies_of
 
+CONTROLS = ("synflow_bn",)  # what others are compared with, and no one should rank by
+CLOSE = 2.0  # times the least cost, up to which costs are about the same
 LEAST = 3  # architectures; of two, any order is ±1
 SILENT = 0.1  # share of scores that are NaN from which on a proxy is called undefined
 TIED = 0.1  # share of pairs with equal scores from which on a proxy is called tied
 
 # What may be found, and when.
 FINDINGS = {
+    "control": "there to be compared with, not to rank by",
     "undefined": f"NaN for at least {100 * SILENT:.0f} % of the networks",
     "constant": "the same score for all",
     "tied": f"at least {100 * TIED:.0f} % of the pairs have equal scores",
@@ -69,8 +72,10 @@ def advise(
         - cluster: those of the same number order architectures alike; see `compare.clusters`
         - seconds: per network; see `compare.seconds`
         - findings: what is wrong with it, in the words of `FINDINGS`, separated by ", "
-        - keep: of the proxies of each cluster without findings, the cheapest; the more stable one
-          of equally cheap ones, then the first. Never a baseline, nor one that is like a baseline
+        - keep: one of the proxies of each cluster without findings. Members of the package's
+          ensembles come first; of those that cost at most twice as much as the cheapest, it is the
+          one most like the rest of the cluster, by its mean |Spearman's ρ| with them; then the more
+          stable one, then the first. Never a baseline, nor one that is like a baseline
 
     Raises:
         ZeroshotError: if the table is not sound, or has no proxy column or under 3 architectures.
@@ -111,13 +116,14 @@ def advise(
         index=list(proxies),
     )
     table["findings"] = [", ".join(_findings(row)) for _, row in table.iterrows()]
-    table["keep"] = _kept(table)
+    table["keep"] = _kept(table, among)
     return table.reset_index(drop=True)
 
 
 def _findings(row: pd.Series) -> list[str]:
     size = max(abs(row["spearman_params"]), abs(row["spearman_flops"]), key=np.nan_to_num)
     found = {
+        "control": row["name"] in CONTROLS,
         "undefined": row["undefined"] >= SILENT,
         "constant": row["ties"] == 1,
         "tied": TIED <= row["ties"] < 1,
@@ -127,14 +133,25 @@ def _findings(row: pd.Series) -> list[str]:
     return [name for name in FINDINGS if found[name]]
 
 
-def _kept(table: pd.DataFrame) -> pd.Series:
+def _kept(table: pd.DataFrame, correlations: pd.DataFrame) -> pd.Series:
     like_baselines = set(table.loc[table["kind"] == "baseline", "cluster"])
     sound = table[(table["findings"] == "") & ~table["cluster"].isin(like_baselines)]
-    sound = sound.sort_values(
-        ["seconds", "seed_agreement"], ascending=[True, False], kind="stable", na_position="last"
-    )
-    chosen = sound.drop_duplicates("cluster").index
-    return pd.Series(table.index.isin(chosen), index=table.index)
+    used = {member for ensemble in ENSEMBLES for member in ensemble.members}
+    kept = []
+    for cluster, rows in sound.groupby("cluster", sort=False):
+        members = rows["name"].isin(used)
+        rows = rows[members] if members.any() else rows
+        close = rows["seconds"] <= CLOSE * rows["seconds"].min()
+        rows = rows[close] if close.any() else rows  # nobody knows the costs
+        alike = table.index[table["cluster"] == cluster]
+        central = pd.Series(
+            np.abs(correlations.loc[rows.index, alike].to_numpy()).mean(axis=1), rows.index
+        )
+        ordered = rows.assign(central=central).sort_values(
+            ["central", "seed_agreement"], ascending=False, kind="stable", na_position="last"
+        )
+        kept.append(ordered.index[0])
+    return pd.Series(table.index.isin(kept), index=table.index)
 
 
 def _reason(record: Mapping[str, Any], name: str) -> str:

@@ -73,8 +73,9 @@ def advice(table: pd.DataFrame) -> tuple[str, ...]:
     if len(kept):
         said.append(f"Worth computing: {_listed(kept)}.")
         said.append(
-            "Of the proxies that are defined, stable and more than size, these are the cheapest of "
-            "each cluster. Whether they are right, only accuracies tell."
+            "That is one proxy for each order that is defined, stable and more than size: a member "
+            "of an ensemble if there is one, else the most typical of the cheapest. Whether they "
+            "are right, only accuracies tell."
         )
     else:
         said.append("No proxy is without findings here.")
@@ -100,6 +101,7 @@ def advice(table: pd.DataFrame) -> tuple[str, ...]:
 
 
 _LABELS = {
+    "control": "Control",
     "undefined": "Undefined",
     "constant": "Constant",
     "tied": "Tied",
