@@ -227,6 +227,11 @@ class Source:
         shape = (len(maps), *self.maps.shape[1:])
         if max(stride) > 1 and max(dilation) == 1:
             return _interleaved(maps, weight, shape, stride, padding)
+        sizes = zip(weight.shape[2:], padding, dilation, strict=True)
+        beyond = [apart * (size - 1) - pad for size, pad, apart in sizes]
+        if max(stride) == 1 and min(beyond) >= 0:  # a little faster than the other way
+            turned = weight.flip(2, 3).transpose(0, 1).contiguous()
+            return F.conv2d(maps, turned, None, 1, beyond, dilation)
         like = torch.empty(
             shape, dtype=maps.dtype, device=maps.device, memory_format=torch.channels_last
         )
