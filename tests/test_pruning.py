@@ -25,7 +25,7 @@ from zeroshot.spaces import (
     Space,
     Task,
 )
-from zeroshot.spaces.space import reshaped
+from zeroshot.spaces.space import with_shape
 
 
 @pytest.fixture(autouse=True)
@@ -322,7 +322,7 @@ def test_folders_of_spaces_with_fields(tmp_path, monkeypatch):
     zeroshot.prune(Fields(widths=(3, (4, 5))), out=tmp_path / "run", **how)
     shape = json.loads((tmp_path / "run" / "architecture.json").read_text())["shape"]
     assert shape == {"widths": [3, [4, 5]]}  # the default of `act` goes without saying
-    assert reshaped(Fields(), shape) == Fields(widths=(3, (4, 5)))
+    assert with_shape(Fields(), shape) == Fields(widths=(3, (4, 5)))
     assert zeroshot.load(tmp_path / "run")(torch.rand(2, 3, 8, 8)).shape == (2, 10)
     monkeypatch.setattr(Supernets, "repeats", lambda *_: pytest.fail("measured"))
     with pytest.raises(ZeroshotError, match=r"own: the field act is <class .*Tanh'>, which arch"):

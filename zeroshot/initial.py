@@ -63,7 +63,7 @@ def _set(layer: nn.Module, part: str, name: str, draw: Callable[[Tensor], object
         try:
             setattr(layer, part, drawn)
             return
-        except (NotImplementedError, RuntimeError, ValueError) as caught:
+        except (RuntimeError, ValueError) as caught:
             error = caught
     raise ZeroshotError(
         f"{name}.{part} is computed from other tensors and takes no initial values: remove its "

@@ -23,7 +23,7 @@ from torch import Tensor
 
 import zeroshot
 from zeroshot import ranking
-from zeroshot.core import Batch, Net, Pass, Proxy
+from zeroshot.core import Batch, Net, Pass, Proxy, out_of_memory
 from zeroshot.data import load_batch
 from zeroshot.edition import edition
 from zeroshot.errors import OutOfMemoryError, ZeroshotError, in_a_line
@@ -56,7 +56,7 @@ from zeroshot.search.prune import (
     to_measure,
     without,
 )
-from zeroshot.spaces.space import Arch, Space, Task, check_axes, reshaped, shape_of
+from zeroshot.spaces.space import Arch, Space, Task, check_axes, shape_of, with_shape
 from zeroshot.spread import spread
 
 SHOWN = 32  # samples that finalists are shown
@@ -173,7 +173,7 @@ def load(folder: str | Path, *, device: str = "cpu") -> Net:
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
         name, shape, arch, seed = (found[key] for key in ("space", "shape", "arch", "seed"))
-        space = reshaped(find_space(str(name)), shape)
+        space = with_shape(find_space(str(name)), shape)
     except (OSError, ValueError, KeyError, TypeError) as error:
         if isinstance(error, ZeroshotError):
             raise
@@ -228,8 +228,9 @@ class Supernets:
     def draw(self, purpose: str) -> "_Drawn":
         """A batch, and the seed of it and of the weights that go with it."""
         seed = self.seed ^ zlib.crc32(purpose.encode())
-        most = self.space.shown if self.how.capped else self.how.batch_size
-        size = min(self.how.batch_size, most)
+        size = self.how.batch_size
+        if self.how.capped:
+            size = min(size, self.space.shown)
         batch, task = load_batch(self.data, batch_size=size, task=self.space.task, seed=seed)
         return _Drawn(batch, task, seed)
 
@@ -241,12 +242,12 @@ class Supernets:
         except ZeroshotError:
             raise
         except Exception as error:  # `build` may be the caller's own
-            words = in_a_line(error)
-            if isinstance(error, (MemoryError, torch.OutOfMemoryError)) or "allocate" in words:
+            if out_of_memory(error):
                 raise OutOfMemoryError(
                     f"out of memory while a supernet of {self.space.name} was built: lower the "
                     "workers, or take a smaller network"
                 ) from error
+            words = in_a_line(error)
             raise ZeroshotError(f"{self.space.name} cannot build {arch}: {words}") from error
 
     def measure(self, net: Net, drawn: "_Drawn") -> Measured:

@@ -34,7 +34,7 @@ from zeroshot.eval.plots import ACCENT, SPOT, STYLE, tidy
 from zeroshot.models import code_of, find_device, find_model, find_space, space_of
 from zeroshot.run import device_name, locked, replace_file, writing
 from zeroshot.spaces import Task
-from zeroshot.spaces.space import reshaped
+from zeroshot.spaces.space import with_shape
 
 Progress = Callable[[int, int, str], None]  # batches done, batches in all, loss and accuracy
 
@@ -453,7 +453,7 @@ def _build(network: dict[str, Any], device: str) -> Net:
     task, init, seed = Task(*network["task"]), network["init"], network["seed"]
     if home:
         try:
-            space = reshaped(find_space(home[0]), network["shape"])
+            space = with_shape(find_space(home[0]), network["shape"])
         except TypeError as error:
             raise ZeroshotError(
                 f"shape {network['shape']}: {home[0]} has another ({error})"

@@ -1,6 +1,6 @@
 """Tangent kernels: gradients of every sample's logits, multiplied with each other."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -10,13 +10,14 @@ from jaxtyping import Float, Float64
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
+from zeroshot import narrow
 from zeroshot.core import Batch, Net, Pass
 from zeroshot.errors import Undefined
 from zeroshot.observe import freezing_batch_norm
 from zeroshot.passes.backward import gradients, rows_of
 from zeroshot.passes.forward import Forward, check_logits
 from zeroshot.passes.structure import leaves_of
-from zeroshot.passes.tape import Tape, Unseen
+from zeroshot.passes.tape import Tape, Unseen, tensors_in
 from zeroshot.passes.twice import cheap_on_few_channels, convolution_arguments
 
 # A tape is taken for networks with at most so many channels, for which it keeps at most so many
@@ -173,10 +174,10 @@ class _reading_weights(TorchFunctionMode):  # noqa: N801 - reads as `with readin
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
         output = func(*args, **kwargs)
-        given = _flat((*args, *kwargs.values()))
+        given = tensors_in((args, kwargs))
         read = [self.weights[id(part)] for part in given if id(part) in self.weights]
         # What is no function of a weight tells its shape, say.
-        if not read or func is F.batch_norm or not _has_gradient(output):
+        if not read or func is F.batch_norm or not any(t.requires_grad for t in tensors_in(output)):
             return output
         if func is F.conv2d:
             inputs, weight, _, *how = convolution_arguments(*args, **kwargs)
@@ -188,18 +189,6 @@ class _reading_weights(TorchFunctionMode):  # noqa: N801 - reads as `with readin
             raise _not_told_apart(read[0])
         self.products.append(_Product(read[0], weight, inputs.detach(), tuple(how), output))
         return output.clone()  # which the network may overwrite
-
-
-def _flat(parts: Sequence[Any]) -> Iterator[Any]:
-    for part in parts:
-        if isinstance(part, (list, tuple)):
-            yield from _flat(part)
-        else:
-            yield part
-
-
-def _has_gradient(output: Any) -> bool:
-    return any(isinstance(part, Tensor) and part.requires_grad for part in _flat([output]))
 
 
 def _not_told_apart(name: str) -> Undefined:
@@ -220,7 +209,7 @@ def _sample_grads(product: _Product, gradient: Tensor) -> Tensor:
 
 def _patches(product: _Product, places: torch.Size) -> Float[Tensor, "n k places"]:
     """What each output place of a convolution sees: `F.unfold`, of which this is a faster form."""
-    stride, padding, dilation = map(_pair, product.how[:3])
+    stride, padding, dilation = map(narrow.both, product.how[:3])
     height, width = padding
     windows = F.pad(product.inputs, (width, width, height, height))
     kernels = product.weight.shape[2:]
@@ -231,12 +220,6 @@ def _patches(product: _Product, places: torch.Size) -> Float[Tensor, "n k places
         windows = windows.unfold(axis, (size - 1) * step + 1, apart)[..., ::step]
         windows = windows.narrow(axis, 0, kernel)
     return windows.flatten(4).flatten(1, 3)
-
-
-def _pair(numbers: int | Sequence[int]) -> Sequence[int]:
-    """One number for each axis, as a convolution understands its arguments."""
-    given = (numbers,) if isinstance(numbers, int) else numbers
-    return tuple(given) * (2 // len(given))
 
 
 def _groups(leaves: dict[str, Tensor], limit: int) -> Iterator[tuple[Tensor, ...]]:

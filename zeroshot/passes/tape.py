@@ -196,7 +196,7 @@ class Tape(TorchFunctionMode):
 
     def _record(self, func: Any, args: Any, kwargs: Any) -> Any:
         args, kwargs = _swapped(self._renamed, args), _swapped(self._renamed, kwargs)
-        read = list(_tensors((args, kwargs)))
+        read = list(tensors_in((args, kwargs)))
         given = {id(tensor): tensor for tensor in read if tensor.requires_grad}
         if not given:
             return func(*args, **kwargs)
@@ -207,7 +207,7 @@ class Tape(TorchFunctionMode):
             output = func(*args, **kwargs)
         elif not given.keys() <= self.known.keys():
             output = func(*args, **kwargs)
-            if any(tensor.requires_grad for tensor in _tensors(output)):
+            if any(tensor.requires_grad for tensor in tensors_in(output)):
                 raise Unseen(f"what {func} reads")
         else:
             with torch.no_grad():
@@ -221,7 +221,7 @@ class Tape(TorchFunctionMode):
         if versions != [tensor._version for tensor in read]:
             raise Unseen(f"what {func} overwrites")
         places = {_place(tensor) for tensor in given.values()}
-        for tensor in _tensors(output):
+        for tensor in tensors_in(output):
             if not tensor.requires_grad and _place(tensor) in places:
                 self._aliased.add(_place(tensor))
         return output
@@ -284,14 +284,14 @@ class Tape(TorchFunctionMode):
     def _by_autograd(
         self, func: Any, args: Any, kwargs: Any, given: dict[int, Tensor], output: Any
     ) -> Any:
-        if any(tensor.is_complex() for tensor in _tensors((args, kwargs, output))):
+        if any(tensor.is_complex() for tensor in tensors_in((args, kwargs, output))):
             raise Unseen(f"complex numbers of {func}")
-        if not any(tensor.is_floating_point() for tensor in _tensors(output)):
+        if not any(tensor.is_floating_point() for tensor in tensors_in(output)):
             return output
         leaves = {key: tensor.detach().requires_grad_() for key, tensor in given.items()}
         again = func(*_swapped(leaves, args), **_swapped(leaves, kwargs))
         kept: dict[int, tuple[Tensor, Tensor]] = {}  # what depends on the inputs, and its twin
-        for one, other in zip(_tensors(output), _tensors(again), strict=True):
+        for one, other in zip(tensors_in(output), tensors_in(again), strict=True):
             if not torch.equal(one, other):
                 raise Unseen(f"what {func} draws at random")
             if other.requires_grad:
@@ -469,14 +469,15 @@ def _place(tensor: Tensor) -> int:
     return tensor.untyped_storage().data_ptr()
 
 
-def _tensors(given: Any) -> Iterator[Tensor]:
+def tensors_in(given: Any) -> Iterator[Tensor]:
+    """Those among arguments or answers, also in lists, tuples and dictionaries."""
     if isinstance(given, Tensor):
         yield given
     elif isinstance(given, (list, tuple)):
         for part in given:
-            yield from _tensors(part)
+            yield from tensors_in(part)
     elif isinstance(given, dict):
-        yield from _tensors(tuple(given.values()))
+        yield from tensors_in(tuple(given.values()))
 
 
 def _swapped(others: Mapping[int, Tensor], given: Any) -> Any:

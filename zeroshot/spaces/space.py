@@ -432,7 +432,7 @@ def _check_different(what: str, names: Sequence[str]) -> None:
 
 
 def shape_of(space: Space) -> dict[str, Any]:
-    """The fields of a space as JSON can hold them; `reshaped` reads them back.
+    """The fields of a space as JSON can hold them; `with_shape` reads them back.
 
     What JSON cannot hold is left out where it is the default of its field.
 
@@ -456,7 +456,7 @@ def shape_of(space: Space) -> dict[str, Any]:
     return shape
 
 
-def reshaped(space: Space, shape: Mapping[str, Any]) -> Space:
+def with_shape(space: Space, shape: Mapping[str, Any]) -> Space:
     """A space with the fields that `shape_of` told, read from JSON.
 
     Raises:
