@@ -1,5 +1,6 @@
 """The tape against autograd, row by row."""
 
+import copy
 from typing import Any
 
 import pytest
@@ -14,6 +15,7 @@ from zeroshot.core import Net
 from zeroshot.passes import TangentKernel, tangent, windows
 from zeroshot.passes.tape import Tape, Unseen
 from zeroshot.passes.twice import cheap_on_few_channels
+from zeroshot.passes.windows import Convolution, Gradient, Source
 from zeroshot.spaces.darts import Darts
 
 
@@ -193,8 +195,19 @@ def assert_same(module: nn.Module, inputs: Tensor, chunk: int) -> None:
 
 class TestTape:
     @pytest.mark.parametrize("name", BODIES)
-    def test_gives_what_autograd_gives(self, name):
+    @pytest.mark.parametrize("over_rows", [False, True])
+    def test_gives_what_autograd_gives(self, monkeypatch, name, over_rows):
+        monkeypatch.setattr(windows, "runs_over_rows", lambda _: over_rows)
         assert_same(BODIES[name], batch().inputs, 5)
+
+    @pytest.mark.parametrize("name", ["mixture", "pools", "pools-of-more-channels", "steps"])
+    def test_in_single_precision(self, name):
+        # Where convolutions run over rows by themselves, and poolings are convolutions.
+        expected = by_autograd(BODIES[name], batch().inputs)
+        found = rows(copy.deepcopy(BODIES[name]).float(), batch(torch.float32).inputs, 5)
+        for leaf, part in expected.items():
+            bound = 1e-5 * float(part.abs().max())
+            torch.testing.assert_close(found[leaf].double(), part, rtol=1e-4, atol=bound)
 
     def test_of_maps_in_both_layouts_and_of_few_channels(self):
         inputs = batch(n=6, h=28, w=28).inputs  # narrow, see zeroshot.narrow
@@ -377,17 +390,24 @@ class TestWhenATapeIsTaken:
         torch.testing.assert_close(TangentKernel().run(net, shown), expected)
 
 
-class TestInterleaved:
+class TestAConvolutionBackwards:
+    @pytest.mark.parametrize("over_rows", [False, True])
     @pytest.mark.parametrize("size", [(1, 1), (2, 3), (3, 3), (5, 4)])
-    @pytest.mark.parametrize("stride", [(2, 2), (1, 3), (4, 2)])
+    @pytest.mark.parametrize("stride", [(1, 1), (2, 2), (1, 3), (4, 2)])
     @pytest.mark.parametrize("padding", [(0, 0), (1, 2)])
+    @pytest.mark.parametrize("dilation", [(1, 1), (2, 1), (2, 2)])
     @pytest.mark.parametrize("height", [12, 13])
-    def test_is_the_transpose_of_a_convolution(self, size, stride, padding, height):
-        inputs = torch.randn(2, 3, height, 11, dtype=torch.float64, requires_grad=True)
-        weight = torch.randn(4, 3, *size, dtype=torch.float64)
-        output = F.conv2d(inputs, weight, stride=stride, padding=padding)
-        gradient = torch.randn_like(output)
-        (expected,) = grad(output, inputs, gradient)
-        shape, how = tuple(inputs.shape), (list(stride), list(padding))
-        found = windows._interleaved(gradient, weight, shape, *how)
-        torch.testing.assert_close(found, expected)
+    def test_is_its_transpose(
+        self, monkeypatch, over_rows, size, stride, padding, dilation, height
+    ):
+        monkeypatch.setattr(windows, "runs_over_rows", lambda _: over_rows)
+        maps = torch.randn(2, 3, height, 11, dtype=torch.float64, requires_grad=True)
+        weight = torch.randn(4, 3, *size, dtype=torch.float64, requires_grad=True)
+        output = F.conv2d(maps, weight, None, stride, padding, dilation)
+        told = torch.randn(*output.shape, 5, dtype=torch.float64)
+        expected = [grad(output, (maps, weight), row, retain_graph=True) for row in told.unbind(-1)]
+        source = Source([((Convolution(maps, weight, stride, padding, dilation), None),)])
+        with torch.no_grad():
+            found = {id(tensor): rows.whole for tensor, rows in source.back([Gradient(told)])}
+        for tensor, rows in zip((maps, weight), zip(*expected, strict=True), strict=True):
+            torch.testing.assert_close(found[id(tensor)], torch.stack(rows, dim=-1))

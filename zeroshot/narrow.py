@@ -187,21 +187,12 @@ def _avg_pool2d(
 _AVG_POOL = signature(_avg_pool2d)
 
 
-def by_axis(func: Any, *args: Any, **kwargs: Any) -> tuple[tuple[Any, ...], ...]:
-    """The arguments of F.avg_pool1d or F.adaptive_avg_pool1d, rows' and columns', of a 2d call.
-
-    Empty where it is not a product of the two.
-    """
-    if func is F.adaptive_avg_pool2d:
-        sizes = both(kwargs.get("output_size", args[1] if len(args) > 1 else None))
-        return () if len(sizes) != 2 or None in sizes else tuple((size,) for size in sizes)
+def avg_pool_arguments(*args: Any, **kwargs: Any) -> tuple[Any, ...]:
+    """Maps and settings of a call of `F.avg_pool2d`, of which sizes are pairs."""
     call = _AVG_POOL.bind(*args, **kwargs)
     call.apply_defaults()
-    _, kernel, stride, padding, *how, divisor = call.args
-    if divisor is not None:
-        return ()
-    sizes = zip(both(kernel), both(stride or kernel), both(padding), strict=True)
-    return tuple((*size, *how) for size in sizes)
+    maps, kernel, stride, padding, *how = call.args
+    return maps, both(kernel), both(stride or kernel), both(padding), *how
 
 
 def both(size: Any) -> tuple[Any, ...]:

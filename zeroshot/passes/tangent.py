@@ -23,7 +23,7 @@ from zeroshot.passes.twice import cheap_on_few_channels, convolution_arguments
 # A tape is taken for networks with at most so many channels, for which it keeps at most so many
 # bytes; and so many rows at a time, if their gradients for one map are at most so many bytes.
 CHANNELS, MEMORY = 16, 2**30
-ROWS, BYTES = 18, 16 * 2**20
+ROWS, BYTES = 16, 16 * 2**20
 
 # Some weights -> their parts of the Jacobian, some rows at a time; None for what reaches nothing
 RowsOf = Callable[[tuple[Tensor, ...]], Iterator[tuple[Tensor | None, ...]]]

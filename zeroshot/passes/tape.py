@@ -4,8 +4,8 @@ from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
-from typing import Any, NamedTuple
+from functools import cached_property
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -16,14 +16,13 @@ from torch.overrides import TorchFunctionMode
 
 from zeroshot import narrow
 from zeroshot.passes.twice import convolution_arguments
-from zeroshot.passes.windows import Convolution, Found, Gradient, Norm, Rows, Source
+from zeroshot.passes.windows import Convolution, Found, Gradient, Norm, Rows, Source, as_it_lies
 
 RELUS = frozenset({F.relu, torch.relu, Tensor.relu})
 SUMS = frozenset({torch.add, Tensor.add, Tensor.__add__, Tensor.__radd__})
 SUMS_IN_PLACE = frozenset({Tensor.__iadd__, Tensor.add_})
 HOOKS = frozenset({Tensor.register_hook, Tensor.register_post_accumulate_grad_hook})
 QUOTIENTS = frozenset({torch.div, Tensor.div, Tensor.__truediv__})
-NARROW = 128  # numbers in a line of pixels, up to which poolings are products with a matrix
 RECENT = 4  # results that may be asked for again; more would only fill the cache
 
 
@@ -55,7 +54,7 @@ class _Any(Step):
         answers, told = zip(*given, strict=True)
         rows = [
             grad(answers, self.leaves, row, retain_graph=True, allow_unused=True)
-            for row in zip(*told, strict=True)
+            for row in zip(*(rows.unbind(-1) for rows in told), strict=True)
         ]
         for tensor, found in zip(self.inputs, zip(*rows, strict=True), strict=True):
             if found[0] is not None:
@@ -87,57 +86,48 @@ class _Quotient(_Rule):
 class _Relu(_Rule):
     @cached_property
     def _mask(self) -> Tensor:
-        return (self.outputs[0] != 0).to(self.outputs[0].dtype)
+        return (self.outputs[0] != 0).to(self.outputs[0].dtype).unsqueeze(-1)
 
     def back(self, gradient: Gradient) -> Found:
         yield self.inputs[0], Gradient(gradient.rows, gradient.scale, self._mask)
 
 
-class _Block(NamedTuple):
-    """A part of a matrix that makes some columns of a product from some of what is multiplied."""
-
-    read: slice
-    write: slice
-    numbers: Tensor
-
-
 @dataclass(frozen=True, eq=False)
 class _Pool(_Rule):
-    """Means over rectangles: over lines of pixels, then over columns."""
+    """Means over rectangles, of every row of a channel as if it were a channel."""
 
-    down: Tensor  # high × what is left of it
-    right: tuple[_Block, ...]  # what is left of a line of pixels and channels × the line
+    how: tuple[Any, ...]  # settings of F.avg_pool2d, sizes as pairs; none if it is the adaptive one
 
     def back(self, gradient: Gradient) -> Found:
-        rows, n, channels, high, _ = gradient.rows.shape
-        lines = gradient.rows.permute(0, 1, 3, 4, 2).reshape(rows * n * high, -1)
-        wide = lines.new_empty(len(lines), self.right[-1].write.stop)
-        for read, write, numbers in self.right:
-            torch.mm(lines[:, read], numbers, out=wide[:, write])
-        found = (self.down * gradient.scale) @ wide.view(rows * n, high, -1)
-        found = found.view(rows, n, len(self.down), -1, channels).permute(0, 1, 4, 2, 3)
-        yield self.inputs[0], Gradient(found, own=True)
+        given = as_it_lies(gradient.rows)
+        found = self._undone(given.flatten(3).permute(0, 3, 1, 2), gradient.scale)
+        found = found.permute(0, 2, 3, 1).unflatten(3, given.shape[3:])
+        yield self.inputs[0], Gradient(found.permute(0, 3, 1, 2, 4), own=True)
 
+    def _undone(self, maps: Tensor, scale: float) -> Tensor:
+        n, channels = maps.shape[:2]
+        if self._shares is not None:  # a convolution takes a third of the time
+            kernel, _, padding, *_ = self.how
+            beyond = [size - 1 - pad for size, pad in zip(kernel, padding, strict=True)]
+            ones = maps.new_ones(channels, 1, *kernel)
+            return F.conv2d(maps * (self._shares * scale), ones, None, 1, beyond, 1, channels)
+        undo = torch.ops.aten.avg_pool2d_backward
+        undo = undo if self.how else torch.ops.aten._adaptive_avg_pool2d_backward
+        shape = n, channels, *self.inputs[0].shape[2:]
+        like = torch.empty(shape, dtype=maps.dtype, memory_format=torch.channels_last)
+        return undo(maps, like, *self.how).mul_(scale)
 
-@lru_cache(maxsize=64)
-def _means(length: int, channels: int, dtype: torch.dtype, *how: Any) -> Tensor:
-    """The matrix of F.avg_pool1d over a line of pixels of so many channels."""
-    line = torch.eye(length, dtype=dtype).unsqueeze(0)
-    pool = F.avg_pool1d(line, *how) if how[1:] else F.adaptive_avg_pool1d(line, *how)
-    return torch.kron(pool[0], torch.eye(channels, dtype=dtype))
-
-
-@lru_cache(maxsize=64)
-def _halves(length: int, channels: int, dtype: torch.dtype, *how: Any) -> tuple[_Block, ...]:
-    """That matrix, transposed, in two: a pixel is told of by its neighbours alone."""
-    back = _means(length, channels, dtype, *how).T
-    middle = back.shape[1] // 2
-    found = []
-    for write in (slice(0, middle), slice(middle, back.shape[1])):
-        places = back[:, write].any(dim=1).nonzero().flatten().tolist()  # none if nothing is told
-        read = slice(places[0], places[-1] + 1) if places else slice(0, 0)
-        found.append(_Block(read, write, back[read, write].contiguous()))
-    return tuple(found)
+    @cached_property
+    def _shares(self) -> Tensor | None:
+        """What a window's sum was multiplied with, if windows are a step apart."""
+        maps = self.inputs[0]
+        if not self.how or self.how[1] != (1, 1) or maps.dtype != torch.float32:
+            return None
+        kernel, _, padding, *_ = self.how
+        one = torch.ones_like(maps[:1, :1])
+        return F.avg_pool2d(one, *self.how) / F.avg_pool2d(
+            one, kernel, 1, padding, divisor_override=1
+        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -233,8 +223,12 @@ class Tape(TorchFunctionMode):
             return self._convolution(*convolution_arguments(*args, **kwargs))
         if func is F.batch_norm:
             return self._norm(narrow.Norm.of(*args, **kwargs))
-        if func in (F.avg_pool2d, F.adaptive_avg_pool2d):
-            return self._pool(func, args, kwargs)
+        if func is F.avg_pool2d:
+            maps, *how = narrow.avg_pool_arguments(*args, **kwargs)
+            return self._pool(maps, func(*args, **kwargs), how)
+        if func is F.adaptive_avg_pool2d:
+            maps = args[0] if args else kwargs["input"]
+            return self._pool(maps, func(*args, **kwargs), ())
         if func in QUOTIENTS and not kwargs and isinstance(args[1], (int, float)) and args[1]:
             return self._kept(_Quotient, args[:1], func(*args), args[1])
         if (func in SUMS or func in SUMS_IN_PLACE) and not kwargs and len(args) == 2:
@@ -249,15 +243,8 @@ class Tape(TorchFunctionMode):
         output = self._kept(_Relu, (input,), F.relu(input))
         return self._overwritten(input, output) if inplace else output
 
-    def _pool(self, func: Any, args: Any, kwargs: Any) -> Tensor | None:
-        maps = args[0] if args else kwargs["input"]
-        axes = narrow.by_axis(func, *args, **kwargs)
-        if maps.ndim != 4 or not axes or maps.shape[1] * maps.shape[3] > NARROW:
-            return None
-        channels, high, wide = maps.shape[1:]
-        down = _means(high, 1, maps.dtype, *axes[0])
-        right = _halves(wide, channels, maps.dtype, *axes[1])
-        return self._kept(_Pool, (maps,), func(*args, **kwargs), down, right)
+    def _pool(self, maps: Tensor, output: Tensor, how: Sequence[Any]) -> Tensor | None:
+        return self._kept(_Pool, (maps,), output, tuple(how)) if maps.ndim == 4 else None
 
     def _convolution(
         self, maps: Tensor, weight: Tensor, bias: Tensor | None, *how: Any
@@ -332,17 +319,18 @@ class Tape(TorchFunctionMode):
 
     def rows_of(
         self, answers: Float[Tensor, "n ..."], leaves: tuple[Tensor, ...], chunk: int
-    ) -> Iterator[tuple[Rows | None, ...]]:
+    ) -> Iterator[tuple[Float[Tensor, "chunk ..."] | None, ...]]:
         """The Jacobian of every sample's summed answers, `chunk` rows at a time.
 
         None for a leaf that reaches nothing.
         """
         n = len(answers)
         for picks in torch.eye(n, dtype=answers.dtype, device=answers.device).split(chunk):
-            wide = picks.view(len(picks), n, *[1] * (answers.ndim - 1))
+            wide = picks.T.view(n, *[1] * (answers.ndim - 1), len(picks))
             with torch.no_grad():
-                found = self.rows(answers, wide.expand(-1, *answers.shape))
-            yield tuple(found.get(id(leaf)) for leaf in leaves)
+                found = self.rows(answers, wide.expand(*answers.shape, -1))
+            rows = (found.get(id(leaf)) for leaf in leaves)
+            yield tuple(None if row is None else row.movedim(-1, 0) for row in rows)
 
     def rows(self, output: Tensor, gradients: Rows) -> dict[int, Rows]:
         """Gradients of every leaf that is reached, by its id, from gradients of an output."""
@@ -452,12 +440,11 @@ class _Gradients:
 
 
 def _stacked(rows: tuple[Tensor, ...]) -> Rows:
-    """A row each; maps channels last."""
-    found = torch.stack(rows)
-    if found.ndim == 5:
-        found = found.flatten(0, 1).contiguous(memory_format=torch.channels_last)
-        return found.unflatten(0, (len(rows), -1))
-    return found
+    """Rows, innermost; of maps, channels next."""
+    if rows[0].ndim != 4:
+        return torch.stack(rows, dim=-1)
+    maps = [row.permute(0, 2, 3, 1) for row in rows]
+    return torch.stack(maps, dim=-1).permute(0, 3, 1, 2, 4)
 
 
 def _is_plain(tensors: Iterable[Tensor]) -> bool:

@@ -9,21 +9,26 @@ and then v ⋆ z for W, Wᵀ ∗ v for z, and Σ u x̂ for γ. Two things save m
 the windows of z, the product of u with the windows gives the gradient of W and mean(u x̂) alike.
 And Wᵀ ∗ x̂, channel by channel, is the same for every row, so that v need never be written down.
 Convolutions that read one map and receive one gradient, as a mixture's do, are one convolution.
+
+Rows lie innermost, as a processor's vectors would have them: for three channels, a convolution that
+runs over channels uses three numbers of a vector, and one that runs over rows uses all of them.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import chain
+from itertools import chain, product
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
-CACHED = 2**18  # bytes
+LANES = 12
 
-Rows = Float[Tensor, "rows ..."]  # a gradient for each row of the Jacobian
+# A gradient of a tensor for each row of the Jacobian. Rows lie innermost in memory, channels next.
+Rows = Float[Tensor, "... rows"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,7 +38,7 @@ class Gradient:
     Attributes:
         rows: may be read by others.
         scale: of all of them.
-        mask: zeros and ones, for all rows.
+        mask: zeros and ones, for all rows; one number where `rows` has one for each.
         own: whether nothing else reads `rows`.
     """
 
@@ -73,15 +78,15 @@ class Norm:
 
     def back(self, gradient: Gradient, inputs: Tensor) -> Found:
         """Gradients for its inputs and γ."""
-        given = gradient.whole
-        axes = (1, *range(3, given.ndim))
-        along = (given * self.normal).mean(axes, keepdim=True)
+        given, normal = gradient.whole, self.normal.unsqueeze(-1)
+        axes = (0, *range(2, self.normal.ndim))
+        along = (given * normal).mean(axes, keepdim=True)
         centred = given - given.mean(axes, keepdim=True)
-        slope = self.slope.view(-1, *[1] * (given.ndim - 3))
-        yield inputs, Gradient((centred - self.normal * along) * slope, own=True)
+        slope = self.slope.view(-1, *[1] * (given.ndim - 2))
+        yield inputs, Gradient((centred - normal * along) * slope, own=True)
         if self.weight is not None:
             count = self.normal.numel() // len(self.scale)
-            yield self.weight, Gradient(along.flatten(1) * count, own=True)
+            yield self.weight, Gradient(along.view(len(self.scale), -1) * count, own=True)
 
 
 @dataclass(frozen=True, eq=False)
@@ -100,13 +105,6 @@ class Convolution:
         sizes = zip(self.weight.shape[2:], self.padding, self.dilation, strict=True)
         beyond = tuple(2 * padding - apart * (size - 1) for size, padding, apart in sizes)
         return self.stride, self.dilation, beyond, tuple(k % 2 for k in self.weight.shape[2:])
-
-    @property
-    def is_pointwise(self) -> bool:
-        """Whether every place of the output sees one of the input, and every one."""
-        return self.weight[0, 0].numel() == self.stride[0] == self.stride[1] == 1 and not any(
-            self.padding
-        )
 
     @property
     def nbytes(self) -> int:
@@ -134,77 +132,70 @@ class Source:
         padding = [pad + apart * (size - own) // 2 for pad, apart, size, own in more]
         self.how = (list(first.stride), padding, list(first.dilation))
         self.windows = _windows(self.maps, self.size, *self.how)
-        self.count = len(self.windows)  # places in all maps
-        self.mean = self.windows[:, :-1].mean(0)
+        self.count = self.windows[:, 0].numel()  # places in all maps
+        self.mean = self.windows[:, :-1].mean((0, 2, 3))
         self.inward = self.maps.requires_grad
         self.groups = [self._prepared(members) for members in groups]
-        self.kept = (
-            self._kept() if self.inward and any(group.norms for group in self.groups) else None
-        )
+        self.kept = self._kept() if self.inward else None
 
     def _prepared(self, members: tuple[Member, ...]) -> "_Group":
         weights = [_padded(conv.weight, self.size) for conv, _ in members]
         norms = [norm for _, norm in members if norm is not None]
         if not norms:
-            return _Group(members, weights, sum(weights[1:], weights[0]), [])
+            return _Group(members, weights, sum(weights[1:], weights[0]), ())
         pairs = zip(weights, norms, strict=True)
         whole = sum((w * norm.slope[:, None, None, None] for w, norm in pairs), 0 * weights[0])
-        products = [_as_rows(norm.normal).T @ self.windows[:, :-1] for norm in norms]
-        return _Group(members, weights, whole, products)
+        products = _seen(torch.cat([norm.normal for norm in norms], dim=1), self.windows)
+        return _Group(members, weights, whole, products[:, :-1].chunk(len(norms)))
 
-    def _seen(self, given: Float[Tensor, "rows places o"]) -> Float[Tensor, "rows o seen"]:
-        """The product with the windows, of some places at a time, which stay in the cache."""
-        step = max(1, CACHED // self.windows[0].nbytes)
-        found = given.new_zeros(len(given), given.shape[2], self.windows.shape[1])
-        for start in range(0, self.count, step):
-            part = slice(start, start + step)
-            found.baddbmm_(
-                given[:, part].transpose(1, 2), self.windows[part].expand(len(given), -1, -1)
-            )
-        return found
-
-    def _kept(self) -> Float[Tensor, "lines numbers"]:
-        """Wᵀ ∗ x̂ by channel, and Wᵀ ∗ 1 for all of a group together; numbers as maps lie."""
-        each: list[tuple[Tensor, Tensor, Callable[[Tensor, Tensor], Tensor]]] = []
+    def _kept(self) -> Float[Tensor, "n lines h w_and_i"] | None:
+        """Wᵀ ∗ x̂ by channel, and Wᵀ ∗ 1 by channel for all of a group."""
+        normals, weights = [], []
         for group in self.groups:
-            for (conv, norm), weight in zip(group.members, group.weights, strict=True):
-                if norm is not None and conv.is_pointwise:
-                    each.append((norm.normal, conv.weight, torch.mul))
-                elif norm is not None:
-                    each.append((norm.normal, weight, self._transposed))
             if group.norms:
-                ones = torch.ones_like(group.norms[0].normal[:1])
-                each.append((ones, group.weight, self._transposed))
+                each = [norm.normal for norm in group.norms]
+                normals += [*each, torch.ones_like(each[0])]
+                weights += [*group.weights, group.weight]
+        if not normals:
+            return None
+        maps = torch.cat(normals, dim=1).contiguous(memory_format=torch.channels_last)
         n, channels, high, wide = self.maps.shape
-        lines = sum(len(weight) for _, weight, _ in each)
-        kept = self.maps.new_empty(lines, n, high, wide, channels)
-        places = iter(kept)
-        for maps, weight, back in each:
-            for channel in range(len(weight)):
-                one = slice(channel, channel + 1)
-                found = back(maps[:, one], weight[one])
-                next(places).copy_(found.permute(0, 2, 3, 1))
-        return kept.flatten(1)
+        kept = maps.new_empty(n, high, wide, channels, maps.shape[1])
+        weight = torch.cat(weights)
+        for part in self._parts(weight, maps.shape[2:]):
+            for channel, kernel in enumerate(part.kernel.unsqueeze(2)):
+                kept[(*part.write, channel)] = part.run(maps, kernel, groups=len(kernel))
+        return kept.flatten(2, 3).permute(0, 3, 1, 2)
 
     def back(self, gradients: Sequence[Gradient]) -> Found:
         """Gradients for weights, scales and, if it has one, the map, from one for each group."""
+        every = [as_it_lies(given.rows) for given in gradients]
         lines: list[Tensor] = []
-        total: Tensor | None = None
-        for group, given in zip(self.groups, gradients, strict=True):
-            yield from self._weights(group, given, lines)
-            if self.inward:
-                back = self._transposed(given.rows.flatten(0, 1), group.weight * given.scale)
-                total = back if total is None else total.add_(back)
-        if total is not None:
-            if self.kept is not None:
-                total = total.contiguous(memory_format=torch.channels_last)  # it is, mostly
-                flat = total.permute(0, 2, 3, 1).view(len(gradients[0].rows), -1)
-                flat.addmm_(torch.cat(lines, dim=1), self.kept, alpha=-1 / self.count)
-            yield self.maps, Gradient(total.unflatten(0, (-1, len(self.maps))), own=True)
+        for group, rows, given in zip(self.groups, every, gradients, strict=True):
+            yield from self._weights(group, rows, given.scale, lines)
+        if not self.inward:
+            return
+        n, channels, high, wide = self.maps.shape
+        if self.kept is None:
+            total = self.maps.new_zeros(n, high, wide, channels, every[0].shape[-1])
+        else:
+            mixed = torch.cat(lines, dim=0).T.div(-self.count)[..., None, None]
+            found = F.conv2d(self.kept, mixed).permute(0, 2, 3, 1).contiguous()
+            total = found.unflatten(2, (wide, channels))
+        for group, rows, given in zip(self.groups, every, gradients, strict=True):
+            self._carry(rows, group.weight * given.scale, total)
+        yield self.maps, Gradient(total.permute(0, 3, 1, 2, 4), own=True)
 
-    def _weights(self, group: "_Group", given: Gradient, lines: list[Tensor]) -> Found:
-        rows = given.rows.movedim(2, -1)
-        found = self._seen(rows.reshape(len(rows), self.count, -1)).mul_(given.scale)
+    def _weights(
+        self,
+        group: "_Group",
+        rows: Float[Tensor, "n h w o rows"],
+        scale: float,
+        lines: list[Float[Tensor, "o rows"]],
+    ) -> Found:
+        outward = rows.shape[3]
+        found = _seen(rows.flatten(3).permute(0, 3, 1, 2), self.windows).mul_(scale)
+        found = found.unflatten(0, (outward, -1))
         found, sums = found[..., :-1], found[..., -1]
         if group.products:
             found = found - sums.unsqueeze(-1) * self.mean
@@ -212,39 +203,60 @@ class Source:
             if norm is None:
                 yield conv.weight, Gradient(self._cut(found, conv.weight))
                 continue
-            along = (found * _flat(group.weights[i])).sum(-1) * norm.scale  # Σ u x̂
-            own = found - along.unsqueeze(-1) * (group.products[i] / self.count)
-            yield conv.weight, Gradient(self._cut(own * norm.slope[:, None], conv.weight))
+            weight = _flat(group.weights[i]).unsqueeze(1)
+            along = (found * weight).sum(-1) * norm.scale[:, None]  # Σ u x̂
+            own = found - along.unsqueeze(-1) * (group.products[i] / self.count).unsqueeze(1)
+            yield conv.weight, Gradient(self._cut(own * norm.slope[:, None, None], conv.weight))
             if norm.weight is not None:
                 yield norm.weight, Gradient(along)
-            lines.append(along * norm.slope)
+            lines.append(along * norm.slope[:, None])
         if group.products:
             lines.append(sums)
 
-    def _transposed(self, maps: Tensor, weight: Tensor) -> Tensor:
-        """The gradient for the input from that of the output."""
-        stride, padding, dilation = self.how
-        shape = (len(maps), *self.maps.shape[1:])
-        if max(stride) > 1 and max(dilation) == 1:
-            return _interleaved(maps, weight, shape, stride, padding)
-        sizes = zip(weight.shape[2:], padding, dilation, strict=True)
-        beyond = [apart * (size - 1) - pad for size, pad, apart in sizes]
-        if max(stride) == 1 and min(beyond) >= 0:  # a little faster than the other way
-            turned = weight.flip(2, 3).transpose(0, 1).contiguous()
-            return F.conv2d(maps, turned, None, 1, beyond, dilation)
-        like = torch.empty(
-            shape, dtype=maps.dtype, device=maps.device, memory_format=torch.channels_last
-        )
-        return torch.ops.aten.convolution_backward(
-            maps, like, weight, None, *self.how, False, [0, 0], 1, [True, False, False]
-        )[0]
+    def _carry(
+        self,
+        rows: Float[Tensor, "n high wide o rows"],
+        weight: Float[Tensor, "o i a b"],
+        total: Float[Tensor, "n h w i rows"],
+    ) -> None:
+        """Add the gradient for the input that follows from that of the output."""
+        n, high, wide, outward, count = rows.shape
+        parts = self._parts(weight, (high, wide))
+        if not runs_over_rows(weight):
+            maps = rows.permute(4, 0, 1, 2, 3).flatten(0, 1).permute(0, 3, 1, 2)
+            for part in parts:
+                found = part.run(maps, part.kernel).unflatten(0, (count, n))
+                total[part.write].add_(found.permute(1, 2, 3, 4, 0))
+            return
+        # Channels of a line of pixels lie side by side, a step of `outward` from the next pixel's.
+        lines = rows.flatten(2, 3).permute(0, 3, 1, 2)
+        for part in parts:
+            for channel, kernel in enumerate(part.kernel.permute(0, 2, 3, 1).flatten(2)):
+                each = kernel.expand(count, 1, -1, -1).contiguous()
+                found = part.run(lines, each, groups=count, step=outward)
+                total[(*part.write, channel)].add_(found)
+
+    def _parts(self, weight: Tensor, given: Sequence[int]) -> Iterator["_Part"]:
+        """The gradient for the input as convolutions of step one, each for some of its places."""
+        sizes = weight.shape[2:]
+        axes = zip(sizes, *self.how, self.maps.shape[2:], given, strict=True)
+        for down, right in product(*(list(_along(*axis)) for axis in axes)):
+            kernel = weight.new_zeros(*weight.shape[1::-1], down.length, right.length)
+            for (a, top), (b, left) in product(down.seen, right.seen):
+                kernel[:, :, top, left] = weight[:, :, a, b].T
+            yield _Part(kernel, down, right)
 
     def _cut(self, rows: Tensor, weight: Tensor) -> Tensor:
         """What concerns a weight's own kernel."""
         (high, wide), (tall, broad) = self.size, weight.shape[2:]
         top, left = (high - tall) // 2, (wide - broad) // 2
-        rows = rows.unflatten(-1, (high, wide, -1)).movedim(-1, 2)
-        return rows[..., top : top + tall, left : left + broad]
+        rows = rows.unflatten(2, (high, wide, -1)).permute(0, 4, 2, 3, 1)
+        return rows[:, :, top : top + tall, left : left + broad]
+
+
+def runs_over_rows(weight: Float[Tensor, "o i a b"]) -> bool:
+    """Whether it is faster to carry back all rows for one channel, not a row for all channels."""
+    return weight.shape[1] <= LANES and weight.dtype == torch.float32
 
 
 @dataclass(frozen=True, eq=False)
@@ -252,7 +264,7 @@ class _Group:
     members: tuple[Member, ...]
     weights: list[Float[Tensor, "o i a b"]]  # of one size
     weight: Float[Tensor, "o i a b"]  # of all together, slopes included
-    products: list[Float[Tensor, "o windows"]]  # x̂ with the windows, for each normalisation
+    products: Sequence[Float[Tensor, "o windows"]]  # x̂ with the windows, for each normalisation
 
     @property
     def norms(self) -> list[Norm]:
@@ -262,7 +274,7 @@ class _Group:
 
 def _windows(
     maps: Tensor, size: list[int], stride: list[int], padding: list[int], dilation: list[int]
-) -> Float[Tensor, "places windows_and_1"]:
+) -> Float[Tensor, "n windows_and_1 high wide"]:
     """What each place of the output sees, by place in the kernel and channel; and a 1."""
     (high, wide), (down, right), (y, x), (tall, broad) = size, stride, padding, dilation
     maps = F.pad(maps, (x, x, y, y)).permute(0, 2, 3, 1).contiguous()
@@ -276,36 +288,63 @@ def _windows(
         (sample, down * line, right * place, tall * line, broad * place, 1),
     )
     found[:, :-1].view(seen.shape).copy_(seen)
-    return found
+    return found.view(n, rows, columns, -1).permute(0, 3, 1, 2)
 
 
-def _interleaved(
-    maps: Tensor, weight: Tensor, shape: tuple[int, ...], stride: list[int], padding: list[int]
-) -> Tensor:
-    """What `Source._transposed` gives of steps above one, in half the time.
+def _seen(
+    given: Float[Tensor, "n o high wide"], windows: Float[Tensor, "n seen high wide"]
+) -> Float[Tensor, "o seen"]:
+    """The product of both over all places."""
+    weight = given.new_empty(given.shape[1], windows.shape[1], 1, 1)
+    how = None, [1, 1], [0, 0], [1, 1], False, [0, 0], 1, [False, True, False]
+    return torch.ops.aten.convolution_backward(given, windows, weight, *how)[1].flatten(1)
 
-    Each of stride × stride neighbours sees some places of the kernel: as many convolutions of step
-    one, in one.
-    """
-    _, channels, high, wide = shape
-    seen = [
-        [(a, k, (a + p - k) // s) for a in range(s) for k in range(size) if (a + p - k) % s == 0]
-        for s, p, size in zip(stride, padding, weight.shape[2:], strict=True)
-    ]
-    first, last = ([edge(off for *_, off in axis) for axis in seen] for edge in (min, max))
-    sizes = [stop - start + 1 for start, stop in zip(first, last, strict=True)]
-    kernel = weight.new_zeros(*stride, channels, len(weight), *sizes)
-    for a, k, down in seen[0]:
-        for b, m, right in seen[1]:
-            kernel[a, b, ..., down - first[0], right - first[1]] = weight[..., k, m].T
-    lines, columns = -(-high // stride[0]), -(-wide // stride[1])
-    edges = (
-        *(-first[1], last[1] + columns - maps.shape[3]),
-        *(-first[0], last[0] + lines - maps.shape[2]),
-    )
-    found = F.conv2d(F.pad(maps, edges), kernel.flatten(0, 2)).permute(0, 2, 3, 1)
-    found = found.unflatten(3, (*stride, channels)).transpose(2, 3).flatten(1, 2).flatten(2, 3)
-    return found[:, :high, :wide].permute(0, 3, 1, 2)
+
+class _Axis(NamedTuple):
+    """Rows or columns of a map that see the same numbers of a kernel."""
+
+    seen: list[tuple[int, int]]  # which number of the kernel lies where in one of step one
+    length: int  # of that
+    padding: int
+    read: slice  # of what it gives
+    write: slice
+
+
+class _Part(NamedTuple):
+    """A convolution of step one for some places."""
+
+    kernel: Float[Tensor, "i o c d"]
+    down: _Axis
+    right: _Axis
+
+    @property
+    def write(self) -> tuple[slice, slice, slice]:
+        """The places, of all maps."""
+        return slice(None), self.down.write, self.right.write
+
+    def run(self, maps: Tensor, kernel: Tensor, groups: int = 1, step: int = 1) -> Tensor:
+        """What a kernel of this size gives for the places, channels last.
+
+        `step` columns of `maps` are one.
+        """
+        padding = self.down.padding, self.right.padding * step
+        found = F.conv2d(maps, kernel, None, (1, step), padding, 1, groups)
+        return found.permute(0, 2, 3, 1)[:, self.down.read, self.right.read]
+
+
+def _along(
+    size: int, stride: int, padding: int, dilation: int, length: int, given: int
+) -> Iterator[_Axis]:
+    """How a map's `length` rows, or columns, see `given` ones of a convolution's output."""
+    for first in range(min(stride, length)):
+        steps = [(k, first + padding - dilation * k) for k in range(size)]
+        seen = [(k, step // stride) for k, step in steps if step % stride == 0]
+        low, high = (edge((off for _, off in seen), default=0) for edge in (min, max))
+        count = len(range(first, length, stride))
+        beyond = max(-low, high + count - given, 0)
+        places = [(k, off - low) for k, off in seen]
+        read = slice(low + beyond, low + beyond + count)
+        yield _Axis(places, high - low + 1, beyond, read, slice(first, None, stride))
 
 
 def _padded(weight: Tensor, size: Sequence[int]) -> Tensor:
@@ -318,5 +357,6 @@ def _flat(weight: Tensor) -> Tensor:
     return weight.permute(0, 2, 3, 1).flatten(1)
 
 
-def _as_rows(maps: Tensor) -> Tensor:
-    return maps.movedim(1, -1).flatten(0, -2)
+def as_it_lies(rows: Float[Tensor, "n c h w rows"]) -> Float[Tensor, "n h w c rows"]:
+    """Gradients of maps, contiguous."""
+    return rows.permute(0, 2, 3, 1, 4).contiguous()
