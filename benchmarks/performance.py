@@ -43,7 +43,7 @@ from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import FlopCounterMode
 
 import zeroshot
-from zeroshot import passes
+from zeroshot import malloc, passes
 from zeroshot.core import Batch, Net
 from zeroshot.models import find_proxies
 from zeroshot.passes.footprint import counting_memory
@@ -535,6 +535,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, help="a JSON file")
     parser.add_argument("--plots", type=Path, help="a folder")
     options = parser.parse_args()
+    malloc.hold()  # as the package's own processes do: for the loops as well
     found = measure(options)
     print(table(found))
     if options.out:

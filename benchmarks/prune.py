@@ -29,6 +29,7 @@ import torch
 from torch import Tensor, nn
 
 import zeroshot
+from zeroshot import malloc
 from zeroshot.core import Net
 from zeroshot.eval.tables import read_truth
 from zeroshot.models import find_space
@@ -266,6 +267,7 @@ def main() -> None:
     many.add_argument("--out", type=Path, default=Path("prune.json"))
     many.set_defaults(run=seeds)
     options = parser.parse_args()
+    malloc.hold()  # as the package's own processes do: for the loops as well
     options.run(options)
 
 

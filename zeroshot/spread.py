@@ -1,8 +1,6 @@
 """Tasks over the cores of this machine, or over the machines of a dask cluster."""
 
-import ctypes
 import gc
-import mmap
 import pickle
 import signal
 import sys
@@ -13,7 +11,6 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cache, partial
 from importlib import import_module
-from pathlib import Path
 from typing import Any, TypeVar
 
 from joblib import Parallel, delayed
@@ -22,14 +19,13 @@ from joblib.externals.loky.backend.reduction import dumps
 from joblib.externals.loky.process_executor import BrokenProcessPool
 
 import zeroshot
+from zeroshot import malloc
 from zeroshot.errors import OutOfMemoryError, ZeroshotError, in_a_line
 
 T = TypeVar("T")
 
 PATIENCE = 10.0  # seconds until a scheduler has to answer, and a worker to be there
 AHEAD = 1000  # tasks that a scheduler holds, at least
-M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # of malloc.h
-KEPT = 2 * 2**30  # bytes that a process may hold between networks
 
 
 def spread(
@@ -179,7 +175,7 @@ def _in_a_process(parcel: _Parcel, *args: Any) -> Any:
     _settle()
     task, shared = parcel.opened()
     result = _on_one_thread(task, shared, *args)
-    _give_back()
+    malloc.give_back()
     return result
 
 
@@ -189,26 +185,13 @@ def _settle() -> None:
 
     The collector of garbage goes through all that PyTorch has loaded. loky ends a process that has
     grown by 300 MB, as one does that has scored a large network, and the next one loads PyTorch
-    again. glibc gives memory back to the system that the next pass asks for, page by page.
+    again.
     """
     import torch  # noqa: F401 - most of what is loaded
 
     gc.freeze()
     process_executor._MAX_MEMORY_LEAK_SIZE = sys.maxsize  # pyright: ignore
-    if sys.platform == "linux":
-        with suppress(AttributeError):  # another C library
-            libc = ctypes.CDLL(None)
-            libc.mallopt(M_MMAP_THRESHOLD, 32 * 2**20)
-            libc.mallopt(M_TRIM_THRESHOLD, 256 * 2**20)
-
-
-def _give_back() -> None:
-    """After a large network, let other processes have its memory."""
-    if sys.platform == "linux":
-        with suppress(AttributeError, OSError):
-            pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1])
-            if pages * mmap.PAGESIZE > KEPT:
-                ctypes.CDLL(None).malloc_trim(0)
+    malloc.hold()
 
 
 def _on_one_thread(task: Callable[..., T], *args: Any) -> T:

@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from zeroshot import malloc
 from zeroshot.cli import lists, prune, rank, store, validate
 from zeroshot.errors import ZeroshotError
 
@@ -48,6 +49,7 @@ app.add_typer(store.stored, name="store")
 
 def main() -> None:
     """Run the command line: a user's mistake is one line on stderr and exit code 2."""
+    malloc.hold()
     try:
         with warnings.catch_warnings():
             # joblib replaces workers that it finds too large or idle for too long; nothing is lost.
