@@ -32,7 +32,7 @@ def test_what_is_held_is_not_asked_for_again():
     first, *later = faults("malloc.hold()")
     assert later[-1] < first / 100
     first, *later = faults("")
-    assert later[-1] > first / 2  # or `hold` is not needed any more
+    assert max(later) > first / 2  # or `hold` is not needed any more
 
 
 def test_much_is_given_back():
@@ -40,7 +40,7 @@ def test_much_is_given_back():
         "malloc.hold(); malloc.HELD = 0; ones = torch.ones\n"
         "torch.ones = lambda n: (malloc.give_back(), ones(n))[1]"
     )
-    assert later[-1] > first / 2
+    assert max(later) > first / 2
 
 
 def test_another_c_library(monkeypatch):
