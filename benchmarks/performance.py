@@ -21,7 +21,6 @@ import argparse
 import copy
 import json
 import os
-import platform
 import statistics
 import subprocess
 import sys
@@ -47,7 +46,7 @@ from zeroshot import malloc, passes
 from zeroshot.core import Batch, Net
 from zeroshot.models import find_proxies
 from zeroshot.passes.footprint import counting_memory
-from zeroshot.run import Run, execute
+from zeroshot.run import Run, device_name, execute
 from zeroshot.spaces import NASBENCH201
 from zeroshot.spaces.nasbench201 import NasBench201
 from zeroshot.spaces.space import Arch, Task
@@ -416,7 +415,7 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
     found: dict[str, Any] = {
         "machine": {
             "device": torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu",
-            "processor": f"{platform.machine()}, {os.cpu_count()} cores",
+            "processor": device_name("cpu"),
             "threads": torch.get_num_threads(),
             "load of the last minute": round(os.getloadavg()[0], 1),
         },

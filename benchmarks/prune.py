@@ -19,7 +19,6 @@ already are not run again.
 import argparse
 import copy
 import json
-import platform
 import statistics
 import time
 from collections.abc import Callable
@@ -36,6 +35,7 @@ from zeroshot.models import find_space
 from zeroshot.passes import Patterns, TangentKernel
 from zeroshot.proxies.ntk_cond import ntk_cond
 from zeroshot.pruning import Pruning, Supernets
+from zeroshot.run import device_name
 from zeroshot.spaces.mixed import Mixed
 from zeroshot.spaces.nasbench201 import EDGES, OPS, Cell
 from zeroshot.spread import spread
@@ -163,7 +163,7 @@ def speed(options: argparse.Namespace) -> None:
     if gap > 1e-4:
         raise SystemExit(f"in float64 the two condition numbers differ by {gap:.1e}")
     facts = {
-        "machine": f"{platform.machine()}, {cores} cores",
+        "machine": device_name("cpu"),
         "versions": {"zeroshot": zeroshot.__version__, "torch": torch.__version__},
         "rounds": options.rounds,
         "seconds an option, median": {name: round(value, 2) for name, value in seconds.items()},

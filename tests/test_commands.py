@@ -4,7 +4,8 @@ import importlib.util
 import inspect
 import json
 import math
-from dataclasses import dataclass
+import pickle
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
@@ -274,6 +275,19 @@ def test_limits():
     assert sampled["flops"].max() <= 1e6
     with pytest.raises(ZeroshotError, match=r"no architecture of .* has at most 5 parameters"):
         fast(max_params=5.0)
+
+
+def test_what_the_best_weigh():
+    found = zeroshot.rank("nasbench201", archs=[5, 6, 13714], proxies="flops", small=True)
+    weighed = found.costs(2)
+    assert list(weighed.index) == list(found.admitted.index[:2])
+    space = NasBench201()
+    built = space.build(space.parse(str(weighed.index[0])), space.task)
+    assert weighed["params"].iloc[0] == sum(p.numel() for p in built.parameters())
+    assert weighed["flops"].is_monotonic_decreasing
+    alone = replace(found, built=None)
+    with pytest.raises(ZeroshotError, match="does not tell what networks weigh"):
+        alone.costs()
 
 
 def test_limits_are_of_the_networks_that_are_not_small():
@@ -716,6 +730,14 @@ def test_a_record_of_another_run_is_refused(tmp_path, seeds, told):
     truth = pd.Series([1.0, 2.0, 3.0], index=["0", "1", "2"])
     with pytest.raises(ZeroshotError, match=rf"scores of seed 1, its record .* tells of {told}:"):
         validate(path, truth)
+
+
+def test_scores_of_several_networks_are_a_table():
+    batch, _ = load_batch(batch_size=4)
+    scores = zeroshot.evaluate(torch.nn.Flatten(), batch, "params,snip")
+    table = pd.DataFrame([scores, pickle.loads(pickle.dumps(scores))])
+    assert list(table.columns) == ["params", "snip"]
+    assert table["params"].tolist() == [0.0, 0.0]
 
 
 def test_results_introduce_themselves_in_a_line():

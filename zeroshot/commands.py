@@ -72,6 +72,7 @@ class Ranking:
         latency: milliseconds of those that were timed, in their order; None if none was.
         max_latency: the limit.
         notes: what there is to know of sample and order, in sentences.
+        built: the space whose networks a user would build, which are not small, and their task.
     """
 
     order: pd.Series
@@ -82,6 +83,7 @@ class Ranking:
     latency: pd.Series | None = None
     max_latency: float | None = None
     notes: tuple[str, ...] = ()
+    built: tuple[Space, Task] | None = None
 
     def __repr__(self) -> str:
         best = "" if self.admitted.empty else f", best first: {', '.join(self.admitted.index[:3])}"
@@ -101,6 +103,21 @@ class Ranking:
         if self.latency is None or self.max_latency is None:
             return self.order.dropna()
         return self.order[self.latency.index[self.latency <= self.max_latency]]
+
+    def costs(self, top: int = 10) -> pd.DataFrame:
+        """What the best weigh: columns `params` and `flops` (multiply-adds), by architecture.
+
+        Of networks as a user would build them, not of small ones, which may have been scored.
+        """
+        if self.built is None:
+            raise ZeroshotError(
+                "a ranking that `rank` did not make does not tell what networks weigh"
+            )
+        space, task = self.built
+        best = (self.refined or self).admitted.index[:top]
+        found = [space.cost(space.parse(str(arch)), task) for arch in best]
+        rows = [(cost.params, cost.macs) for cost in found]
+        return pd.DataFrame(rows, index=best, columns=["params", "flops"])
 
 
 @dataclass(frozen=True, eq=False)
@@ -376,7 +393,14 @@ def rank(
         beside = path and path.with_name(f"{path.stem}.latency{path.suffix}")
         times = _Timing(full, task, where).of(rated, limit, enough, beside)
     found = Ranking(
-        order, ensemble.members, outcome.scores, outcome.record, None, times, max_latency, notes
+        order=order,
+        members=ensemble.members,
+        scores=outcome.scores,
+        record=outcome.record,
+        latency=times,
+        max_latency=max_latency,
+        notes=notes,
+        built=(full, task),
     )
     if refine:
         refined = rank(

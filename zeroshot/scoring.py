@@ -17,18 +17,21 @@ from zeroshot.errors import OutOfMemoryError, Undefined, ZeroshotError, in_a_lin
 from zeroshot.proxies import listed
 
 
-@dataclass(frozen=True)
 class Scores(Mapping[str, float]):
-    """Scores by proxy name, in the papers' own signs and scales.
+    """Scores by proxy name, in the papers' own signs and scales; `pandas.DataFrame([...])` of some.
 
     Attributes:
         reasons: why a score is NaN, by proxy name.
         seconds: what each pass took, without the passes it needs; for CUDA, to enqueue.
     """
 
-    found: dict[str, float]
-    reasons: dict[str, str] = field(default_factory=dict)
-    seconds: dict[str, float] = field(default_factory=dict)
+    def __init__(
+        self,
+        found: dict[str, float],
+        reasons: dict[str, str] | None = None,
+        seconds: dict[str, float] | None = None,
+    ) -> None:
+        self.found, self.reasons, self.seconds = found, reasons or {}, seconds or {}
 
     def __repr__(self) -> str:
         reasons = f", reasons={self.reasons}" if self.reasons else ""

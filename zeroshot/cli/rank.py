@@ -211,7 +211,7 @@ def rank(
     title = f"Best {min(top, len(shown.admitted)):,} of {len(found.order):,} by {found.order.name}"
     if found.refined:
         title += f", refined by {shown.order.name}"
-    _say_order(console, shown, top, title, found.latency)
+    _say_order(console, shown, top, title, found.latency, found.costs(top))
     if found.latency is not None and max_latency is not None:
         slow = int((found.latency > max_latency).sum())
         words = f"Of {len(found.latency)} timed here, {slow} take longer than {max_latency:g} ms."
@@ -229,9 +229,14 @@ def rank(
 
 
 def _say_order(
-    console: "Console", found: "Ranking", top: int, title: str, latency: "pd.Series | None" = None
+    console: "Console",
+    found: "Ranking",
+    top: int,
+    title: str,
+    latency: "pd.Series | None" = None,
+    costs: "pd.DataFrame | None" = None,
 ) -> None:
-    """The best architectures, with what they are ordered by and the scores that decided.
+    """The best architectures: what orders them, the scores that decided, what they weigh and take.
 
     Where there is no room for all scores, the last ones are left out; where there is none for the
     architectures, they follow below, one a line, to be copied.
@@ -242,10 +247,11 @@ def _say_order(
     shown = found.admitted.head(top)
     alone = found.members == (found.order.name,) and found.scores["seed"].nunique() == 1
     rated = [] if alone else ["rating"]  # the score itself, then
+    weighed = [] if costs is None else ["M params", "M flops"]
     timed = [] if latency is None else ["ms"]
 
     def table(beside: bool, names: list[str]) -> "Table":
-        heads = (*(("architecture",) if beside else ()), *rated, *names, *timed)
+        heads = (*(("architecture",) if beside else ()), *rated, *names, *weighed, *timed)
         made = new_table("", *heads, title=title, right=True)
         if beside:
             made.columns[1].justify = "left"
@@ -253,6 +259,11 @@ def _say_order(
             cells = [str(arch)] if beside else []
             cells += [number_text(rating)] if rated else []
             cells += [score_text(name, float(means.loc[str(arch), name])) for name in names]  # pyright: ignore
+            if costs is not None:
+                cells += [
+                    f"{cost / 1e6:{',.0f' if cost > 1e9 else '.3g'}}"
+                    for cost in costs.loc[str(arch)]
+                ]
             cells += [] if latency is None else [f"{latency[arch]:.3g}"]
             made.add_row(str(place), *cells)
         return made
