@@ -17,7 +17,7 @@ from pathlib import Path
 import pandas as pd
 from quality import TABLES
 
-from zeroshot.commands import BETTER
+from zeroshot.commands.validated import BETTER
 from zeroshot.eval.correlate import kendall
 from zeroshot.eval.recorded import read_recorded
 from zeroshot.models import find_members

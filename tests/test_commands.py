@@ -14,7 +14,17 @@ import torch
 from torch import nn
 
 import zeroshot
-from zeroshot.commands import advise, prune, rank, score, validate
+from zeroshot.commands import (
+    advise,
+    arguments,
+    prune,
+    pruned,
+    rank,
+    ranked,
+    score,
+    validate,
+    validated,
+)
 from zeroshot.core import Batch, Proxy
 from zeroshot.data import load_batch
 from zeroshot.errors import ZeroshotError, real, whole
@@ -88,7 +98,7 @@ def test_limit_on_latency_keeps_the_order(clock):
 
 
 def test_timing_stops_where_enough_are_fast(clock):
-    assert len(fast(archs=ARCHS, max_latency=1e6).latency) == zeroshot.commands.TIMED
+    assert len(fast(archs=ARCHS, max_latency=1e6).latency) == ranked.TIMED
     found = fast(archs=ARCHS, max_latency=1e6, refine=3)
     assert len(found.latency) == 3
     assert set(found.refined.order.index) == set(found.latency.index)
@@ -176,7 +186,7 @@ def test_score_is_what_evaluate_and_rank_say():
     batch, _ = zeroshot.load_batch(batch_size=4)
     names = ("naswot", "synflow", "grad_norm")
     (found,) = score(net, proxies=names, batch_size=4, device="cpu").values()
-    assert dict(found) == dict(zeroshot.evaluate(net, batch, zeroshot.commands.find_proxies(names)))
+    assert dict(found) == dict(zeroshot.evaluate(net, batch, zeroshot.models.find_proxies(names)))
     table = fast(proxies=names, device="cpu").scores
     assert table.loc[1, list(names)].tolist() == list(found.values())
 
@@ -424,9 +434,10 @@ def test_rank_refuses(options, words):
 )
 def test_what_is_of_another_kind(command, options, words, monkeypatch):
     """Without the checks of types that tests run with, and users do not."""
-    for name, function in vars(zeroshot.commands).items():
-        if callable(function) and hasattr(function, "__wrapped__"):
-            monkeypatch.setattr(zeroshot.commands, name, inspect.unwrap(function))
+    for module in (arguments, pruned, ranked, validated):
+        for name, function in vars(module).items():
+            if callable(function) and hasattr(function, "__wrapped__"):
+                monkeypatch.setattr(module, name, inspect.unwrap(function))
     if "space" not in options and command in (rank, prune):
         options = options | {"space": SPACE}
     with pytest.raises(ZeroshotError, match=words) as error:
@@ -564,7 +575,7 @@ def test_the_direction_of_own_proxies_comes_from_the_record(scored, truth):
 
 
 def test_baselines_are_those_of_the_space(scored, truth):
-    from zeroshot.commands import _with_baselines
+    from zeroshot.commands.validated import _with_baselines
 
     table = _with_baselines(zeroshot.eval.tables.read_scores(scored))
     full = NasBench201()

@@ -20,10 +20,11 @@ from torch import nn
 
 import zeroshot.run
 import zeroshot.worker
-from zeroshot.commands import find_proxies, rank
+from zeroshot.commands import rank
 from zeroshot.core import Proxy
 from zeroshot.errors import OutOfMemoryError, Undefined, ZeroshotError
 from zeroshot.eval.tables import read_scores
+from zeroshot.models import find_proxies
 from zeroshot.passes import Census, Forward
 from zeroshot.scoring import evaluate
 from zeroshot.spaces import Axis, NasBench201, Space, Task

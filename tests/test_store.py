@@ -24,7 +24,6 @@ from zeroshot import store as stores
 from zeroshot.commands import (
     check_store,
     export_store,
-    find_proxies,
     prune,
     rank,
     selected,
@@ -34,6 +33,7 @@ from zeroshot.core import Pass, Proxy
 from zeroshot.data import load_batch
 from zeroshot.edition import edition
 from zeroshot.errors import Undefined, ZeroshotError
+from zeroshot.models import find_proxies
 from zeroshot.passes import Forward, Synflow
 from zeroshot.proxies.synflow import SYNFLOW
 from zeroshot.run import formula_of

@@ -1,0 +1,456 @@
+"""Score networks, and rank a space's."""
+
+import math
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import nn
+
+from zeroshot import measure, ranking
+from zeroshot.commands.arguments import check_data, check_space, silent, workers_of
+from zeroshot.core import Batch, Net, Proxy
+from zeroshot.data import load_batch
+from zeroshot.errors import ZeroshotError, check_seed, real, whole
+from zeroshot.eval.tables import read_table
+from zeroshot.models import (
+    Device,
+    default_ensemble,
+    find_device,
+    find_members,
+    find_model,
+    find_proxies,
+    find_space,
+    reshaped,
+    space_of,
+)
+from zeroshot.pruning import DRAWS
+from zeroshot.ranking import Ensemble
+from zeroshot.run import (
+    Outcome,
+    Progress,
+    Run,
+    check_identity,
+    device_name,
+    execute,
+    read_identity,
+    write,
+)
+from zeroshot.scoring import Scores, evaluate
+from zeroshot.search.candidates import MANY, Chosen, Limits, choose, list_archs, read_archs
+from zeroshot.spaces import Arch, Space, Task
+
+SAMPLE = 100  # architectures that are ranked, if nothing else is asked for
+TIMED = 10  # of the best that are fast enough, before timing stops
+
+
+@dataclass(frozen=True, eq=False)
+class Ranking:
+    """What `rank` found.
+
+    Attributes:
+        order: architectures from best to worst, with what they were ordered by.
+        members: the proxies that decided.
+        scores: columns `arch`, `seed`, then one per proxy, raw values.
+        record: how they came about.
+        refined: the ranking of the best alone, if they were ranked once more.
+        latency: milliseconds of those that were timed, in their order; None if none was.
+        max_latency: the limit.
+        notes: what there is to know of sample and order, in sentences.
+        built: the space whose networks a user would build, which are not small, and their task.
+    """
+
+    order: pd.Series
+    members: tuple[str, ...]
+    scores: pd.DataFrame
+    record: dict[str, Any]
+    refined: "Ranking | None" = None
+    latency: pd.Series | None = None
+    max_latency: float | None = None
+    notes: tuple[str, ...] = ()
+    built: tuple[Space, Task] | None = None
+
+    def __repr__(self) -> str:
+        best = "" if self.admitted.empty else f", best first: {', '.join(self.admitted.index[:3])}"
+        return f"<Ranking of {len(self.order):,} by {self.order.name}{best}>"
+
+    @property
+    def best(self) -> str:
+        """The architecture to take; ZeroshotError if nothing orders them."""
+        admitted = (self.refined or self).admitted
+        if admitted.empty:
+            raise ZeroshotError(f"{self.order.name} is undefined for all; order by something else")
+        return str(admitted.index[0])
+
+    @property
+    def admitted(self) -> pd.Series:
+        """The order of those rated and within the limit on latency, if there is one."""
+        if self.latency is None or self.max_latency is None:
+            return self.order.dropna()
+        return self.order[self.latency.index[self.latency <= self.max_latency]]
+
+    def costs(self, top: int = 10) -> pd.DataFrame:
+        """What the best weigh: columns `params` and `flops` (multiply-adds), by architecture.
+
+        Of networks as a user would build them, not of small ones, which may have been scored.
+        """
+        if self.built is None:
+            raise ZeroshotError(
+                "a ranking that `rank` did not make does not tell what networks weigh"
+            )
+        space, task = self.built
+        best = (self.refined or self).admitted.index[:top]
+        found = [space.cost(space.parse(str(arch)), task) for arch in best]
+        rows = [(cost.params, cost.macs) for cost in found]
+        return pd.DataFrame(rows, index=best, columns=["params", "flops"])
+
+
+def score(
+    models: str | nn.Module | Net | Sequence[str | nn.Module | Net],
+    *,
+    proxies: str | Proxy | Iterable[str | Proxy] = "all",
+    data: str | Batch = "noise",
+    batch_size: int = 64,
+    size: int | None = None,
+    init: str = "default",
+    seed: int = 0,
+    device: Device = "auto",
+) -> dict[str, Scores]:
+    """Score networks, one after the other.
+
+    Args:
+        models: 'nasbench201:13714' (or its string), 'torchvision:resnet18',
+            'package.module:factory', or a module; one or several.
+        proxies: names, comma-separated or as a tuple; 'all'; 'package.module:MY_PROXY'.
+        data: what they are shown, or a batch of your own; see `load_batch`.
+        batch_size: number of samples.
+        size: of the images; by default the space's own, or 32.
+        init: initialisation, a name of `zeroshot.initial.INITS`. A module given is left as it is.
+        seed: of weights, batch and all draws.
+        device: auto, cpu, cuda or cuda:i. A module given stays where it is.
+
+    Returns:
+        Scores by model, in the order given.
+
+    Raises:
+        ZeroshotError: for a model, proxy, data or device that is not there or not usable.
+    """
+    wanted = find_proxies(proxies)
+    where = find_device(device)
+    several = [models] if isinstance(models, (str, nn.Module, Net)) else models
+    if not isinstance(several, Collection) or not len(several):
+        raise ZeroshotError(f"models {models!r}: expected a name, a module, or a list of these")
+    for what, number in (("batch_size", batch_size), ("size", size)):
+        if number is not None:
+            whole(what, number)
+    check_seed(seed)
+    check_data(data)
+    found: dict[str, Scores] = {}
+    for number, model in enumerate(several):
+        home = space_of(model) if isinstance(model, str) else None
+        task = find_space(home[0]).task if home else Task()
+        task = task if size is None else replace(task, size=size)
+        batch, task = load_batch(data, batch_size=batch_size, task=task, seed=seed)
+        if not isinstance(model, (str, nn.Module, Net)):
+            raise ZeroshotError(f"model {model!r}: expected a name or a torch.nn.Module")
+        if isinstance(model, str):
+            name, net = model, find_model(model, task, init=init, seed=seed, device=where)
+        else:
+            net = model if isinstance(model, Net) else Net(model, seed=seed)
+            name = f"{number}: {type(net.module).__name__}"
+        found[name] = evaluate(net, batch, wanted)
+    return found
+
+
+def rank(
+    space: str | Space,
+    *,
+    sample: int | None = SAMPLE,
+    archs: str | Path | Sequence[str | int | Arch] | None = None,
+    arch: str = "{arch}",
+    proxies: str | Proxy | Iterable[str | Proxy] | None = None,
+    by: str | Ensemble | None = None,
+    data: str | Batch = "noise",
+    batch_size: int = 64,
+    seed: int = 0,
+    repeats: int = 1,
+    init: str = "default",
+    max_params: float | None = None,
+    max_flops: float | None = None,
+    max_latency: float | None = None,
+    latency: bool = False,
+    small: bool = False,
+    channels: int | None = None,
+    cells: int | None = None,
+    refine: int = 0,
+    workers: int | None = None,
+    scheduler: Any = None,
+    device: Device = "auto",
+    store: str | Path | None = None,
+    out: str | Path | None = None,
+    progress: Progress | None = None,
+) -> Ranking:
+    """Rank architectures of a space without training any.
+
+    Args:
+        space: its name, or a space of your own.
+        sample: how many architectures, at random; None takes all. A smaller space is taken whole.
+        archs: instead of a sample: a file (one per line, or a table with a column `arch`), or a
+            list.
+        arch: how the file's columns spell one, in braces: "{normal}, {reduce}".
+        proxies: what to compute; by default the members of `by`. 'all' is all of them.
+        by: what to order by: an ensemble, a proxy or an expression of proxies. By default the
+            ensemble `default`, `log_rank` for spaces whose networks name no blocks, `swap` where
+            they read tokens, or the first of `proxies`, if these lack one of its members.
+        data: what the networks are shown, or a batch of your own; see `load_batch`.
+        batch_size: number of samples.
+        seed: of sample, batch, weights and all draws.
+        repeats: how many initialisations; their seeds follow `seed`. Ranks are averaged.
+        init: initialisation, a name of `zeroshot.initial.INITS`.
+        max_params: only architectures with at most so many parameters, counted of networks that are
+            not `small`. Where few of a large space are, the sample is not uniform; see
+            `zeroshot.search.candidates.choose`, and `notes`.
+        max_flops: only architectures with at most so many multiply-adds, counted likewise.
+        max_latency: milliseconds that an inference of one sample may take on `device`. Timed after
+            the ranking, on networks that are not `small`, from the best down until `TIMED` (or
+            `refine`) are fast enough; see `zeroshot.measure.latency`. What was timed is kept beside
+            `out`, in a file with 'latency' in its name: columns `arch` and `latency`, in
+            milliseconds. The same call takes it from there.
+        latency: time all that are rated, one after the other.
+        small: smaller networks, which rank almost as well; for spaces that have such a shape.
+        channels: width of the networks, for spaces that have it.
+        cells: cells per stage, for spaces that have it.
+        refine: so many of the best are ranked once more, alone, with other data and `DRAWS` other
+            initialisations: what looks best is lucky as well as good.
+        workers: processes; by default one per core, and on CUDA one per GPU.
+        scheduler: of a dask cluster that is to do the work instead of processes here: its address,
+            as 'tcp://host:8786', or a `distributed.Client`.
+        device: auto, cpu, cuda or cuda:i.
+        store: a file of scores: what is there is not computed again, what is computed is added.
+        out: a .csv or .parquet file. The same call goes on where it was interrupted. The best are
+            kept beside it, in a file with 'refined' in its name.
+        progress: called with the numbers of networks done and in all.
+
+    Returns:
+        The order, the table and the record.
+
+    Raises:
+        ZeroshotError: for anything that is not there, malformed or not to be written, for all of a
+            space of more than a million, or if nothing can be ordered; for limits on latency and
+            for `refine`, which need an order, too.
+    """
+    if isinstance(space, str):
+        space = find_space(space)
+    check_space(space)
+    full = reshaped(space, channels=channels, cells=cells)  # what the user will build
+    space = reshaped(space, small=small, channels=channels, cells=cells)
+    where = find_device(device)
+    for what, number in (("batch_size", batch_size), ("sample", sample)):
+        if number is not None:
+            whole(what, number)
+    if archs is not None and sample not in (None, SAMPLE):
+        raise ZeroshotError(f"sample {sample} and archs: expected one of them")
+    if whole("repeats", repeats) < 1:
+        raise ZeroshotError(f"{repeats} repeats; expected at least 1")
+    if whole("refine", refine) < 0 or refine == 1:
+        raise ZeroshotError(
+            f"refine {refine}: expected 0, or how many of the best to rank again, 2 and more"
+        )
+    check_seed(seed, repeats + (DRAWS if refine else 0))
+    limits = Limits(_limit("max_params", max_params), _limit("max_flops", max_flops))
+    max_latency = _limit("max_latency", max_latency)
+    check_data(data)
+    workers = workers_of(workers, where)
+    wanted: tuple[Proxy, ...] = () if proxies is None else find_proxies(proxies)
+    timed = latency or max_latency is not None
+    ordered = by is not None or not wanted or timed or refine > 0  # else a table was asked for
+    if by is None:
+        by = default_ensemble(space)
+        if wanted and set(find_members(by)[0].members) - {proxy.name for proxy in wanted}:
+            by = wanted[0].name
+    if not wanted:
+        by, wanted = find_members(by)
+    ensemble = ranking.find(by, tuple(proxy.name for proxy in wanted))
+    batch, task = load_batch(data, batch_size=batch_size, task=space.task, seed=seed)
+    notes: tuple[str, ...] = ()
+    if archs is None:
+        if sample is not None and MANY >= space.size <= sample:
+            sample = None
+        generator = np.random.default_rng(seed)
+        drawn = choose(full, task, sample=sample, limits=limits, rng=generator)
+        chosen, notes = drawn.archs, _told(drawn)
+    elif isinstance(archs, (str, Path)):
+        chosen = read_archs(space, Path(archs), arch)
+    else:
+        chosen = list_archs(space, archs)
+    run = Run(
+        space=space,
+        archs=tuple(arch for arch in chosen if archs is None or limits.admit(full, arch, task)),
+        batch=batch,
+        proxies=wanted,
+        seeds=tuple(range(seed, seed + repeats)),
+        task=task,
+        data=data if isinstance(data, str) else "given",
+        init=init,
+        device=where,
+        data_seed=seed if isinstance(data, str) else None,
+    )
+    if not run.archs:
+        raise ZeroshotError(f"no architecture of {archs} has at most {limits}; raise the limits")
+    path = None if out is None else Path(out)
+    kept = None if store is None else Path(store)
+    outcome: Outcome = execute(
+        run,
+        path,
+        store=kept,
+        workers=workers,
+        scheduler=scheduler,
+        progress=progress or silent,
+    )
+    better = {proxy.name: proxy.better for proxy in wanted}
+    order = ranking.rank(outcome.scores, by, better)
+    notes += _gaps(order, ensemble, outcome, path or kept, needed=ordered)
+    times = None
+    if timed:
+        rated = order.dropna().index
+        enough = len(rated) if latency else refine or TIMED
+        limit = math.inf if max_latency is None else max_latency
+        beside = path and path.with_name(f"{path.stem}.latency{path.suffix}")
+        times = _Timing(full, task, where).of(rated, limit, enough, beside)
+    found = Ranking(
+        order=order,
+        members=ensemble.members,
+        scores=outcome.scores,
+        record=outcome.record,
+        latency=times,
+        max_latency=max_latency,
+        notes=notes,
+        built=(full, task),
+    )
+    if refine:
+        refined = rank(
+            space,
+            archs=[str(arch) for arch in found.admitted.index[:refine]],
+            by=ensemble,
+            proxies=tuple(proxy for proxy in wanted if proxy.name in ensemble.members),
+            data=data,
+            batch_size=batch_size,
+            seed=seed + repeats,
+            repeats=DRAWS,
+            init=init,
+            workers=workers,
+            scheduler=scheduler,
+            device=device,
+            store=store,
+            out=path and path.with_name(f"{path.stem}.refined{path.suffix}"),
+            progress=progress,
+        )
+        found = replace(found, refined=refined)
+    return found
+
+
+@dataclass(frozen=True)
+class _Timing:
+    """What a latency depends on, besides the architecture."""
+
+    space: Space
+    task: Task
+    device: str
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """What must agree for latencies of a file to be of use here."""
+        device = device_name(self.device)
+        return {"space": repr(self.space), "task": repr(self.task), "device": device}
+
+    def of(self, order: pd.Index, limit: float, enough: int, path: Path | None) -> pd.Series:
+        """Milliseconds of architectures, from the best down until `enough` are within the limit.
+
+        What is in the file already is not timed again, for it would come out otherwise: the same
+        call has to find the same best.
+        """
+        known: dict[str, float] = {}
+        if path is not None and path.exists():
+            check_identity(read_identity(path), self, path)
+            table = read_table(path)
+            if not {"arch", "latency"} <= set(table.columns):
+                raise ZeroshotError(f"{path} has no columns arch and latency; move it away")
+            known = dict(zip(table["arch"].astype(str), table["latency"], strict=True))
+        found: dict[str, float] = {}
+        for arch in map(str, order):
+            found[arch] = known[arch] if arch in known else self.latency(arch)
+            enough -= found[arch] <= limit
+            if not enough:
+                break
+        times = pd.Series(found, name="latency").rename_axis("arch")
+        if path is not None and not known.keys() >= found.keys():
+            rest = {arch: took for arch, took in known.items() if arch not in found}
+            kept = pd.concat([times, pd.Series(rest, dtype=float)])
+            table = kept.rename_axis("arch").rename("latency").reset_index()
+            write(Outcome(table, {"run": self.identity}), path)
+        if min(found.values()) > limit:
+            raise ZeroshotError(
+                f"a latency of {limit:g} ms: of {len(found):,} architectures the fastest takes "
+                f"{min(found.values()):.3g} ms here; raise the limit"
+            )
+        return times
+
+    def latency(self, arch: str) -> float:
+        """Milliseconds of one, here and now."""
+        sample = self.task.inputs(1, torch.Generator().manual_seed(0))
+        net = self.space.network(self.space.parse(arch), self.task, device=self.device)
+        return 1000 * measure.latency(net, sample)
+
+
+def _limit(what: str, given: object) -> float | None:
+    return None if given is None else real(what, given)
+
+
+def _told(chosen: Chosen) -> tuple[str, ...]:
+    """That a sample is not uniform, if it is not."""
+    near = len(chosen.archs) - chosen.uniform
+    if not near:
+        return ()
+    return (
+        f"The sample is not uniform: of {chosen.drawn:,} architectures drawn at random, "
+        f"{chosen.uniform:,} are within the limits; the other {near:,} were found by mutating "
+        "those nearest to them.",
+    )
+
+
+def _gaps(
+    order: pd.Series, ensemble: Ensemble, outcome: Outcome, kept: Path | None, *, needed: bool
+) -> tuple[str, ...]:
+    """What the order does not know or lean on; an error, if `needed` and it knows nothing at all.
+
+    For how many architectures there is nothing to order by, which members are infinite for how
+    many, and which are the same for all.
+    """
+    silent = int(order.isna().sum())
+    if silent == len(order) and needed:
+        told = outcome.record["not a number"]
+        reasons = [reason for member in ensemble.members for reason in told.get(member, {})]
+        why = f": {reasons[0]}" if reasons else ""
+        saved = f"; the scores are kept in {kept}" if kept else ""
+        raise ZeroshotError(
+            f"{order.name} is undefined for all {len(order):,} architectures{why}; order --by "
+            f"something else{saved}"
+        )
+    notes = []
+    if silent:
+        notes.append(f"{order.name} is undefined for {silent:,} of {len(order):,} architectures.")
+    scores = outcome.scores.set_index("arch")[list(ensemble.members)]
+    for member, values in scores.items():
+        infinite = values.index[np.isinf(values)].nunique()
+        if infinite:
+            notes.append(
+                f"{member} is infinite for {infinite:,} of {len(order):,} architectures, and "
+                "ranked as such."
+            )
+        if len(order) > 1 and values.nunique(dropna=False) == 1:
+            notes.append(f"{member} is the same for all {len(order):,} architectures: no say.")
+    return tuple(notes)

@@ -1,0 +1,286 @@
+"""Check rankings against accuracies, or against each other without any."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from zeroshot import ranking
+from zeroshot.commands.arguments import respelling, truth_of
+from zeroshot.commands.ranked import Ranking, rank
+from zeroshot.core import Batch, Proxy
+from zeroshot.errors import ZeroshotError, whole
+from zeroshot.models import Device, find_proxies
+from zeroshot.proxies import PROXIES
+from zeroshot.ranking import ENSEMBLES, Ensemble, proxies_of
+from zeroshot.run import Progress, writing
+from zeroshot.spaces import SPACES, Space
+
+BETTER = {proxy.name: proxy.better for proxy in PROXIES}
+
+
+@dataclass(frozen=True, eq=False)
+class Validation:
+    """What `validate` found.
+
+    Attributes:
+        table: one row per proxy, ensemble and baseline; see `zeroshot.eval.validate`.
+        verdict: the same in sentences, the advice first; see `zeroshot.eval.verdict`.
+        report: the page that was written, if a folder was given.
+        quantity: what the accuracies are called where they are from.
+    """
+
+    table: pd.DataFrame
+    verdict: tuple[str, ...]
+    report: Path | None
+    quantity: str = "accuracy"
+
+    def __repr__(self) -> str:
+        return f"<Validation of {len(self.table)} rankings: {self.verdict[0]}>"
+
+
+def validate(
+    scores: str | Path | Sequence[str | Path] | pd.DataFrame | Ranking,
+    truth: str | Path | Sequence[str | Path] | pd.Series,
+    *,
+    column: str | None = None,
+    arch: str = "{arch}",
+    lower_is_better: bool = False,
+    benchmark_path: str | Path | None = None,
+    trust: bool = False,
+    by: str | Ensemble | Sequence[str | Ensemble] | None = None,
+    out: str | Path | None = None,
+    resamples: int = 1000,
+    seed: int = 0,
+) -> Validation:
+    """Check a ranking against accuracies that others measured.
+
+    Args:
+        scores: what `rank` returned, or its table, or its file; the table alone does not tell what
+            the proxies cost. Several files of one setting, with other proxies, architectures or
+            seeds, are put together; see `zeroshot.eval.recorded`.
+        truth: 'nb201', 'torchvision', another benchmark, 'BENCHMARK/DATASET', or a file with a
+            column `arch`; several of these, which have to agree; or accuracies indexed by
+            architecture. Architectures may be spelt in any way that their space reads.
+        column: of the file, if it has several of numbers.
+        arch: how the file spells an architecture, its columns in braces: "{normal}, {reduce}".
+        lower_is_better: the truth is of losses or latencies.
+        benchmark_path: where the benchmark's own files lie, for those that need them.
+        trust: whether code that these files ask for may run. Most need none.
+        by: ensembles of your own to compare too: expressions of the proxies, files that hold one,
+            or values. Their names must be new.
+        out: folder for validation.csv, plots and report.html; nothing is written without.
+        resamples: of the bootstrap, at least 100.
+        seed: of the bootstrap, at least 0.
+
+    Returns:
+        The table, what it says in words, and where the report is.
+
+    Raises:
+        ZeroshotError: if a file is damaged, or scores and accuracies have too little in common.
+    """
+    # Here, because statistics and plots take longer to load than some rankings take.
+    from zeroshot.eval.plots import quantity
+    from zeroshot.eval.recorded import read_recorded
+    from zeroshot.eval.report import write_report
+    from zeroshot.eval.validate import validate as compare
+    from zeroshot.eval.verdict import verdict
+
+    record: dict[str, Any] = {}
+    if isinstance(scores, Ranking):
+        record, scores = scores.record, scores.scores
+    files = [scores] if isinstance(scores, (str, Path)) else scores
+    some = isinstance(files, pd.DataFrame) or (isinstance(files, (list, tuple)) and files)
+    if not some:
+        raise ZeroshotError(f"scores {scores!r}: expected a ranking, its table or its files")
+    source = truth
+    if not isinstance(source, pd.Series):
+        source = truth_of(truth, column, arch, lower_is_better, benchmark_path, trust)
+        lower_is_better = source.negated
+    elif column is not None:
+        raise ZeroshotError(
+            f"column {column!r} is for files, and the truth is one column; leave it out"
+        )
+    if whole("seed", seed) < 0:
+        raise ZeroshotError(f"seed {seed}: expected a whole number, at least 0")
+    if isinstance(files, pd.DataFrame):
+        scores = files
+    else:
+        scores, record = read_recorded([Path(file) for file in files])
+    proxies_of(scores)  # says what is wrong, if it is no table of scores
+    if isinstance(source, pd.Series):
+        known = -source if lower_is_better else source
+    else:
+        record = {"truth": str(source)} | record
+        known = source.read(list(scores["arch"].unique()), respelling(_space_of(scores)))
+    scores = _with_baselines(scores)
+    given: dict[str, Any] = {
+        "better": directions(record),
+        "ensembles": _with_own(by, proxies_of(scores)),
+        "lower_is_better": lower_is_better,
+    }
+    table = compare(scores, known, resamples=resamples, seed=seed, record=record, **given)
+    report = None
+    if out is not None:
+        report = write_report(Path(out), table, scores, known, record, **given)
+    return Validation(table, verdict(table), report, quantity(known))
+
+
+@dataclass(frozen=True, eq=False)
+class Advice:
+    """What `advise` found.
+
+    Attributes:
+        table: one row per proxy and baseline; see `zeroshot.eval.advise`.
+        verdict: the same in sentences, the advice first; see `zeroshot.eval.verdict.advice`.
+        scores: columns `arch`, `seed`, then one per proxy, raw values.
+        record: how they came about.
+        report: the page that was written, if a folder was given.
+    """
+
+    table: pd.DataFrame
+    verdict: tuple[str, ...]
+    scores: pd.DataFrame
+    record: dict[str, Any]
+    report: Path | None
+
+
+def advise(
+    space: str | Space,
+    *,
+    sample: int = 50,
+    proxies: str | Proxy | Iterable[str | Proxy] = "all",
+    data: str | Batch = "noise",
+    batch_size: int = 64,
+    seed: int = 0,
+    repeats: int = 3,
+    init: str = "default",
+    small: bool = False,
+    workers: int | None = None,
+    device: Device = "auto",
+    store: str | Path | None = None,
+    out: str | Path | None = None,
+    progress: Progress | None = None,
+) -> Advice:
+    """Tell which proxies are worth computing in a space, from networks without accuracies.
+
+    Args:
+        space: its name, or a space of your own.
+        sample: how many architectures, at random. A smaller space is taken whole.
+        proxies: what to look at: names, comma-separated or as a tuple; 'all';
+            'package.module:MY_PROXY'. Parameters, multiply-adds and depth are added to them, to
+            compare with; they are counted without a network.
+        data: what the networks are shown, or a batch of your own; see `load_batch`.
+        batch_size: number of samples.
+        seed: of sample, batch, weights and all draws.
+        repeats: how many initialisations; their seeds follow `seed`. One tells nothing of how
+            stable the proxies are.
+        init: initialisation, a name of `zeroshot.initial.INITS`.
+        small: smaller networks, for spaces that have such a shape. What the proxies cost is then
+            told of these.
+        workers: processes; by default one per core, and on CUDA one per GPU.
+        device: auto, cpu, cuda or cuda:i.
+        store: a file of scores: what is there is not computed again, what is computed is added.
+        out: folder for advice.csv, advice.html, scores.csv and its record; the same call goes on
+            where it was interrupted. Nothing is written without.
+        progress: called with the numbers of networks done and in all.
+
+    Returns:
+        The table, what it says in words, the scores and their record, and where the page is.
+
+    Raises:
+        ZeroshotError: for anything that is not there, malformed or not to be written, and for
+            fewer than 3 architectures.
+    """
+    from zeroshot.eval.advise import LEAST
+    from zeroshot.eval.advise import advise as examine
+    from zeroshot.eval.compare import BASELINES
+    from zeroshot.eval.report import write_advice
+    from zeroshot.eval.verdict import advice as advised
+
+    if whole("sample", sample) < LEAST:
+        raise ZeroshotError(f"a sample of {sample}; expected at least {LEAST} architectures")
+    wanted = find_proxies(proxies)
+    names = {proxy.name for proxy in wanted}
+    added = (proxy for proxy in PROXIES if proxy.name in BASELINES and proxy.name not in names)
+    folder = None if out is None else Path(out)
+    if folder is not None:
+        with writing(folder):
+            folder.mkdir(parents=True, exist_ok=True)
+    found = rank(
+        space,
+        sample=sample,
+        proxies=(*wanted, *added),
+        data=data,
+        batch_size=batch_size,
+        seed=seed,
+        repeats=repeats,
+        init=init,
+        small=small,
+        workers=workers,
+        device=device,
+        store=store,
+        out=None if folder is None else folder / "scores.csv",
+        progress=progress,
+    )
+    better = directions(found.record)
+    table = examine(found.scores, better=better, record=found.record)
+    report = None
+    if folder is not None:
+        report = write_advice(folder, table, found.scores, found.record, better=better)
+    return Advice(table, advised(table), found.scores, found.record, report)
+
+
+def _with_own(
+    by: str | Ensemble | Sequence[str | Ensemble] | None, columns: tuple[str, ...]
+) -> tuple[Ensemble, ...]:
+    """The ensembles there are, and the user's own; ZeroshotError where one takes another's name."""
+    asked = [by] if isinstance(by, (str, Ensemble)) else list(by or ())
+    listed = {each.name: each for each in (*ENSEMBLES, *map(ranking.single, columns))}
+    for number, each in enumerate(asked):
+        if each in asked[:number]:
+            continue
+        own = ranking.find(each, columns)
+        if listed.setdefault(own.name, own) != own:
+            raise ZeroshotError(
+                f"by {str(each)!r}: there is a proxy or an ensemble {own.name!r} already; rename "
+                "the file, or what it is that you name so"
+            )
+    return tuple(each for name, each in listed.items() if name not in columns)
+
+
+def directions(record: dict[str, Any]) -> dict[str, str]:
+    """The direction of every proxy, the user's own as the record tells."""
+    told = record.get("run")
+    better = told.get("better") if isinstance(told, dict) else None
+    return BETTER | (better if isinstance(better, dict) else {})
+
+
+def _with_baselines(scores: pd.DataFrame) -> pd.DataFrame:
+    """Add params, flops and depth, for the space's own networks, if the architectures tell it."""
+    from zeroshot.eval.compare import BASELINES
+
+    missing = [name for name in BASELINES if name not in scores.columns]
+    space = _space_of(scores) if missing else None
+    if space is None:
+        return scores
+    costs = {text: space.cost(space.parse(text)) for text in scores["arch"].unique()}
+    formulas = {proxy.name: proxy.formula for proxy in PROXIES}
+    added = {
+        name: [float(formulas[name](costs[arch])) for arch in scores["arch"]] for name in missing
+    }
+    return scores.assign(**added)
+
+
+def _space_of(scores: pd.DataFrame) -> Space | None:
+    """The space that reads every architecture of a table; a bare number belongs to any."""
+    for space in SPACES:
+        try:
+            parsed = [space.parse(text) for text in scores["arch"].unique() if not text.isdigit()]
+        except ZeroshotError:
+            continue
+        if len(parsed) == scores["arch"].nunique():
+            return space
+    return None
