@@ -1,17 +1,21 @@
 """Operations that are cheap to differentiate twice, against PyTorch's own."""
 
+from collections.abc import Callable
 from contextlib import nullcontext
+from typing import Any
 
 import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.autograd import grad, gradcheck, gradgradcheck
+from torch.autograd import Function, grad, gradcheck, gradgradcheck
 from torch.utils.flop_counter import FlopCounterMode
 
 from tests import networks
 from tests.checks import NETS, batch
-from zeroshot.passes import CurvatureGrads, Forward, LossBackward
+from zeroshot.core import Batch, Net
+from zeroshot.passes import Curvature, Forward, LossBackward
+from zeroshot.passes.forward import Trace
 from zeroshot.passes.twice import cheap_to_differentiate_twice
 from zeroshot.scoring import evaluate
 
@@ -122,17 +126,71 @@ def test_scales_of_zero_and_layers_that_overwrite_are_pytorchs_own():
         layers(drawn(1, 3, 1, 1).requires_grad_())
 
 
+def curvature(net: Net, shown: Batch, *, twice: bool) -> tuple[Tensor, Trace]:
+    trace = Forward(twice).run(net, shown)
+    first = LossBackward(twice=True).run(net, shown, trace)
+    return Curvature().run(net, shown, trace, first), trace
+
+
 @pytest.mark.parametrize("name", ["Plain", "Residual", "InplaceRelu", "nasbench201-convolutions"])
 def test_products_with_the_hessian_are_those_of_pytorchs_own(name):
     net, shown = dict(NETS)[name](torch.float64), batch()
+    one, _ = curvature(net, shown, twice=True)
+    other, plain = curvature(net, shown, twice=False)
+    assert not plain.scales
+    torch.testing.assert_close(one, other, rtol=1e-8, atol=1e-10)
 
-    def products(*, twice: bool) -> tuple[Tensor, ...]:
-        trace = Forward(twice).run(net, shown)
-        first = LossBackward(twice=True).run(net, shown, trace)
-        return CurvatureGrads().run(net, shown, trace, first).grads
 
-    for one, other in zip(products(twice=True), products(twice=False), strict=True):
-        torch.testing.assert_close(one, other, rtol=1e-8, atol=1e-10)
+class Reads(nn.Module):
+    """Reads a weight in several ways."""
+
+    def __init__(self, body: Callable[["Reads", Tensor], Tensor]) -> None:
+        super().__init__()
+        self.stem, self.again = (nn.Conv2d(3, 3, 3, padding=1, bias=False) for _ in range(2))
+        self.norm, self.head = nn.BatchNorm2d(3), nn.Linear(3, 10)
+        self.body = body
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(F.relu(self.norm(self.body(self, x))).mean((2, 3)))
+
+
+class Doubled(Function):
+    @staticmethod
+    def forward(ctx: Any, weight: Tensor) -> Tensor:
+        return 2 * weight.sum()
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:
+        return 2 * gradient.expand(3, 3, 3, 3)
+
+
+READS = {
+    "once": (lambda n, x: n.again(F.relu(n.stem(x))), 2),
+    "twice": (lambda n, x: n.again(F.relu(n.again(n.stem(x)))) + n.stem(x), 2),
+    "decay": (lambda n, x: n.again(n.stem(x)) + n.again.weight.square().sum(), 1),
+    "standardised": (
+        lambda n, x: n.again(F.conv2d(x, n.stem.weight - n.stem.weight.mean(), padding=1)),
+        1,
+    ),
+    "with a bias": (
+        lambda n, x: n.again(F.conv2d(x, n.stem.weight, x.new_ones(3), padding=1)),
+        1,
+    ),
+    "in a list": (lambda n, x: n.again(n.stem(x)) + torch.stack([n.again.weight]).sum(), 1),
+    "in parts": (lambda n, x: n.again(n.stem(x)) + n.again.weight.chunk(3)[0].sum(), 1),
+    "a function of its own": (lambda n, x: n.again(n.stem(x)) + Doubled.apply(n.again.weight), 1),
+    "its shape": (lambda n, x: n.again(n.stem(x)) * n.again.weight.shape[0], 2),
+    "by name": (lambda n, x: F.conv2d(n.stem(x), weight=n.again.weight, stride=2), 2),
+}
+
+
+@pytest.mark.parametrize(("body", "scaled"), READS.values(), ids=READS)
+def test_weights_have_scales_where_convolutions_alone_read_them(body, scaled):
+    net, shown = Net(networks.fill(Reads(body)).double()), batch()
+    one, trace = curvature(net, shown, twice=True)
+    assert len(trace.scales) == scaled
+    other, _ = curvature(net, shown, twice=False)
+    torch.testing.assert_close(one, other, rtol=1e-8, atol=1e-10)
 
 
 def test_the_trace_made_for_it_is_the_same_to_the_last_bit():

@@ -240,3 +240,14 @@ def by_sample(values: Tensor, samples: int, within: nn.Module | None = None) -> 
 def _has_samples_second(module: nn.Module) -> bool:
     """Whether a layer of it says so, as PyTorch's recurrent ones and its attention do."""
     return any(part.__dict__.get("batch_first") is False for part in module.modules())
+
+
+def tensors_in(given: Any) -> Iterator[Tensor]:
+    """Those among arguments or answers, also in lists, tuples and dictionaries."""
+    if isinstance(given, Tensor):
+        yield given
+    elif isinstance(given, (list, tuple)):
+        for part in given:
+            yield from tensors_in(part)
+    elif isinstance(given, dict):
+        yield from tensors_in(tuple(given.values()))

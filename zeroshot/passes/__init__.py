@@ -14,7 +14,7 @@ from zeroshot.passes.activations import (
 )
 from zeroshot.passes.altered import Patterns, Perturbation, Perturbed, Synflow
 from zeroshot.passes.backward import (
-    CurvatureGrads,
+    Curvature,
     Grads,
     InputGrads,
     LayerSaliency,
@@ -38,7 +38,7 @@ __all__ = (
     "Census",
     "Codes",
     "ConstantWeights",
-    "CurvatureGrads",
+    "Curvature",
     "FeatureMaps",
     "FisherInformation",
     "FixedTangentKernel",

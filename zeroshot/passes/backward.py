@@ -109,18 +109,25 @@ ONCE_ONLY = ("not implemented", "once_differentiable", "ouble backwards is not s
 
 
 @dataclass(frozen=True)
-class CurvatureGrads(Pass[Grads]):
-    """H·g for every convolution and linear weight: g is the loss gradient, H its Hessian."""
+class Curvature(Pass[Float[Tensor, " weights"]]):
+    """w · H·g for every convolution and linear weight w: g is the loss gradient, H its Hessian."""
 
     needs = (Forward(twice=True), LossBackward(twice=True))
 
-    def run(self, net: Net, batch: Batch, trace: Trace, first: LossTrace) -> Grads:
-        """Differentiate ½‖g‖²; Undefined if an operation cannot be differentiated twice."""
+    def run(
+        self, net: Net, batch: Batch, trace: Trace, first: LossTrace
+    ) -> Float[Tensor, " weights"]:
+        """Differentiate ½‖g‖² along w; Undefined if an operation cannot be differentiated twice."""
         leaves = weights_of(net, trace.leaves)
+        wanted = tuple(trace.scales.get(id(leaf), leaf) for leaf in leaves)
         with differentiating_twice():
             half = torch.stack([(g.detach() * g).sum() for g in first.alive]).sum()
-            products = gradients(half, leaves)
-        return Grads(tuple(leaf.detach() for leaf in leaves), tuple(p.detach() for p in products))
+            found = gradients(half, wanted)
+        along = (
+            part if leaf is not own else (own.detach() * part).sum()
+            for leaf, own, part in zip(leaves, wanted, found, strict=True)
+        )
+        return torch.stack([part.detach() for part in along])
 
 
 @dataclass(frozen=True)

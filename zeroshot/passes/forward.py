@@ -1,7 +1,7 @@
 """One forward run, and what can be read off it. Its graph serves the backward runs."""
 
 import math
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -46,6 +46,7 @@ class Trace(NamedTuple):
     layers: tuple[Layer, ...]
     blocks: tuple[Block, ...]  # one per run of a block that answers a tensor
     norms: tuple[Float64[Tensor, "c c"], ...] = ()  # see `Forward.norms`
+    scales: Mapping[int, Tensor] = {}  # of some leaves, see `cheap_to_differentiate_twice`
 
 
 @dataclass(frozen=True)
@@ -108,16 +109,18 @@ class Forward(Pass[Trace]):
             hooked(net.module, tuple(map(type, names)), keep_block),
             watching_activations(codes),
         )
-        made = cheap_to_differentiate_twice() if self.twice else cheap_on_few_channels()
+        twice = cheap_to_differentiate_twice(
+            leaves[name] for name in net.weight_names() if name in leaves
+        )
+        made = twice if self.twice else cheap_on_few_channels()
         # Of the attention kernels, the plain one can be differentiated twice.
         with ExitStack() as watching:
             for context in (made, *observers, sdpa_kernel(SDPBackend.MATH)):
                 watching.enter_context(context)
             logits = net(inputs, leaves)
         check_logits(logits, batch)
-        trace = Trace(
-            inputs, leaves, logits, tuple(codes), tuple(layers), tuple(blocks), tuple(norms)
-        )
+        seen = tuple(codes), tuple(layers), tuple(blocks), tuple(norms)
+        trace = Trace(inputs, leaves, logits, *seen, scales=twice.scales)
         return trace, any(output._version != version for output, version in versions)
 
 

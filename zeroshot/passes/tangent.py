@@ -13,11 +13,11 @@ from torch.overrides import TorchFunctionMode
 from zeroshot import narrow
 from zeroshot.core import Batch, Net, Pass
 from zeroshot.errors import Undefined
-from zeroshot.observe import freezing_batch_norm
+from zeroshot.observe import freezing_batch_norm, tensors_in
 from zeroshot.passes.backward import gradients, rows_of
 from zeroshot.passes.forward import Forward, check_logits
 from zeroshot.passes.structure import leaves_of
-from zeroshot.passes.tape import Tape, Unseen, tensors_in
+from zeroshot.passes.tape import Tape, Unseen
 from zeroshot.passes.twice import cheap_on_few_channels, convolution_arguments
 
 # A tape is taken for networks with at most so many channels, for which it keeps at most so many

@@ -15,6 +15,7 @@ from torch.autograd import grad
 from torch.overrides import TorchFunctionMode
 
 from zeroshot import narrow
+from zeroshot.observe import tensors_in
 from zeroshot.passes.twice import convolution_arguments
 from zeroshot.passes.windows import Convolution, Found, Gradient, Norm, Rows, Source, as_it_lies
 
@@ -454,17 +455,6 @@ def _is_plain(tensors: Iterable[Tensor]) -> bool:
 
 def _place(tensor: Tensor) -> int:
     return tensor.untyped_storage().data_ptr()
-
-
-def tensors_in(given: Any) -> Iterator[Tensor]:
-    """Those among arguments or answers, also in lists, tuples and dictionaries."""
-    if isinstance(given, Tensor):
-        yield given
-    elif isinstance(given, (list, tuple)):
-        for part in given:
-            yield from tensors_in(part)
-    elif isinstance(given, dict):
-        yield from tensors_in(tuple(given.values()))
 
 
 def _swapped(others: Mapping[int, Tensor], given: Any) -> Any:

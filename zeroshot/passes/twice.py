@@ -1,6 +1,6 @@
 """Operations that take PyTorch long on the CPU, run in another way: the same but for rounding."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from inspect import signature
 from typing import Any, NamedTuple
 
@@ -19,6 +19,7 @@ from zeroshot.narrow import (
     normalise,
     normalise_backward,
 )
+from zeroshot.observe import tensors_in
 
 
 class cheap_on_few_channels(TorchFunctionMode):  # noqa: N801 - reads as `with cheap…`
@@ -47,23 +48,49 @@ class cheap_to_differentiate_twice(cheap_on_few_channels):  # noqa: N801 - reads
     twenty runs over the map, and that of a convolution from convolutions with kernels as large as
     maps. Answers and gradients are to the last bit those of `cheap_on_few_channels`, and second
     derivatives the same but for rounding.
+
+    Args:
+        weights: leaves that are to have scales.
     """
+
+    def __init__(self, weights: Iterable[Tensor] = ()) -> None:
+        super().__init__()
+        self._scales = {id(weight): weight.new_ones(()).requires_grad_() for weight in weights}
+        self._convolved: set[int] = set()
+        self._elsewhere: set[int] = set()
+
+    @property
+    def scales(self) -> dict[int, Tensor]:
+        """By a weight's id: a 1, as if it were multiplied with the weight wherever that is read.
+
+        A derivative for it is one along the weight. What a convolution gives is in proportion to
+        its weight, so that this takes a sum over the map, no gradient for the weight. Of those
+        weights alone that nothing but such convolutions read.
+        """
+        own = self._convolved - self._elsewhere
+        return {key: scale for key, scale in self._scales.items() if key in own}
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
-        if _is_cast():
-            return func(*args, **kwargs)
-        if func is F.relu:
-            call = _RELU.bind(*args, **kwargs).arguments
-            if _is_differentiated(call["input"]) and not call.get("inplace"):
-                return _Relu.apply(call["input"])
-        elif func is F.conv2d:
+        if func is F.conv2d and not _is_cast():
             inputs, weight, bias, *rest = convolution_arguments(*args, **kwargs)
             how = _How(*rest)
             plain = bias is None and inputs.ndim == 4 and not isinstance(how.padding, str)
             if plain and _is_differentiated(inputs):
-                return _convolution(inputs, weight, how)
-        elif func is F.batch_norm:
+                self._convolved.add(id(weight))
+                return _convolution(inputs, weight, how, self._scales.get(id(weight)))
+        output = self._run(func, types, args, kwargs)
+        read = {id(part) for part in tensors_in((args, kwargs))} & self._scales.keys()
+        if read and any(True for _ in tensors_in(output)):  # what gives none tells its shape, say
+            self._elsewhere |= read
+        return output
+
+    def _run(self, func: Any, types: Any, args: Any, kwargs: Any) -> Any:
+        if not _is_cast() and func is F.relu:
+            call = _RELU.bind(*args, **kwargs).arguments
+            if _is_differentiated(call["input"]) and not call.get("inplace"):
+                return _Relu.apply(call["input"])
+        elif not _is_cast() and func is F.batch_norm:
             norm = Norm.of(*args, **kwargs)
             few = norm.inputs.ndim < 2 or norm.inputs.numel() <= norm.inputs.shape[1]  # an error
             if not few and _is_differentiated(norm.inputs) and _is_plain(norm):
@@ -123,22 +150,24 @@ def convolution_arguments(*args: Any, **kwargs: Any) -> tuple[Any, ...]:
 # the output. The derivatives of each of these products are the other two.
 
 
-def _convolution(x: Tensor, w: Tensor, how: _How) -> Tensor:
+def _convolution(x: Tensor, w: Tensor, how: _How, scale: Tensor | None = None) -> Tensor:
     value = F.conv2d(x.detach(), w.detach(), None, *how)
     return _product(
         value,
         (x, w),
-        lambda g, x, w: _inward(g, w, x.detach(), how),
+        lambda g, x, w: _inward(g, w, x.detach(), how, scale),
         lambda g, x, w: _of_weight(g, x, w.detach(), how),
+        scale=scale,
     )
 
 
-def _inward(g: Tensor, w: Tensor, like: Tensor, how: _How) -> Tensor:
+def _inward(g: Tensor, w: Tensor, like: Tensor, how: _How, scale: Tensor | None = None) -> Tensor:
     return _product(
         _kernel(g, like, w, how, 0),
         (g, w),
         lambda v, g, w: _convolution(v, w, how),
         lambda v, g, w: _of_weight(g, v, w.detach(), how),
+        scale=scale,
     )
 
 
@@ -164,7 +193,9 @@ def _kernel(g: Tensor, x: Tensor, w: Tensor, how: _How, which: int) -> Tensor:
 Back = Callable[..., Tensor]
 
 
-def _product(value: Tensor, factors: tuple[Tensor, Tensor], *backs: Back) -> Tensor:
+def _product(
+    value: Tensor, factors: tuple[Tensor, Tensor], *backs: Back, scale: Tensor | None = None
+) -> Tensor:
     """A value with an edge of its own to each factor, so that no gradient is computed in vain.
 
     One function of both factors would compute both gradients even if one is asked for.
@@ -173,6 +204,8 @@ def _product(value: Tensor, factors: tuple[Tensor, Tensor], *backs: Back) -> Ten
         return value
     pairs = zip(factors, backs, strict=True)
     edges = [_Edge.apply(f, value, back, factors) for f, back in pairs if f.requires_grad]
+    if scale is not None and edges:
+        edges.append(_Scale.apply(scale, value))
     return _Joined.apply([value], *edges) if edges else value
 
 
@@ -190,6 +223,20 @@ class _Edge(Function):
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
         return ctx.back(gradient, *ctx.saved_tensors), None, None, None
+
+
+class _Scale(Function):
+    """Zero in the shape of the value, as an edge to a factor of one."""
+
+    @staticmethod
+    def forward(ctx: Any, scale: Tensor, value: Tensor) -> Tensor:
+        ctx.save_for_backward(value.detach())  # or the value would hold itself alive
+        return value.new_zeros(()).expand(value.shape)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
+        (value,) = ctx.saved_tensors
+        return _sums(gradient, value).sum(), None
 
 
 class _Joined(Function):

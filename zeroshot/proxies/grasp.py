@@ -1,14 +1,13 @@
 """GraSP: how much removing each weight would reduce the gradient flow."""
 
-import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from zeroshot.core import Proxy
-from zeroshot.passes import CurvatureGrads, Grads
+from zeroshot.passes import Curvature
 
 
-def grasp(at: Grads) -> Float[Tensor, ""]:
+def grasp(along: Float[Tensor, " weights"]) -> Float[Tensor, ""]:
     """Sum of −w · (H g) over convolution and linear weights, g = ∂L/∂w and H its Jacobian.
 
     Range: any real number. Zero if no weight reaches the logits.
@@ -17,7 +16,7 @@ def grasp(at: Grads) -> Float[Tensor, ""]:
     Differs: the sign is that of the latter, opposite to pruning, where the most positive go. No
         temperature on the logits, one batch.
     """
-    return torch.stack([-(w * hg).sum() for w, hg in zip(*at, strict=True)]).sum()
+    return -along.sum()
 
 
-GRASP = Proxy("grasp", (CurvatureGrads(),), grasp, "higher", "arXiv:2002.07376")
+GRASP = Proxy("grasp", (Curvature(),), grasp, "higher", "arXiv:2002.07376", version=2)
