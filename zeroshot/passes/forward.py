@@ -109,10 +109,9 @@ class Forward(Pass[Trace]):
             hooked(net.module, tuple(map(type, names)), keep_block),
             watching_activations(codes),
         )
-        twice = cheap_to_differentiate_twice(
-            leaves[name] for name in net.weight_names() if name in leaves
-        )
-        made = twice if self.twice else cheap_on_few_channels()
+        weights = (leaves[name] for name in net.weight_names() if name in leaves)
+        twice = cheap_to_differentiate_twice(weights) if self.twice else None
+        made = twice or cheap_on_few_channels()
         # Of the attention kernels, the plain one can be differentiated twice.
         with ExitStack() as watching:
             for context in (made, *observers, sdpa_kernel(SDPBackend.MATH)):
@@ -120,7 +119,7 @@ class Forward(Pass[Trace]):
             logits = net(inputs, leaves)
         check_logits(logits, batch)
         seen = tuple(codes), tuple(layers), tuple(blocks), tuple(norms)
-        trace = Trace(inputs, leaves, logits, *seen, scales=twice.scales)
+        trace = Trace(inputs, leaves, logits, *seen, scales=twice.scales if twice else {})
         return trace, any(output._version != version for output, version in versions)
 
 
