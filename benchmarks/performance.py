@@ -46,7 +46,7 @@ from zeroshot import malloc, passes
 from zeroshot.core import Batch, Net
 from zeroshot.models import find_proxies
 from zeroshot.passes.footprint import counting_memory
-from zeroshot.run import Run, device_name, execute
+from zeroshot.run import Run, execute, processor
 from zeroshot.spaces import NASBENCH201
 from zeroshot.spaces.nasbench201 import NasBench201
 from zeroshot.spaces.space import Arch, Task
@@ -415,7 +415,7 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
     found: dict[str, Any] = {
         "machine": {
             "device": torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu",
-            "processor": device_name("cpu"),
+            "processor": f"{processor()}, {os.cpu_count()} cores",
             "threads": torch.get_num_threads(),
             "load of the last minute": round(os.getloadavg()[0], 1),
         },

@@ -35,7 +35,7 @@ from zeroshot.models import find_space
 from zeroshot.passes import Patterns, TangentKernel
 from zeroshot.proxies.ntk_cond import ntk_cond
 from zeroshot.pruning import Pruning, Supernets
-from zeroshot.run import device_name
+from zeroshot.run import processor
 from zeroshot.spaces.mixed import Mixed
 from zeroshot.spaces.nasbench201 import EDGES, OPS, Cell
 from zeroshot.spread import spread
@@ -163,7 +163,7 @@ def speed(options: argparse.Namespace) -> None:
     if gap > 1e-4:
         raise SystemExit(f"in float64 the two condition numbers differ by {gap:.1e}")
     facts = {
-        "machine": device_name("cpu"),
+        "machine": f"{processor()}, {cores} cores",
         "versions": {"zeroshot": zeroshot.__version__, "torch": torch.__version__},
         "rounds": options.rounds,
         "seconds an option, median": {name: round(value, 2) for name, value in seconds.items()},

@@ -20,7 +20,7 @@ POSITIONS = 4096
 WIDTH = 64  # numbers of a folded row, about
 
 _BATCH_NORM = signature(F.batch_norm)  # anew for every call it would take as long as the call
-_SAME = {"kernel_size": 3, "stride": 1, "padding": 1}  # of a pooling that keeps the map's size
+_SAME = [(3, 3), (1, 1), (1, 1)]  # kernel, stride and padding of a pooling that keeps map sizes
 
 
 class Norm(NamedTuple):
@@ -134,12 +134,8 @@ def is_average_of_neighbours(*args: Any, **kwargs: Any) -> bool:
     """
     if not args or not is_narrow(args[0]):
         return False
-    call = _AVG_POOL.bind(*args, **kwargs)
-    call.apply_defaults()
-    given = call.arguments
-    plain = all(both(given[name]) == (value, value) for name, value in _SAME.items())
-    counted = given["count_include_pad"] or given["divisor_override"] or given["ceil_mode"]
-    return plain and not counted
+    _, *sizes, ceil_mode, count_include_pad, divisor = avg_pool_arguments(*args, **kwargs)
+    return sizes == _SAME and not (ceil_mode or count_include_pad or divisor)
 
 
 def average_of_neighbours(maps: Float[Tensor, "n c h w"]) -> Float[Tensor, "n c h w"]:

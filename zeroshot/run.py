@@ -387,12 +387,12 @@ def device_name(device: str) -> str:
     """The GPU's name, or the processor's and how many threads."""
     if device.startswith("cuda"):
         return torch.cuda.get_device_name(device)
-    return f"{_processor()}, {torch.get_num_threads()} threads"
+    return f"{processor()}, {torch.get_num_threads()} threads"
 
 
 @cache
-def _processor() -> str:
-    """What it calls itself, where the system tells, or else its kind."""
+def processor() -> str:
+    """What this machine's calls itself, where the system tells, or else its kind."""
     with suppress(OSError):
         for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
             if line.startswith("model name"):

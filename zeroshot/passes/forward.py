@@ -109,8 +109,7 @@ class Forward(Pass[Trace]):
             hooked(net.module, tuple(map(type, names)), keep_block),
             watching_activations(codes),
         )
-        weights = (leaves[name] for name in net.weight_names() if name in leaves)
-        twice = cheap_to_differentiate_twice(weights) if self.twice else None
+        twice = cheap_to_differentiate_twice() if self.twice else None
         made = twice or cheap_on_few_channels()
         # Of the attention kernels, the plain one can be differentiated twice.
         with ExitStack() as watching:

@@ -224,12 +224,8 @@ class Tape(TorchFunctionMode):
             return self._convolution(*convolution_arguments(*args, **kwargs))
         if func is F.batch_norm:
             return self._norm(narrow.Norm.of(*args, **kwargs))
-        if func is F.avg_pool2d:
-            maps, *how = narrow.avg_pool_arguments(*args, **kwargs)
-            return self._pool(maps, func(*args, **kwargs), how)
-        if func is F.adaptive_avg_pool2d:
-            maps = args[0] if args else kwargs["input"]
-            return self._pool(maps, func(*args, **kwargs), ())
+        if func in (F.avg_pool2d, F.adaptive_avg_pool2d):
+            return self._pool(func, args, kwargs)
         if func in QUOTIENTS and not kwargs and isinstance(args[1], (int, float)) and args[1]:
             return self._kept(_Quotient, args[:1], func(*args), args[1])
         if (func in SUMS or func in SUMS_IN_PLACE) and not kwargs and len(args) == 2:
@@ -244,8 +240,12 @@ class Tape(TorchFunctionMode):
         output = self._kept(_Relu, (input,), F.relu(input))
         return self._overwritten(input, output) if inplace else output
 
-    def _pool(self, maps: Tensor, output: Tensor, how: Sequence[Any]) -> Tensor | None:
-        return self._kept(_Pool, (maps,), output, tuple(how)) if maps.ndim == 4 else None
+    def _pool(self, func: Any, args: Any, kwargs: Any) -> Tensor | None:
+        maps = args[0] if args else kwargs["input"]
+        if maps.ndim != 4:
+            return None
+        how = narrow.avg_pool_arguments(*args, **kwargs)[1:] if func is F.avg_pool2d else ()
+        return self._kept(_Pool, (maps,), func(*args, **kwargs), how)
 
     def _convolution(
         self, maps: Tensor, weight: Tensor, bias: Tensor | None, *how: Any

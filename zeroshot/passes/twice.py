@@ -1,6 +1,6 @@
 """Operations that take PyTorch long on the CPU, run in another way: the same but for rounding."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from inspect import signature
 from typing import Any, NamedTuple
 
@@ -48,16 +48,12 @@ class cheap_to_differentiate_twice(cheap_on_few_channels):  # noqa: N801 - reads
     twenty runs over the map, and that of a convolution from convolutions with kernels as large as
     maps. Answers and gradients are to the last bit those of `cheap_on_few_channels`, and second
     derivatives the same but for rounding.
-
-    Args:
-        weights: leaves that are to have scales.
     """
 
-    def __init__(self, weights: Iterable[Tensor] = ()) -> None:
+    def __init__(self) -> None:
         super().__init__()
-        self._scales = {id(weight): weight.new_ones(()).requires_grad_() for weight in weights}
-        self._convolved: set[int] = set()
-        self._elsewhere: set[int] = set()
+        self._scales: dict[int, Tensor] = {}
+        self._elsewhere: set[int] = set()  # leaves that something else reads
 
     @property
     def scales(self) -> dict[int, Tensor]:
@@ -65,37 +61,47 @@ class cheap_to_differentiate_twice(cheap_on_few_channels):  # noqa: N801 - reads
 
         A derivative for it is one along the weight. What a convolution gives is in proportion to
         its weight, so that this takes a sum over the map, no gradient for the weight. Of those
-        weights alone that nothing but such convolutions read.
+        leaves alone that nothing but such convolutions read.
         """
-        own = self._convolved - self._elsewhere
+        own = self._scales.keys() - self._elsewhere
         return {key: scale for key, scale in self._scales.items() if key in own}
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
-        if func is F.conv2d and not _is_cast():
-            inputs, weight, bias, *rest = convolution_arguments(*args, **kwargs)
-            how = _How(*rest)
-            plain = bias is None and inputs.ndim == 4 and not isinstance(how.padding, str)
-            if plain and _is_differentiated(inputs):
-                self._convolved.add(id(weight))
-                return _convolution(inputs, weight, how, self._scales.get(id(weight)))
-        output = self._run(func, types, args, kwargs)
-        read = {id(part) for part in tensors_in((args, kwargs))} & self._scales.keys()
-        if read and any(True for _ in tensors_in(output)):  # what gives none tells its shape, say
-            self._elsewhere |= read
+        if _is_cast():
+            output = func(*args, **kwargs)
+        else:
+            if func is F.conv2d:
+                inputs, weight, bias, *rest = convolution_arguments(*args, **kwargs)
+                how = _How(*rest)
+                plain = bias is None and inputs.ndim == 4 and not isinstance(how.padding, str)
+                if plain and _is_differentiated(inputs):
+                    return _convolution(inputs, weight, how, self._scale_of(weight))
+            output = self._run(func, types, args, kwargs)
+        if any(True for _ in tensors_in(output)):  # what gives none tells a shape, say
+            self._elsewhere |= {id(part) for part in tensors_in((args, kwargs)) if _is_leaf(part)}
         return output
 
+    def _scale_of(self, weight: Tensor) -> Tensor | None:
+        if not _is_leaf(weight):
+            return None
+        return self._scales.setdefault(id(weight), weight.new_ones(()).requires_grad_())
+
     def _run(self, func: Any, types: Any, args: Any, kwargs: Any) -> Any:
-        if not _is_cast() and func is F.relu:
+        if func is F.relu:
             call = _RELU.bind(*args, **kwargs).arguments
             if _is_differentiated(call["input"]) and not call.get("inplace"):
                 return _Relu.apply(call["input"])
-        elif not _is_cast() and func is F.batch_norm:
+        elif func is F.batch_norm:
             norm = Norm.of(*args, **kwargs)
             few = norm.inputs.ndim < 2 or norm.inputs.numel() <= norm.inputs.shape[1]  # an error
             if not few and _is_differentiated(norm.inputs) and _is_plain(norm):
                 return _normalised(norm)
         return super().__torch_function__(func, types, args, kwargs)
+
+
+def _is_leaf(tensor: Tensor) -> bool:
+    return tensor.requires_grad and tensor.is_leaf
 
 
 def _is_plain(norm: Norm) -> bool:
