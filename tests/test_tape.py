@@ -397,17 +397,34 @@ class TestAConvolutionBackwards:
     @pytest.mark.parametrize("padding", [(0, 0), (1, 2)])
     @pytest.mark.parametrize("dilation", [(1, 1), (2, 1), (2, 2)])
     @pytest.mark.parametrize("height", [12, 13])
+    @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
     def test_is_its_transpose(
-        self, monkeypatch, over_rows, size, stride, padding, dilation, height
+        self, monkeypatch, over_rows, size, stride, padding, dilation, height, dtype
     ):
         monkeypatch.setattr(windows, "runs_over_rows", lambda _: over_rows)
-        maps = torch.randn(2, 3, height, 11, dtype=torch.float64, requires_grad=True)
-        weight = torch.randn(4, 3, *size, dtype=torch.float64, requires_grad=True)
+        maps = torch.randn(2, 3, height, 11, dtype=dtype, requires_grad=True)
+        weight = torch.randn(4, 3, *size, dtype=dtype, requires_grad=True)
         output = F.conv2d(maps, weight, None, stride, padding, dilation)
-        told = torch.randn(*output.shape, 5, dtype=torch.float64)
+        told = torch.randn(*output.shape, 5, dtype=dtype)
         expected = [grad(output, (maps, weight), row, retain_graph=True) for row in told.unbind(-1)]
         source = Source([((Convolution(maps, weight, stride, padding, dilation), None),)])
         with torch.no_grad():
             found = {id(tensor): rows.whole for tensor, rows in source.back([Gradient(told)])}
         for tensor, rows in zip((maps, weight), zip(*expected, strict=True), strict=True):
-            torch.testing.assert_close(found[id(tensor)], torch.stack(rows, dim=-1))
+            exact = {"rtol": 1e-5, "atol": 1e-4} if dtype == torch.float32 else {}
+            torch.testing.assert_close(found[id(tensor)], torch.stack(rows, dim=-1), **exact)
+
+    @pytest.mark.parametrize("rows", [1, 5, 16])
+    @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+    @pytest.mark.parametrize("fused", [True, False])
+    def test_convolutions_are_added(self, monkeypatch, rows, dtype, fused):
+        if not fused:  # as where PyTorch has no oneDNN
+            monkeypatch.setattr(windows, "_ADDING", None)
+        lines = torch.randn(2, 4, 15, rows, dtype=dtype).permute(0, 3, 1, 2)
+        kernel = torch.randn(rows, 1, 3, 9, dtype=dtype)
+        planes = torch.randn(3, 2, 4, 5, rows, dtype=dtype)
+        how = (1, 3), (1, 3), rows
+        more = F.conv2d(lines, kernel, None, how[1], how[0], 1, rows).permute(0, 2, 3, 1)
+        expected = [planes[0].clone(), planes[1] + more, planes[2].clone()]
+        windows._add_convolution(planes[1], lines, kernel, *how)
+        torch.testing.assert_close(planes, torch.stack(expected))

@@ -27,6 +27,9 @@ from torch import Tensor
 
 LANES = 12
 
+# Adds a convolution to what is there as it runs, if PyTorch has oneDNN. One row confuses it.
+_ADDING = getattr(torch.ops.mkldnn, "_convolution_pointwise_", None)
+
 # A gradient of a tensor for each row of the Jacobian. Rows lie innermost in memory, channels next.
 Rows = Float[Tensor, "... rows"]
 
@@ -148,7 +151,7 @@ class Source:
         products = _seen(torch.cat([norm.normal for norm in norms], dim=1), self.windows)
         return _Group(members, weights, whole, products[:, :-1].chunk(len(norms)))
 
-    def _kept(self) -> Float[Tensor, "n lines h w_and_i"] | None:
+    def _kept(self) -> Float[Tensor, "i n lines h w"] | None:
         """Wᵀ ∗ x̂ by channel, and Wᵀ ∗ 1 by channel for all of a group."""
         normals, weights = [], []
         for group in self.groups:
@@ -160,12 +163,12 @@ class Source:
             return None
         maps = torch.cat(normals, dim=1).contiguous(memory_format=torch.channels_last)
         n, channels, high, wide = self.maps.shape
-        kept = maps.new_empty(n, high, wide, channels, maps.shape[1])
+        kept = maps.new_empty(channels, n, high, wide, maps.shape[1])
         weight = torch.cat(weights)
         for part in self._parts(weight, maps.shape[2:]):
-            for channel, kernel in enumerate(part.kernel.unsqueeze(2)):
-                kept[(*part.write, channel)] = part.run(maps, kernel, groups=len(kernel))
-        return kept.flatten(2, 3).permute(0, 3, 1, 2)
+            for plane, kernel in zip(kept, part.kernel.unsqueeze(2), strict=True):
+                plane[part.write] = part.run(maps, kernel, groups=len(kernel))
+        return kept.permute(0, 1, 4, 2, 3)
 
     def back(self, gradients: Sequence[Gradient]) -> Found:
         """Gradients for weights, scales and, if it has one, the map, from one for each group."""
@@ -176,15 +179,14 @@ class Source:
         if not self.inward:
             return
         n, channels, high, wide = self.maps.shape
-        if self.kept is None:
-            total = self.maps.new_zeros(n, high, wide, channels, every[0].shape[-1])
-        else:
-            mixed = torch.cat(lines, dim=0).T.div(-self.count)[..., None, None]
-            found = F.conv2d(self.kept, mixed).permute(0, 2, 3, 1).contiguous()
-            total = found.unflatten(2, (wide, channels))
+        planes = self.maps.new_zeros(channels, n, high, wide, every[0].shape[-1])
         for group, rows, given in zip(self.groups, every, gradients, strict=True):
-            self._carry(rows, group.weight * given.scale, total)
-        yield self.maps, Gradient(total.permute(0, 3, 1, 2, 4), own=True)
+            self._carry(rows, group.weight * given.scale, planes)
+        if self.kept is not None:
+            mixed = torch.cat(lines, dim=0).T.div(-self.count)[..., None, None]
+            for plane, kept in zip(planes, self.kept, strict=True):
+                _add_convolution(plane, kept, mixed)
+        yield self.maps, Gradient(planes.permute(1, 0, 2, 3, 4), own=True)
 
     def _weights(
         self,
@@ -217,7 +219,7 @@ class Source:
         self,
         rows: Float[Tensor, "n high wide o rows"],
         weight: Float[Tensor, "o i a b"],
-        total: Float[Tensor, "n h w i rows"],
+        planes: Float[Tensor, "i n h w rows"],
     ) -> None:
         """Add the gradient for the input that follows from that of the output."""
         n, high, wide, outward, count = rows.shape
@@ -226,15 +228,14 @@ class Source:
             maps = rows.permute(4, 0, 1, 2, 3).flatten(0, 1).permute(0, 3, 1, 2)
             for part in parts:
                 found = part.run(maps, part.kernel).unflatten(0, (count, n))
-                total[part.write].add_(found.permute(1, 2, 3, 4, 0))
+                planes[(slice(None), *part.write)].add_(found.permute(4, 1, 2, 3, 0))
             return
         # Channels of a line of pixels lie side by side, a step of `outward` from the next pixel's.
         lines = rows.flatten(2, 3).permute(0, 3, 1, 2)
         for part in parts:
-            for channel, kernel in enumerate(part.kernel.permute(0, 2, 3, 1).flatten(2)):
-                each = kernel.expand(count, 1, -1, -1).contiguous()
-                found = part.run(lines, each, groups=count, step=outward)
-                total[(*part.write, channel)].add_(found)
+            kernels = part.kernel.permute(0, 2, 3, 1).flatten(2)
+            for plane, kernel in zip(planes, kernels, strict=True):
+                part.add_to(plane, lines, kernel.expand(count, 1, -1, -1).contiguous(), outward)
 
     def _parts(self, weight: Tensor, given: Sequence[int]) -> Iterator["_Part"]:
         """The gradient for the input as convolutions of step one, each for some of its places."""
@@ -300,6 +301,23 @@ def _seen(
     return torch.ops.aten.convolution_backward(given, windows, weight, *how)[1].flatten(1)
 
 
+def _add_convolution(
+    plane: Float[Tensor, "n h w o"],
+    maps: Float[Tensor, "n i high wide"],
+    kernel: Tensor,
+    padding: tuple[int, int] = (0, 0),
+    stride: tuple[int, int] = (1, 1),
+    groups: int = 1,
+) -> None:
+    """Add a convolution to a plane."""
+    if _ADDING is None or plane.dtype != torch.float32 or plane.shape[-1] == 1:
+        found = F.conv2d(maps, kernel, None, stride, padding, 1, groups)
+        plane.add_(found.permute(0, 2, 3, 1))
+    else:
+        how = list(padding), list(stride), [1, 1], groups, "add", None, None, [], None
+        _ADDING.binary(plane.permute(0, 3, 1, 2), maps, kernel, None, *how)
+
+
 class _Axis(NamedTuple):
     """Rows or columns of a map that see the same numbers of a kernel."""
 
@@ -308,6 +326,7 @@ class _Axis(NamedTuple):
     padding: int
     read: slice  # of what it gives
     write: slice
+    is_whole: bool  # all that it gives is for all of them
 
 
 class _Part(NamedTuple):
@@ -331,6 +350,15 @@ class _Part(NamedTuple):
         found = F.conv2d(maps, kernel, None, (1, step), padding, 1, groups)
         return found.permute(0, 2, 3, 1)[:, self.down.read, self.right.read]
 
+    def add_to(self, plane: Tensor, maps: Tensor, kernel: Tensor, step: int) -> None:
+        """Add what a kernel for each channel gives to the places of a plane."""
+        groups = len(kernel)
+        if self.down.is_whole and self.right.is_whole:
+            padding = self.down.padding, self.right.padding * step
+            _add_convolution(plane, maps, kernel, padding, (1, step), groups)
+        else:
+            plane[self.write].add_(self.run(maps, kernel, groups, step))
+
 
 def _along(
     size: int, stride: int, padding: int, dilation: int, length: int, given: int
@@ -343,8 +371,10 @@ def _along(
         count = len(range(first, length, stride))
         beyond = max(-low, high + count - given, 0)
         places = [(k, off - low) for k, off in seen]
+        long = high - low + 1
         read = slice(low + beyond, low + beyond + count)
-        yield _Axis(places, high - low + 1, beyond, read, slice(first, None, stride))
+        is_whole = read == slice(0, given + 2 * beyond - long + 1) and stride == 1
+        yield _Axis(places, long, beyond, read, slice(first, None, stride), is_whole)
 
 
 def _padded(weight: Tensor, size: Sequence[int]) -> Tensor:
