@@ -10,11 +10,14 @@ from typing import Any
 import torch
 from torch import nn
 from torch._utils import _flatten_dense_tensors, _unflatten_dense_tensors
-from torch.nn.utils import get_total_norm
+from torch.nn.parameter import is_lazy
 
 from zeroshot.core import REPEATABLE, Batch, Net, Pass, Proxy, out_of_memory, planned, switched
 from zeroshot.errors import OutOfMemoryError, Undefined, ZeroshotError, in_a_line
 from zeroshot.proxies import listed
+
+# Modules in which layers and activations are not seen.
+HIDING = (torch.jit.ScriptModule, nn.DataParallel, nn.parallel.DistributedDataParallel)
 
 
 class Scores(Mapping[str, float]):
@@ -80,9 +83,12 @@ def evaluate(
             f"batch is {type(batch).__name__}; expected zeroshot.Batch(inputs, targets), or "
             'zeroshot.load_batch("noise")[0]'
         )
-    groups = _alike(_checked(net.module))
-    proxies = listed(proxies)
+    groups = _alike(_parameters(net.module))
     kept = [_numbers(group).clone() for group in groups]
+    if not all(bool(numbers.isfinite().all()) for numbers in kept):
+        name = _named(net.module, lambda p: not bool(p.isfinite().all()))
+        raise ZeroshotError(f"parameter {name} holds NaN or infinite values; initialise it")
+    proxies = listed(proxies)
     try:
         scores = _evaluated(net, batch, proxies)
     finally:
@@ -195,41 +201,37 @@ def _in_full() -> Iterator[tuple[Any, str, object]]:
             yield kind, "allow_tf32", False
 
 
-def _checked(module: nn.Module) -> list[torch.Tensor]:
-    """The parameters, if they and the modules can be scored; from one walk, for it takes long."""
+def _parameters(module: nn.Module) -> list[torch.Tensor]:
+    """Its parameters, if the modules can be scored; from one walk, for it takes long."""
     found: list[torch.Tensor] = []
     for name, part in module.named_modules():
-        what = name or "the network"
-        if isinstance(part, torch.jit.ScriptModule):
-            raise ZeroshotError(
-                f"{what} is TorchScript, which hides its layers and activations; "
-                "give the network that it was made from"
-            )
         # What torch.compile answers holds the network; Module.compile leaves a mark on it.
-        if "_orig_mod" in part._modules or part._compiled_call_impl is not None:
-            raise ZeroshotError(
-                f"{what} is compiled, which hides its layers and activations; "
-                "give the network as it was before"
-            )
-        if isinstance(part, (nn.DataParallel, nn.parallel.DistributedDataParallel)):
-            raise ZeroshotError(
-                f"{what} is {type(part).__name__}, which runs copies of a network; "
-                "give the network inside, its `.module`"
-            )
+        compiled = "_orig_mod" in part._modules or part._compiled_call_impl is not None
+        if compiled or isinstance(part, HIDING):
+            raise _hidden(name or "the network", part)
         found += [p for p in part._parameters.values() if p is not None]
-    if any(isinstance(p, nn.parameter.UninitializedParameter) for p in found):
-        name = _named(module, lambda p: isinstance(p, nn.parameter.UninitializedParameter))
-        raise ZeroshotError(f"parameter {name} has no shape yet: run the lazy network once")
+    if any(is_lazy(p) for p in found):
+        raise ZeroshotError(
+            f"parameter {_named(module, is_lazy)} has no shape yet: run the lazy network once"
+        )
     if any(p.is_meta for p in found):
         name = _named(module, lambda p: p.is_meta)
         raise ZeroshotError(f"parameter {name} is on the device 'meta', without values")
-    # All at once: one by one they would take longer than some proxies.
-    real = (p for p in found if p.is_floating_point() or p.is_complex())
-    largest = get_total_norm([p.detach() for p in real if p.numel()], math.inf)
-    if not bool(largest.isfinite()):
-        name = _named(module, lambda p: not bool(p.isfinite().all()))
-        raise ZeroshotError(f"parameter {name} holds NaN or infinite values; initialise it")
     return found
+
+
+def _hidden(what: str, part: nn.Module) -> ZeroshotError:
+    if isinstance(part, (nn.DataParallel, nn.parallel.DistributedDataParallel)):
+        return ZeroshotError(
+            f"{what} is {type(part).__name__}, which runs copies of a network; "
+            "give the network inside, its `.module`"
+        )
+    scripted = isinstance(part, torch.jit.ScriptModule)
+    how = "TorchScript" if scripted else "compiled"
+    before = "that it was made from" if scripted else "as it was before"
+    return ZeroshotError(
+        f"{what} is {how}, which hides its layers and activations; give the network {before}"
+    )
 
 
 def _named(module: nn.Module, is_so: Callable[[torch.Tensor], bool]) -> str:
