@@ -758,3 +758,14 @@ def test_results_introduce_themselves_in_a_line():
     assert repr(scores).startswith("Scores({'params': 0.0, 'snip': nan}, reasons={'snip': ")
     found = zeroshot.rank("nasbench201", archs=[5, 6], proxies="params,flops", data=batch)
     assert repr(found) == f"<Ranking of 2 by params, best first: {', '.join(found.order.index)}>"
+
+
+def test_a_bar_shows_progress(capsys):
+    given = {"archs": [0, 13714], "proxies": "naswot", "small": True, "batch_size": 4, "workers": 1}
+    zeroshot.rank("nasbench201", **given)
+    assert capsys.readouterr() == ("", "")
+    zeroshot.rank("nasbench201", progress=True, **given)
+    told = capsys.readouterr()
+    assert "networks" in told.err
+    assert "2/2" in told.err
+    assert not told.out

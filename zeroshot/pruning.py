@@ -29,10 +29,10 @@ from zeroshot.edition import edition
 from zeroshot.errors import OutOfMemoryError, ZeroshotError, in_a_line
 from zeroshot.models import find_device, find_members, find_space
 from zeroshot.passes import FixedTangentKernel, Patterns, TangentKernel
+from zeroshot.progress import Progress, silent
 from zeroshot.proxies.linear_regions import linear_regions
 from zeroshot.proxies.ntk_cond import ntk_cond
 from zeroshot.run import (
-    Progress,
     Run,
     check_identity,
     execute,
@@ -393,7 +393,7 @@ class Pruning:
         store: Path | None = None,
         workers: int = 1,
         scheduler: Any = None,
-        progress: Progress = lambda done, total: None,
+        progress: Progress = silent,
     ) -> Pruned:
         """Prune, keeping a checkpoint in the folder `out` after every round.
 

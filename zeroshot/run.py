@@ -27,13 +27,12 @@ from zeroshot.errors import OutOfMemoryError, ZeroshotError, in_a_line
 from zeroshot.eval.tables import read_scores, record_path
 from zeroshot.initial import INITS
 from zeroshot.passes import Census
+from zeroshot.progress import Progress, silent
 from zeroshot.ranking import KEYS
 from zeroshot.spaces.space import Arch, Space, Task
 from zeroshot.spread import spread
 from zeroshot.store import Formula, Kept, Key, Setting, Store, remove
 from zeroshot.worker import Work
-
-Progress = Callable[[int, int], None]  # networks done, networks in all
 
 
 @dataclass(frozen=True, eq=False)
@@ -175,7 +174,7 @@ def execute(
     store: Path | None = None,
     workers: int = 1,
     scheduler: Any = None,
-    progress: Progress = lambda done, total: None,
+    progress: Progress = silent,
 ) -> Outcome:
     """Score every network of a run that has not been scored yet.
 

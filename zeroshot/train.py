@@ -10,7 +10,7 @@ import platform
 import shlex
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, astuple, dataclass, replace
 from hashlib import sha256
@@ -32,11 +32,10 @@ from zeroshot.data import Part, load_split
 from zeroshot.errors import OutOfMemoryError, ZeroshotError, in_a_line, real, whole
 from zeroshot.eval.plots import ACCENT, SPOT, STYLE, tidy
 from zeroshot.models import code_of, find_device, find_model, find_space, space_of
+from zeroshot.progress import Progress, telling
 from zeroshot.run import device_name, locked, replace_file, writing
 from zeroshot.spaces import Task
 from zeroshot.spaces.space import with_shape
-
-Progress = Callable[[int, int, str], None]  # batches done, batches in all, loss and accuracy
 
 SCHEDULES = ("one-cycle", "cosine")
 LIMITS: dict[str, tuple[float, float]] = {
@@ -149,7 +148,7 @@ def finetune(
     device: str = "auto",
     out: str | Path | None = None,
     resume: bool = False,
-    progress: Progress = lambda done, total, words: None,
+    progress: Progress | bool | None = None,
 ) -> Trained:
     """Train a network for a few epochs and test it.
 
@@ -170,7 +169,8 @@ def finetune(
         device: auto, cpu, cuda or cuda:i.
         out: folder to write; by default `finetune` in the folder of the architecture.
         resume: go on with the unfinished run in `out`.
-        progress: called as batches are done, with loss and accuracy in words.
+        progress: True shows a bar; a function is called with the numbers of batches done and in
+            all, and with loss and accuracy in words.
 
     Returns:
         The network, its history and its test accuracy; a finished run is read, not repeated.
@@ -209,7 +209,9 @@ def finetune(
     with locked(folder), writing(folder):
         state = _open(folder, identity, resume)
         if state is not None:
-            history = _Training(net, recipe, (train, test), task, folder).run(state, progress)
+            training = _Training(net, recipe, (train, test), task, folder)
+            with telling(progress, "batches") as told:
+                history = training.run(state, told)
             _draw(history, folder / "curve.png")
             record = _record(identity, history, len(test.labels), where, time.time() - started)
             _write(folder / "record.json", (json.dumps(record, indent=2) + "\n").encode())

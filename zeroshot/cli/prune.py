@@ -26,8 +26,9 @@ from zeroshot.cli.options import (
     Workers,
     used_store,
 )
-from zeroshot.cli.screen import new_console, new_table, progress_bar, say, stoppable
+from zeroshot.cli.screen import new_console, new_table, say, stoppable
 from zeroshot.errors import ZeroshotError
+from zeroshot.progress import progress_bar
 
 if TYPE_CHECKING:
     from rich.console import Console

@@ -33,12 +33,12 @@ from zeroshot.cli.screen import (
     new_console,
     new_table,
     number_text,
-    progress_bar,
     say,
     score_text,
     stoppable,
 )
 from zeroshot.errors import ZeroshotError
+from zeroshot.progress import progress_bar
 
 if TYPE_CHECKING:
     import pandas as pd

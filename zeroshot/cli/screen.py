@@ -1,12 +1,14 @@
-"""What commands write on the terminal: lines, tables, numbers and a progress bar."""
+"""What commands write on the terminal: lines, tables and numbers."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from math import log10
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import typer
+
+from zeroshot.progress import Underway
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -68,53 +70,6 @@ def stoppable(kept: str | Path | None) -> Iterator[None]:
         yield
     except KeyboardInterrupt as stop:
         done = kept or "nothing is kept"
-        words = done if isinstance(stop, _Underway) else "nothing new was done"
+        words = done if isinstance(stop, Underway) else "nothing new was done"
         typer.echo(f"interrupted: {words}", err=True)
         raise typer.Exit(130) from None
-
-
-class _Underway(KeyboardInterrupt):
-    """Ctrl-C, when some is done already."""
-
-
-@contextmanager
-def progress_bar(what: str) -> Iterator[Callable[..., None]]:
-    """A bar on stderr; it is told how many are done, of how many, and words that follow `what`."""
-    from rich.console import Console
-    from rich.progress import (
-        BarColumn,
-        MofNCompleteColumn,
-        Progress,
-        ProgressColumn,
-        Task,
-        TextColumn,
-        TimeElapsedColumn,
-        TimeRemainingColumn,
-    )
-    from rich.text import Text
-
-    class Rate(ProgressColumn):
-        def render(self, task: Task) -> Text:
-            return Text("" if task.speed is None else f"{task.speed:.2f}/s")
-
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), Rate())
-    console = Console(stderr=True)
-    bar = Progress(*columns, TimeElapsedColumn(), TimeRemainingColumn(), console=console)
-    task, some = None, False
-
-    def update(done: int, total: int, words: str = "") -> None:
-        nonlocal task, some
-        some = some or done > 0
-        if task is None:  # not before there is something to show: an error comes without a bar
-            bar.start()
-            task = bar.add_task(what, total=total, completed=done)
-        else:
-            bar.update(task, completed=done, total=total, description=f"{what} {words}".rstrip())
-
-    try:
-        yield update
-    except KeyboardInterrupt as stop:
-        raise (_Underway() if some else stop) from None
-    finally:
-        if task is not None:
-            bar.stop()

@@ -29,7 +29,8 @@ from zeroshot.cli.options import (
     kept_where,
     used_store,
 )
-from zeroshot.cli.screen import WIDE, new_console, new_table, progress_bar, say, stoppable
+from zeroshot.cli.screen import WIDE, new_console, new_table, say, stoppable
+from zeroshot.progress import progress_bar
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -16,10 +16,6 @@ if TYPE_CHECKING:
     from zeroshot.eval.truth import Truth
 
 
-def silent(done: int, total: int) -> None:
-    """Nobody is told of the progress."""
-
-
 def check_space(space: object) -> None:
     """Refuse what is no space."""
     if not isinstance(space, Space):

@@ -4,11 +4,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from zeroshot.commands.arguments import check_space, respelling, silent, truth_of, workers_of
+from zeroshot.commands.arguments import check_space, respelling, truth_of, workers_of
 from zeroshot.errors import check_seed, whole
 from zeroshot.models import Device, find_device, find_space, refining_ensemble
+from zeroshot.progress import Progress, telling
 from zeroshot.pruning import DRAWS, Pruned, Pruning
-from zeroshot.run import Progress
 from zeroshot.spaces import Space
 
 
@@ -34,7 +34,7 @@ def prune(
     lower_is_better: bool = False,
     benchmark_path: str | Path | None = None,
     trust: bool = False,
-    progress: Progress | None = None,
+    progress: Progress | bool | None = None,
 ) -> Pruned:
     """Prune a supernet to a single-path network without training.
 
@@ -64,7 +64,8 @@ def prune(
         lower_is_better: the file is of losses or latencies.
         benchmark_path: where the benchmark's own files lie, for those that need them.
         trust: whether code that these files ask for may run. Most need none.
-        progress: called with the numbers of options measured and in all.
+        progress: True shows a bar; a function is called with the numbers of options measured and
+            in all.
 
     Returns:
         The network, the history and the record.
@@ -87,14 +88,15 @@ def prune(
     path = None if out is None else Path(out)
     workers = workers_of(workers, where)
     kept = None if store is None else Path(store)
-    found = pruning.run(
-        path,
-        resume=resume,
-        store=kept,
-        workers=workers,
-        scheduler=scheduler,
-        progress=progress or silent,
-    )
+    with telling(progress, "options") as told:
+        found = pruning.run(
+            path,
+            resume=resume,
+            store=kept,
+            workers=workers,
+            scheduler=scheduler,
+            progress=told,
+        )
     if source is not None and accuracies is not None:
         if found.name not in accuracies.index:
             accuracies = source.read([found.name], respelling(space))

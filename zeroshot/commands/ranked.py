@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from zeroshot import measure, ranking
-from zeroshot.commands.arguments import check_data, check_space, silent, workers_of
+from zeroshot.commands.arguments import check_data, check_space, workers_of
 from zeroshot.core import Batch, Net, Proxy
 from zeroshot.data import load_batch
 from zeroshot.errors import ZeroshotError, check_seed, real, whole
@@ -28,11 +28,11 @@ from zeroshot.models import (
     reshaped,
     space_of,
 )
+from zeroshot.progress import Progress, telling
 from zeroshot.pruning import DRAWS
 from zeroshot.ranking import Ensemble
 from zeroshot.run import (
     Outcome,
-    Progress,
     Run,
     check_identity,
     device_name,
@@ -192,7 +192,7 @@ def rank(
     device: Device = "auto",
     store: str | Path | None = None,
     out: str | Path | None = None,
-    progress: Progress | None = None,
+    progress: Progress | bool | None = None,
 ) -> Ranking:
     """Rank architectures of a space without training any.
 
@@ -233,7 +233,8 @@ def rank(
         store: a file of scores: what is there is not computed again, what is computed is added.
         out: a .csv or .parquet file. The same call goes on where it was interrupted. The best are
             kept beside it, in a file with 'refined' in its name.
-        progress: called with the numbers of networks done and in all.
+        progress: True shows a bar; a function is called with the numbers of networks done and in
+            all.
 
     Returns:
         The order, the table and the record.
@@ -303,14 +304,10 @@ def rank(
         raise ZeroshotError(f"no architecture of {archs} has at most {limits}; raise the limits")
     path = None if out is None else Path(out)
     kept = None if store is None else Path(store)
-    outcome: Outcome = execute(
-        run,
-        path,
-        store=kept,
-        workers=workers,
-        scheduler=scheduler,
-        progress=progress or silent,
-    )
+    with telling(progress, "networks") as told:
+        outcome: Outcome = execute(
+            run, path, store=kept, workers=workers, scheduler=scheduler, progress=told
+        )
     better = {proxy.name: proxy.better for proxy in wanted}
     order = ranking.rank(outcome.scores, by, better)
     notes += _gaps(order, ensemble, outcome, path or kept, needed=ordered)

@@ -13,9 +13,10 @@ from zeroshot.commands.ranked import Ranking, rank
 from zeroshot.core import Batch, Proxy
 from zeroshot.errors import ZeroshotError, whole
 from zeroshot.models import Device, find_proxies
+from zeroshot.progress import Progress
 from zeroshot.proxies import PROXIES
 from zeroshot.ranking import ENSEMBLES, Ensemble, proxies_of
-from zeroshot.run import Progress, writing
+from zeroshot.run import writing
 from zeroshot.spaces import SPACES, Space
 
 BETTER = {proxy.name: proxy.better for proxy in PROXIES}
@@ -162,7 +163,7 @@ def advise(
     device: Device = "auto",
     store: str | Path | None = None,
     out: str | Path | None = None,
-    progress: Progress | None = None,
+    progress: Progress | bool | None = None,
 ) -> Advice:
     """Tell which proxies are worth computing in a space, from networks without accuracies.
 
@@ -185,7 +186,8 @@ def advise(
         store: a file of scores: what is there is not computed again, what is computed is added.
         out: folder for advice.csv, advice.html, scores.csv and its record; the same call goes on
             where it was interrupted. Nothing is written without.
-        progress: called with the numbers of networks done and in all.
+        progress: True shows a bar; a function is called with the numbers of networks done and in
+            all.
 
     Returns:
         The table, what it says in words, the scores and their record, and where the page is.
