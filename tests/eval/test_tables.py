@@ -94,7 +94,8 @@ class TestReadTruth:
         [
             ("", "is empty"),
             ("hash,acc\na,1\n", "no column 'arch', only hash, acc"),
-            ("arch,note\na,hello\n", "no column of numbers"),
+            ("arch,acc\na,93.1%\n", "'93.1%' in column 'acc', row 1, is no number"),
+            ("arch,note,group\na,hello,x\n", "no column of numbers"),
             ("arch,acc\na,90\nb,9", "line 3: ends in the middle"),
             ("arch,acc\na,90\nb\n", "line 3: 1 fields, expected 2"),
             ("arch,acc\na,90,1\n", "line 2: 3 fields, expected 2"),

@@ -204,8 +204,9 @@ def _column(table: pd.DataFrame, column: str | None, path: Path) -> str:
         partly = [
             name for name in others if pd.to_numeric(table[name], errors="coerce").notna().any()
         ]
-        if len(partly) == 1:
-            return partly[0]
+        meant = partly or others  # as a cell "93.1 %" shows
+        if len(meant) == 1:
+            return meant[0]
     if not candidates:
         raise ZeroshotError(f"{path} has no column of numbers besides 'arch'; expected accuracies")
     candidates.sort(key=lambda name: "acc" not in name.lower())  # the likely ones first
