@@ -189,3 +189,19 @@ def test_several_rows_of_a_jacobian_at_once_are_those_one_by_one():
         alone = grad(outputs[row], (inputs, weight), retain_graph=True)
         for one, other in zip(alone, together, strict=True):
             torch.testing.assert_close(one, other[row], rtol=1e-10, atol=1e-12)
+
+
+@pytest.mark.parametrize("channels", [1, 4])
+@pytest.mark.parametrize("mode", MODES)
+def test_what_is_normalised_may_be_overwritten(channels, mode):
+    net = nn.Sequential(nn.BatchNorm2d(channels), nn.ReLU(inplace=True)).double()
+    given = maps(channels=channels).requires_grad_()
+    expected = grad((net(given) ** 2).sum(), given)[0]
+    with mode():
+        found = grad((net(given) ** 2).sum(), given)[0]
+    torch.testing.assert_close(found, expected)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_half_precision_is_pytorchs(dtype):
+    assert not is_narrow(maps(dtype=dtype))

@@ -394,3 +394,56 @@ def test_a_formula_may_give_a_tensor_with_a_graph():
         "test",
     )
     assert evaluate(networks.network("Plain"), batch(), [alive])["alive"] == 1
+
+
+class Fills(nn.Module):
+    """Fills a buffer at its first call, and adds another."""
+
+    def __init__(self):
+        super().__init__()
+        self.layer = nn.Linear(8, 8)
+        self.register_buffer("places", None)
+
+    def forward(self, x):
+        if self.places is None:
+            self.places = torch.linspace(0, 1, 8, dtype=x.dtype)
+            self.register_buffer("more", torch.zeros(2))
+        return self.layer(x + self.places)
+
+
+def test_buffers_that_a_network_fills_are_empty_again():
+    net = Fills()
+    shown = Batch(torch.randn(8, 8), torch.arange(8))
+    evaluate(net, shown, "synflow,snip")
+    assert list(net.state_dict()) == ["layer.weight", "layer.bias"]
+    assert net.places is None
+    assert net(torch.randn(2, 8)).shape == (2, 8)
+
+
+class Complex(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.layer = nn.Linear(12, 8, dtype=torch.cfloat)
+
+    def forward(self, x):
+        return self.layer(x.to(torch.cfloat)).abs()
+
+
+def test_complex_weights_have_no_gradients():
+    found = evaluate(Complex(), Batch(torch.randn(8, 12), torch.arange(8)), "grad_norm,snip,zico")
+    assert set(found.reasons.values()) == {"weights are complex"}
+    assert set(found.reasons) == {"grad_norm", "snip", "zico"}
+
+
+def test_precision_that_was_inherited_is_afterwards():
+    backends = torch.backends
+    if not hasattr(backends.cudnn, "conv"):
+        pytest.skip("switches of PyTorch 2.9")
+    before = backends.fp32_precision
+    try:
+        backends.fp32_precision = "tf32"
+        evaluate(LINEAR, batch(), "snip")
+        backends.fp32_precision = "ieee"
+        assert backends.mkldnn.matmul.fp32_precision == "ieee"
+    finally:
+        backends.fp32_precision = before

@@ -330,13 +330,7 @@ def standing_in(modules: Sequence[nn.Module], stand_ins: Mapping[int, Tensor]) -
     What `torch.func.functional_call` does, which looks for each by its name: that takes longer than
     the arithmetic of a small network.
     """
-    places = [
-        (held, name, tensor)
-        for part in modules
-        for held in (part._parameters, part._buffers)
-        for name, tensor in held.items()
-        if tensor is not None
-    ]
+    before = [(held, dict(held)) for part in modules for held in (part._parameters, part._buffers)]
     # Recurrent layers list their parameters once more, and make new lists of what stands in.
     lists = [
         (part.__dict__, name, part.__dict__[name])
@@ -346,12 +340,15 @@ def standing_in(modules: Sequence[nn.Module], stand_ins: Mapping[int, Tensor]) -
         if name in part.__dict__
     ]
     try:
-        for held, name, tensor in places:
-            held[name] = stand_ins[id(tensor)]  # type: ignore[assignment]
+        for held, own in before:
+            for name, tensor in own.items():
+                if tensor is not None:
+                    held[name] = stand_ins[id(tensor)]  # type: ignore[assignment]
         yield
     finally:
-        for held, name, tensor in places:
-            held[name] = tensor  # type: ignore[assignment]
+        for held, own in before:  # with them goes what the network has added
+            held.clear()
+            held.update(own)  # type: ignore[arg-type]
         for held, name, listed in lists:
             held[name] = listed
 
@@ -384,7 +381,10 @@ def switched(switches: Iterable[tuple[Any, str, object]]) -> Iterator[None]:
         yield
     finally:
         for where, name, value in before:
-            setattr(where, name, value)
+            if name == "fp32_precision":  # what is not set is told as inherited, and stays unset
+                setattr(where, name, "none")
+            if getattr(where, name) != value:
+                setattr(where, name, value)
 
 
 class _Plainly:

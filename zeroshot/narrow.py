@@ -48,6 +48,7 @@ def is_narrow(maps: Tensor) -> bool:
     return (
         maps.ndim == 4
         and maps.device.type == "cpu"
+        and maps.dtype in (torch.float32, torch.float64)  # others overflow
         and maps.shape[1] < CHANNELS
         and maps.numel() >= POSITIONS * maps.shape[1]
         and maps.is_contiguous(memory_format=torch.channels_last)
@@ -77,7 +78,7 @@ def normalise(norm: Norm) -> tuple[Tensor, Tensor, Tensor]:
         found = centred.mul_(_repeated(slope, rows))
     else:
         found = torch.addcmul(_repeated(norm.bias, rows), centred, _repeated(slope, rows))
-    return _unfolded(found, maps), mean, scale
+    return _own(_unfolded(found, maps)), mean, scale
 
 
 def normalise_backward(
@@ -117,7 +118,7 @@ class Scaled(Function):
         ctx.save_for_backward(slope)
         rows = _folded(maps)
         found = torch.addcmul(_repeated(shift, rows), rows, _repeated(slope, rows))
-        return _unfolded(found, maps)
+        return _own(_unfolded(found, maps))
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:
@@ -209,6 +210,12 @@ def _folded(maps: Tensor) -> Tensor:
 def _unfolded(rows: Tensor, like: Tensor) -> Tensor:
     n, channels, height, width = like.shape
     return rows.reshape(n, height, width, channels).permute(0, 3, 1, 2)
+
+
+def _own(view: Tensor) -> Tensor:
+    """The same numbers, of which nothing else is a view: what a function answers is overwritten."""
+    where = view.untyped_storage(), view.storage_offset(), view.shape, view.stride()
+    return view.new_empty(0).set_(*where)
 
 
 def _repeated(numbers: Tensor, rows: Tensor) -> Tensor:

@@ -80,3 +80,27 @@ class Pair(nn.Module):
 def test_undefined_without_blocks(module, blocks, reason):
     scores = evaluate(Net(module, blocks=blocks), batch(), [AZ_EXPRESSIVITY])
     assert reason in scores.reasons["az_expressivity"]
+
+
+class Concatenates(nn.Module):
+    """Two convolutions side by side, each of as many channels as the maps are wide."""
+
+    def __init__(self):
+        super().__init__()
+        self.one, self.other = nn.Conv2d(3, 16, 1), nn.Conv2d(3, 16, 3, padding=1)
+
+    def forward(self, x):
+        return torch.cat([self.one(x), self.other(x)], dim=1)
+
+
+def test_channels_of_maps_side_by_side():
+    torch.manual_seed(0)
+    body = nn.Sequential(Concatenates(), nn.ReLU(), nn.Flatten(), nn.Linear(8192, 10)).double()
+    shown = batch()
+    net = Net(body, blocks=("0",))
+    assert shown.inputs.shape[3] == 16
+    found = evaluate(net, shown, [AZ_EXPRESSIVITY])["az_expressivity"]
+    rows = body[0](shown.inputs).movedim(1, -1).flatten(0, -2)
+    share = torch.linalg.eigvalsh(torch.cov(rows.T)).clamp(min=0)
+    share = share / share.sum()
+    assert_close(found, float(-(share * share.log()).sum()), 1e-6)

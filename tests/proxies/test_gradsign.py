@@ -78,3 +78,9 @@ def test_agrees_with_the_oracle(name, proxy, dtype):
 @pytest.mark.parametrize("golden", [g for _, g in ROWS], ids=[name for name, _ in ROWS])
 def test_agrees_with_the_authors_code(golden):
     assert_golden(OFFICIAL, golden)
+
+
+def test_half_precision_counts_all():
+    net = nn.Linear(1, 2, bias=False).bfloat16()
+    shown = Batch(torch.ones(300, 1), torch.zeros(300, dtype=torch.long))
+    assert evaluate(net, shown, [GRADSIGN])["gradsign"] == 600

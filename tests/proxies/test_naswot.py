@@ -84,3 +84,10 @@ def test_undefined_alone_where_samples_are_not_found():
 @pytest.mark.parametrize("golden", [g for _, g in ROWS], ids=[name for name, _ in ROWS])
 def test_agrees_with_the_authors_code(golden):
     assert_golden(NASWOT, golden)
+
+
+def test_fewer_units_than_samples():
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Flatten(), nn.Linear(768, 4), nn.ReLU(), nn.Linear(4, 10)).double()
+    shown = batch(n=16)
+    assert evaluate(net, shown, [NASWOT])["naswot"] == -math.inf

@@ -148,10 +148,17 @@ def _layer(module: nn.Module, output: Tensor) -> Layer:
 
 
 def _channels(output: Tensor, layers: list[Layer]) -> int:
-    """A block's axis of channels: as long as that of the last layer run; maps begin with it."""
+    """A block's axis of channels.
+
+    As in the last layer that ran, if that is a convolution of maps of this size, however many are
+    put side by side; else the one as long as that layer's; maps begin with it.
+    """
     last = output.ndim - 1
+    latest = layers[-1] if layers else None
+    if latest and latest.channels == 1 and output.shape[2:] == latest.output.shape[2:] != ():
+        return 1
     likely = (1, last) if last > 2 else (last, 1)  # tokens end with it
-    width = layers[-1].output.shape[layers[-1].channels] if layers else None
+    width = latest.output.shape[latest.channels] if latest else None
     return next((axis for axis in likely if output.shape[axis] == width), likely[0])
 
 

@@ -56,7 +56,8 @@ class SignSums(Pass[tuple[Float[Tensor, "..."], ...]]):
     def run(self, net: Net, batch: Batch, trace: Trace) -> tuple[Float[Tensor, "..."], ...]:
         """Add up signs; Undefined if a normalisation cannot do with the one sample it gets."""
         weights = weights_of(net, trace.leaves)
-        sums = [torch.zeros_like(weight) for weight in weights]
+        # Half precision does not count beyond 256 or 2,048.
+        sums = [weight.new_zeros(weight.shape, dtype=_counting(weight)) for weight in weights]
         rows = (
             self._rows(batch, trace, weights)
             if self.fidelity == "paper"
@@ -65,7 +66,7 @@ class SignSums(Pass[tuple[Float[Tensor, "..."], ...]]):
         for found in rows:
             for total, gradient in zip(sums, found, strict=True):
                 if gradient is not None:
-                    total += gradient.sign().sum_to_size(total.shape)
+                    total += gradient.sign().to(total.dtype).sum_to_size(total.shape)
         return tuple(sums)
 
     def _rows(
@@ -76,6 +77,10 @@ class SignSums(Pass[tuple[Float[Tensor, "..."], ...]]):
         if not losses.requires_grad:
             return
         yield from rows_of(losses, weights, self.chunk)
+
+
+def _counting(weight: Tensor) -> torch.dtype:
+    return torch.promote_types(weight.dtype, torch.float32)
 
 
 def _grads(net: Net, batch: Batch, parts: int) -> Iterator[tuple[Tensor, ...]]:

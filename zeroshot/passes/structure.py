@@ -133,11 +133,14 @@ def weights_of(net: Net, leaves: dict[str, Tensor]) -> tuple[Tensor, ...]:
 
 
 def own_weights_of(net: Net, leaves: dict[str, Tensor]) -> tuple[Tensor, ...]:
-    """The leaves that stand for weights, without reparametrised ones; Undefined without weights."""
+    """The leaves that stand for weights, without reparametrised ones; Undefined if none, or complex."""
     names = net.weight_names()
     if not names:
         raise Undefined("the network has no convolution or linear weight")
-    return tuple(leaves[name] for name in names if name in leaves)
+    found = tuple(leaves[name] for name in names if name in leaves)
+    if any(weight.is_complex() for weight in found):
+        raise Undefined("weights are complex")
+    return found
 
 
 @contextmanager

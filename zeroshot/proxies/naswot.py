@@ -14,17 +14,19 @@ def naswot(codes: tuple[Bool[Tensor, "n _"], ...]) -> Float[Tensor, ""]:
 
     A code is the sign of a ReLU-like activation's input.
 
-    Range: (−∞, ∞), grows with the logarithm of the number of units; −∞ if two samples share a
-        code. Undefined without any such activation.
+    Range: (−∞, ∞), grows with the logarithm of the number of units; −∞ if K is singular but for
+        rounding, as where two samples share a code or there are fewer units than samples.
+        Undefined without any such activation.
     Source: Mellor et al., 2021, arXiv:2006.04647.
     Differs: all activations that are computed count. The authors' code takes those that a backward
         run visits, and on NAS-Bench-201 thereby some whose output is multiplied by zero.
     """
     kernel = sum(agreements(code) for code in codes)
     assert isinstance(kernel, Tensor)
-    if int((kernel == kernel[0, 0]).sum()) > len(kernel):  # rounding would hide it
+    eigenvalues = torch.linalg.eigvalsh(kernel)
+    if eigenvalues[0] <= len(kernel) * torch.finfo(kernel.dtype).eps * eigenvalues[-1]:
         return kernel.new_tensor(-torch.inf)
     return torch.linalg.slogdet(kernel).logabsdet
 
 
-NASWOT = Proxy("naswot", (Codes(),), naswot, "higher", "arXiv:2006.04647")
+NASWOT = Proxy("naswot", (Codes(),), naswot, "higher", "arXiv:2006.04647", version=2)
