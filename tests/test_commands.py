@@ -27,9 +27,10 @@ from zeroshot.commands import (
 )
 from zeroshot.core import Batch, Proxy
 from zeroshot.data import load_batch
-from zeroshot.errors import ZeroshotError, real, whole
+from zeroshot.errors import ZeroshotError, brief, real, whole
 from zeroshot.passes import Forward, Weights
 from zeroshot.ranking import Ensemble, rank_sum
+from zeroshot.run import locked
 from zeroshot.spaces import Axis, NasBench201, Space
 
 NAN = float("nan")
@@ -577,8 +578,8 @@ def test_the_direction_of_own_proxies_comes_from_the_record(scored, truth):
 def test_baselines_are_those_of_the_space(scored, truth):
     from zeroshot.commands.validated import _with_baselines
 
-    table = _with_baselines(zeroshot.eval.tables.read_scores(scored))
     full = NasBench201()
+    table = _with_baselines(zeroshot.eval.tables.read_scores(scored), full)
     for row in table.to_dict("records"):
         cost = full.cost(full.parse(row["arch"]))
         assert (row["params"], row["flops"], row["depth"]) == cost
@@ -592,9 +593,6 @@ def test_architectures_of_no_space_have_no_baselines():
     assert found["kendall"][0] == 1
 
 
-@pytest.mark.skipif(
-    importlib.util.find_spec("analognasbench") is None, reason="the extra nb201 is not installed"
-)
 def test_validate_against_accuracies_in_hand(scored):
     values = pd.Series(
         np.geomspace(2e-4, 9e-3, len(ARCHS)), index=zeroshot.eval.tables.read_scores(scored)["arch"]
@@ -617,6 +615,9 @@ def test_validate_with_a_record_of_no_directions(scored, truth, tmp_path, better
     assert len(validate(path, truth, resamples=100).table) == 5
 
 
+@pytest.mark.skipif(
+    importlib.util.find_spec("analognasbench") is None, reason="the extra nb201 is not installed"
+)
 def test_validate_against_nb201(scored):
     found = validate(scored, "nb201", resamples=100).table.set_index("name")
     assert (found["n"].drop("naswot") == len(ARCHS)).all()
@@ -769,3 +770,52 @@ def test_a_bar_shows_progress(capsys):
     assert "networks" in told.err
     assert "2/2" in told.err
     assert not told.out
+
+
+def length(weights: tuple[torch.Tensor, ...]) -> torch.Tensor:
+    return torch.cat([weight.flatten() for weight in weights]).norm()
+
+
+LOWER = Proxy("mine", (Weights(),), length, "lower", "mine")
+
+
+def test_a_table_of_rank_knows_directions():
+    found = zeroshot.rank("nasbench201", archs=range(12), proxies=LOWER, small=True, workers=1)
+    truth = found.scores.set_index("arch")["mine"]
+    for scores in (found, found.scores):
+        table = validate(scores, truth, resamples=100).table.set_index("name")
+        assert table.loc["mine", "kendall"] == pytest.approx(-1)
+
+
+class Tower(NasBench201):
+    """Of one's own, though it spells architectures as the package does."""
+
+
+def test_baselines_are_of_the_space_that_was_ranked():
+    found = zeroshot.rank(Tower(channels=4, cells=1), archs=[0, 5, 9], proxies="snip", workers=1)
+    told = found.record | {"run": found.record["run"] | {"space": "Other()"}}
+    own = replace(found, record=told)
+    truth = found.scores.set_index("arch")["snip"].rank()
+    table = validate(own, truth, resamples=100).table
+    assert "params" in set(table["name"])
+    alone = replace(own, built=None)
+    assert "params" not in set(validate(alone, truth, resamples=100).table["name"])
+
+
+def test_accuracies_in_hand_in_other_notation(scored):
+    table = zeroshot.eval.tables.read_scores(scored)
+    truth = {str(index): 1 + index / 15_000 for index in range(0, 15_000, 600)}
+    assert (validate(scored, truth, resamples=100).table["unmatched"] == 0).all()
+    assert len(table) == len(ARCHS)
+    with pytest.raises(ZeroshotError, match=r"'90%' of .* is no number"):
+        validate(scored, pd.Series(dict.fromkeys(truth, "90%")))
+
+
+def test_values_are_told_in_a_line():
+    assert len(brief(list(range(10_000)))) == 100
+    assert brief("short") == "'short'"
+
+
+def test_two_prunings_do_not_share_a_folder(tmp_path):
+    with locked(tmp_path / "out"), pytest.raises(ZeroshotError, match="another process is writing"):
+        zeroshot.prune("nasbench201", criterion="params", out=tmp_path / "out", workers=1)

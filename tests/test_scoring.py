@@ -1,10 +1,14 @@
 import inspect
+import json
 import math
+import pickle
 import re
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import pandas as pd
 import pytest
 import torch
 from torch import nn
@@ -447,3 +451,24 @@ def test_precision_that_was_inherited_is_afterwards():
         assert backends.mkldnn.matmul.fp32_precision == "ieee"
     finally:
         backends.fp32_precision = before
+
+
+def test_threads_wait_for_each_other():
+    shown, proxies = batch(), "snip,naswot"
+    nets = [toy(name, torch.float64) for name in ("Plain", "Residual")]
+    expected = [evaluate(net, shown, proxies).found for net in nets]
+    before = torch.backends.cudnn.deterministic, torch.get_rng_state()
+    with ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(lambda n: evaluate(nets[n % 2], shown, proxies).found, range(16)))
+    assert found == [expected[n % 2] for n in range(16)]
+    assert torch.backends.cudnn.deterministic == before[0]
+    assert torch.equal(torch.get_rng_state(), before[1])
+
+
+def test_scores_of_several_networks_are_a_table():
+    found = {name: evaluate(LINEAR, batch(), "params,snip") for name in "ab"}
+    table = pd.DataFrame(found)
+    assert table.loc["params", "a"] == 7690
+    assert pd.DataFrame(list(found.values())).shape == (2, 2)
+    assert json.loads(json.dumps(found["a"])) == found["a"]
+    assert pickle.loads(pickle.dumps(found["a"])).seconds == found["a"].seconds

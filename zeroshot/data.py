@@ -1,5 +1,6 @@
 """The one batch of a run: seeded, class-balanced, from noise, a data set or a file of images."""
 
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,13 +15,12 @@ from zeroshot.core import Batch, in_float32, out_of_memory
 from zeroshot.errors import OutOfMemoryError, ZeroshotError, check_seed, whole
 from zeroshot.spaces.space import Task
 
-CACHE = Path("~/.cache/zeroshot")
 CLASSES = 1_000_000  # what is above is no class index
 IMAGENET = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 DATA = {
     "noise": "standard normal images, balanced labels; no download",
     "digits": "scikit-learn's handwritten digits, resized, as RGB; no download",
-    "cifar10": "torchvision's CIFAR-10, training images; downloaded once to ~/.cache/zeroshot",
+    "cifar10": "torchvision's CIFAR-10, training images; downloaded once to the cache",
     "cifar100": "torchvision's CIFAR-100, training images; downloaded likewise",
     "folder:PATH": "your images, one folder per class",
     "npz:PATH": "your arrays: x_train (n, h, w[, c]) as uint8 or 0 … 1, y_train (n,)",
@@ -50,7 +50,7 @@ def load_batch(
     Args:
         data: a batch, which is taken as it is; 'noise' (the task's own: standard normal images,
             balanced labels), 'digits' (scikit-learn's, no download), 'cifar10' or 'cifar100'
-            (downloaded once to ~/.cache/zeroshot), 'folder:PATH' (one folder per class, as
+            (downloaded once to the cache), 'folder:PATH' (one folder per class, as
             torchvision's ImageFolder), or 'npz:PATH' (x_train: (n, h, w[, c]) uint8 or 0 … 1,
             y_train: (n,) class indices).
         batch_size: number of samples, spread over the classes as evenly as it goes.
@@ -259,12 +259,17 @@ def _digits(_: str) -> _Images:
     return _in_memory((found.images / 16).astype(np.float32), found.target, 10)
 
 
+def cache() -> Path:
+    """The user's cache folder: $XDG_CACHE_HOME/zeroshot, or else ~/.cache/zeroshot."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "zeroshot"
+
+
 def _cifar(name: str, train: bool = True) -> Callable[[str], _Images]:
     def load(_: str) -> _Images:
         from torchvision import datasets
 
         kind = {"cifar10": datasets.CIFAR10, "cifar100": datasets.CIFAR100}[name]
-        root = CACHE.expanduser()
+        root = cache()
         try:
             found = kind(str(root), train=train, download=True)
         except (OSError, RuntimeError) as error:

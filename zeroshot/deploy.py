@@ -68,7 +68,7 @@ Answer = Callable[[Tensor], Tensor]
 
 
 def _torch(module: nn.Module, images: Tensor) -> tuple[bytes, Answer]:
-    batch = torch.export.Dim("batch", min=1)
+    batch = torch.export.Dim("batch", min=1, max=2**31 - 1)  # PyTorch 2.6 asks for a limit
     try:
         program = torch.export.export(module, (images,), dynamic_shapes=({0: batch},), strict=False)
     except Exception as error:  # a module may defy tracing in any way

@@ -27,6 +27,12 @@ def in_a_line(error: BaseException) -> str:
     return f"{type(error).__name__}: {words}".rstrip(": ")
 
 
+def brief(value: object) -> str:
+    """What a value looks like, in a line of bounded length."""
+    words = " ".join(repr(value).split())
+    return words if len(words) <= 100 else f"{words[:97]}..."
+
+
 def whole(what: str, value: object) -> int:
     """A whole number, of Python or NumPy, as it is; ZeroshotError for anything else, also 2.0."""
     try:

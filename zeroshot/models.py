@@ -1,5 +1,6 @@
 """Networks by name: an architecture of a space, or a factory of the user's own."""
 
+import ast
 import importlib
 import re
 import sys
@@ -56,17 +57,21 @@ def _own_space(name: str) -> str | None:
     here = Path.cwd() / f"{module.replace('.', '/')}.py"
     if not here.is_file() or not all(part.isidentifier() for part in module.split(".")):
         return None
-    try:
-        held = vars(_imported(module, name))
-    except ZeroshotError:
+    try:  # it is only read: a script of the user's is not to run for a hint
+        parts = ast.parse(here.read_text(encoding="utf-8")).body
+    except (OSError, ValueError, SyntaxError):
         return None
-    for word, value in held.items():
-        own_class = isinstance(value, type) and issubclass(value, Space)
-        if (isinstance(value, Space) and value not in SPACES) or (
-            own_class and value.__module__ == module
-        ):
-            return f"{module}:{word}"
-    return None
+    classes = [part for part in parts if isinstance(part, ast.ClassDef)]
+    spaces = [part.name for part in classes if any("Space" in ast.unparse(b) for b in part.bases)]
+    made = [
+        part.targets[0].id
+        for part in parts
+        if isinstance(part, ast.Assign)
+        and isinstance(part.targets[0], ast.Name)
+        and isinstance(part.value, ast.Call)
+        and ast.unparse(part.value.func) in spaces
+    ]
+    return next((f"{module}:{word}" for word in (*made, *spaces)), None)
 
 
 def reshaped(space: Space, *, small: bool = False, **shape: int | None) -> Space:

@@ -158,7 +158,10 @@ class Pruned:
             out.mkdir(parents=True, exist_ok=True)
             for name, text in (("architecture", found), ("record", self.record)):
                 words = json.dumps(text, indent=2) + "\n"
-                replace_file(out / f"{name}.json", lambda path, words=words: path.write_text(words))
+                replace_file(
+                    out / f"{name}.json",
+                    lambda path, words=words: path.write_text(words, encoding="utf-8"),
+                )
             replace_file(out / "history.csv", lambda path: self.history.to_csv(path, index=False))
             replace_file(out / "pruning.png", lambda path: figure.savefig(path, format="png"))
 
@@ -428,7 +431,10 @@ class Pruning:
             if checkpoint is not None:
                 state = {"run": self.identity, "open": arch.open, "history": rows_of(seen)}
                 with writing(checkpoint):
-                    replace_file(checkpoint, lambda path: path.write_text(json.dumps(state)))
+                    replace_file(
+                        checkpoint,
+                        lambda path: path.write_text(json.dumps(state), encoding="utf-8"),
+                    )
 
         def measure(
             arch: Arch, options: Sequence[tuple[int, int]], number: int
@@ -523,7 +529,7 @@ class Pruning:
                 raise ZeroshotError(f"{checkpoint} does not exist: there is nothing to resume")
             return start, []
         try:
-            state = json.loads(checkpoint.read_text())
+            state = json.loads(checkpoint.read_text(encoding="utf-8"))
             found = dict(state["run"])
             if not resume:
                 if not state["history"]:  # there is nothing to lose

@@ -311,7 +311,8 @@ def ratings(
     Args:
         scores: the table.
         by: a proxy column, the name of one of `ENSEMBLES`, or an ensemble of your own.
-        better: direction of each column, "higher" where it is not mentioned.
+        better: direction of each column, "higher" where it is not mentioned; by default as `rank`
+            has noted in the table.
 
     Returns:
         Ratings, indexed by arch.
@@ -321,14 +322,14 @@ def ratings(
     """
     columns = proxies_of(scores)
     ensemble = find(by, columns)
-    better = better or {}
+    directions = scores.attrs.get("better", {}) if better is None else better
     total: pd.Series | None = None
     index = pd.Index(scores["arch"].unique(), name="arch")
     groups = scores.groupby("seed", sort=True)
     for _, rows in groups:
         table = rows.set_index("arch").loc[index, list(ensemble.members)]
         member_ranks = [
-            ranks(table[member].to_numpy(np.float64), better.get(member, "higher"))
+            ranks(table[member].to_numpy(np.float64), directions.get(member, "higher"))
             for member in ensemble.members
         ]
         combined = pd.Series(ensemble.combine(np.stack(member_ranks, axis=1)), index=index)

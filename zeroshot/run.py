@@ -1,5 +1,6 @@
 """Score many architectures: resumable, in parallel, isomorphic ones once."""
 
+import errno
 import json
 import math
 import platform
@@ -486,7 +487,8 @@ def locked(out: Path) -> Iterator[None]:
     try:
         yield
     finally:
-        Path(lock.lock_file).unlink(missing_ok=True)
+        with suppress(OSError):  # Windows deletes no file that is open
+            Path(lock.lock_file).unlink(missing_ok=True)
         lock.release()
 
 
@@ -495,10 +497,15 @@ def writing(out: Path, kept: str = "") -> Iterator[None]:
     """Turn an error of the file system into one line; `kept` says what is kept so far."""
     try:
         yield
+    except (FileExistsError, NotADirectoryError) as error:
+        raise ZeroshotError(
+            f"{out} is a file, or lies in one; expected a folder: choose another --out"
+        ) from error
     except OSError as error:
+        todo = "make room or " * (error.errno == errno.ENOSPC)
         raise ZeroshotError(
             f"{out} cannot be written: {error.strerror or error}{kept}; "
-            "make room or choose another --out, then repeat the command"
+            f"{todo}choose another --out, then repeat the command"
         ) from error
 
 

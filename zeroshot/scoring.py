@@ -1,8 +1,9 @@
 """The engine: evaluate one network. READ SECOND, after core.py."""
 
 import math
+import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -20,8 +21,12 @@ from zeroshot.proxies import listed
 HIDING = (torch.jit.ScriptModule, nn.DataParallel, nn.parallel.DistributedDataParallel)
 
 
-class Scores(Mapping[str, float]):
-    """Scores by proxy name, in the papers' own signs and scales; `pandas.DataFrame([...])` of some.
+# Switches and random state are the process's: a second thread waits for the first.
+ALONE = threading.RLock()
+
+
+class Scores(dict[str, float]):
+    """Scores by proxy name, in the papers' own signs and scales; some make a `pandas.DataFrame`.
 
     Attributes:
         reasons: why a score is NaN, by proxy name.
@@ -34,20 +39,20 @@ class Scores(Mapping[str, float]):
         reasons: dict[str, str] | None = None,
         seconds: dict[str, float] | None = None,
     ) -> None:
-        self.found, self.reasons, self.seconds = found, reasons or {}, seconds or {}
+        super().__init__(found)
+        self.reasons, self.seconds = reasons or {}, seconds or {}
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Scores, (self.found, self.reasons, self.seconds)
 
     def __repr__(self) -> str:
         reasons = f", reasons={self.reasons}" if self.reasons else ""
         return f"Scores({self.found}{reasons})"
 
-    def __getitem__(self, name: str) -> float:
-        return self.found[name]
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self.found)
-
-    def __len__(self) -> int:
-        return len(self.found)
+    @property
+    def found(self) -> dict[str, float]:
+        """The scores alone."""
+        return dict(self)
 
 
 def evaluate(
@@ -59,6 +64,7 @@ def evaluate(
     afterwards what they were; a score depends on the network, the batch and the seed alone. It is
     the same to the last digit for the same number of threads: with another, sums are added in
     another order. Here PyTorch's own number holds; `zeroshot.rank` takes one thread a network.
+    One network at a time: what other threads ask for waits.
     On CUDA float32 is not rounded to TF32, and cuDNN's algorithms are deterministic; of some other
     operations PyTorch does not say so, as of the gradient of adaptive pooling to several pixels.
 
@@ -83,6 +89,12 @@ def evaluate(
             f"batch is {type(batch).__name__}; expected zeroshot.Batch(inputs, targets), or "
             'zeroshot.load_batch("noise")[0]'
         )
+    with ALONE:
+        return _put_back(net, batch, proxies)
+
+
+def _put_back(net: Net, batch: Batch, proxies: str | Proxy | Iterable[str | Proxy]) -> Scores:
+    """What the network writes into its parameters is undone, and it is scored on copies."""
     groups = _alike(_parameters(net.module))
     kept = [_numbers(group).clone() for group in groups]
     if not all(bool(numbers.isfinite().all()) for numbers in kept):

@@ -582,7 +582,7 @@ class Store:
             given += [selection.space, selection.space]
         if selection.before is not None:
             terms.append("network IN (SELECT id FROM networks WHERE written < ?)")
-            given.append(date.fromisoformat(selection.before).isoformat())  # also of 20261231
+            given.append(_date(selection.before))
         if selection.current is not None:
             with self._telling():
                 rows = self._db.execute("SELECT id, name, needs, edition FROM proxies").fetchall()
@@ -713,9 +713,16 @@ class Selection:
         if (self.space, self.before, self.current) == (None, None, None):
             raise ZeroshotError("nothing is selected; expected --outdated, --space or --before")
         try:
-            date.fromisoformat(self.before or "2000-01-01")
+            _date(self.before or "2000-01-01")
         except ValueError as error:
             raise ZeroshotError(f"--before {self.before}: expected a date as 2026-12-31") from error
+
+
+def _date(text: str) -> str:
+    """A day as SQLite compares it; also of 20261231, which Python 3.10 does not read."""
+    if len(text) == 8 and text.isdecimal():
+        text = f"{text[:4]}-{text[4:6]}-{text[6:]}"
+    return date.fromisoformat(text).isoformat()
 
 
 def remove(path: Path) -> None:

@@ -221,10 +221,19 @@ def finetune(
 def load_trained(folder: str | Path, *, weights: str = "last", device: str = "cpu") -> Trained:
     """Read what `finetune` wrote: the network with the weights 'last' or 'best', and its history.
 
+    Args:
+        folder: that of the training, or of the search whose outcome was trained.
+        weights: of the last epoch, or of the one with the highest test accuracy.
+        device: auto, cpu, cuda or cuda:i.
+
     Raises:
         ZeroshotError: for a folder without a finished run, or with damaged files.
     """
-    folder = Path(folder)
+    if weights not in ("last", "best"):
+        raise ZeroshotError(f"weights {weights!r}: expected 'last' or 'best'")
+    device, folder = find_device(device), Path(folder)
+    if (folder / "architecture.json").is_file() and (folder / "finetune").is_dir():
+        folder /= "finetune"
     if (folder / "architecture.json").is_file():  # the outcome of a search
         raise ZeroshotError(f"{folder} is not trained yet: `zeroshot finetune {folder}` does that")
     if (folder / "state.pt").is_file() and not (folder / "record.json").exists():

@@ -172,3 +172,14 @@ class TestReadScores:
     def test_damage(self, csv, text, message):
         with pytest.raises(ZeroshotError, match=r"t\.csv.*" + message):
             read_scores(csv(text))
+
+
+@pytest.mark.parametrize("cell", ["failed", "93.10%"])
+def test_a_truth_with_text_among_its_numbers_is_not_passed_over(csv, cell):
+    with pytest.raises(ZeroshotError, match=r"2 columns of numbers; name one.*acc, params"):
+        read_truth(csv(f"arch,acc,params\na,{cell},1\nb,90,2\n"))
+
+
+def test_other_separators_are_named(csv):
+    with pytest.raises(ZeroshotError, match="has semicolons; expected commas"):
+        read_truth(csv("arch;acc\na;90\n"))

@@ -1,5 +1,7 @@
 """Arguments and options that several commands take, and what follows from some of them."""
 
+import os
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated
 
@@ -98,7 +100,15 @@ def used_store(given: Path | None, none: bool) -> Path | None:
     """The store to use, if any."""
     if given and none:
         raise ZeroshotError(f"--store {given} and --no-store: expected one of them")
-    return None if none else store_path(given)
+    path = None if none else store_path(given)
+    if path and not given and not os.environ.get("ZEROSHOT_STORE"):  # nobody has asked for it
+        with suppress(OSError):
+            path.parent.mkdir(parents=True, exist_ok=True)
+        if not os.access(path.parent, os.W_OK):
+            words = f"{path.parent} cannot be written: scores are not kept; --store takes a place"
+            typer.echo(words, err=True)
+            return None
+    return path
 
 
 def kept_where(store: Path | None, out: Path | None) -> str | None:

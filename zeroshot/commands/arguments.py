@@ -9,7 +9,7 @@ import torch
 from joblib import cpu_count
 
 from zeroshot.core import Batch
-from zeroshot.errors import ZeroshotError, whole
+from zeroshot.errors import ZeroshotError, brief, whole
 from zeroshot.spaces import Space
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 def check_space(space: object) -> None:
     """Refuse what is no space."""
     if not isinstance(space, Space):
-        raise ZeroshotError(f"space {space!r}: expected a name or a zeroshot.Space")
+        raise ZeroshotError(f"space {brief(space)}: expected a name or a zeroshot.Space")
 
 
 def check_data(data: object) -> None:
@@ -54,7 +54,7 @@ def truth_of(
 
     specs = tuple(truth) if isinstance(truth, (list, tuple)) else (truth,)
     if not all(isinstance(spec, (str, Path)) for spec in specs):
-        found = f"a {type(truth).__name__}" if isinstance(truth, pd.DataFrame) else repr(truth)
+        found = f"a {type(truth).__name__}" if isinstance(truth, pd.DataFrame) else brief(truth)
         raise ZeroshotError(
             f"truth {found}: expected a benchmark, a file, or accuracies indexed by architecture"
         )

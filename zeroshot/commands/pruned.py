@@ -1,6 +1,7 @@
 """Prune a supernet."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ from zeroshot.errors import check_seed, whole
 from zeroshot.models import Device, find_device, find_space, refining_ensemble
 from zeroshot.progress import Progress, telling
 from zeroshot.pruning import DRAWS, Pruned, Pruning
+from zeroshot.run import locked, writing
 from zeroshot.spaces import Space
 
 
@@ -88,7 +90,7 @@ def prune(
     path = None if out is None else Path(out)
     workers = workers_of(workers, where)
     kept = None if store is None else Path(store)
-    with telling(progress, "options") as told:
+    with _alone(path), telling(progress, "options") as told:
         found = pruning.run(
             path,
             resume=resume,
@@ -97,6 +99,8 @@ def prune(
             scheduler=scheduler,
             progress=told,
         )
+        if path is not None:  # before anything is looked up, which may fail
+            found.write(path, space, seed)
     if source is not None and accuracies is not None:
         if found.name not in accuracies.index:
             accuracies = source.read([found.name], respelling(space))
@@ -105,6 +109,18 @@ def prune(
         found.record["accuracy"] = own
         found.record["rank"] = None if own != own else better + 1
         found.record["of"] = int(accuracies.notna().sum())
-    if path is not None:
-        found.write(path, space, seed)
+        if path is not None:
+            found.write(path, space, seed)
     return found
+
+
+@contextmanager
+def _alone(out: Path | None) -> Iterator[None]:
+    """No other process writes the folder meanwhile."""
+    if out is None:
+        yield
+        return
+    with writing(out):
+        out.parent.mkdir(parents=True, exist_ok=True)
+    with locked(out):
+        yield

@@ -309,7 +309,11 @@ def rank(
             run, path, store=kept, workers=workers, scheduler=scheduler, progress=told
         )
     better = {proxy.name: proxy.better for proxy in wanted}
+    outcome.scores.attrs["better"] = better  # the table alone is ranked and validated as well
     order = ranking.rank(outcome.scores, by, better)
+    if len(run.archs) < len(chosen):
+        left = len(chosen) - len(run.archs)
+        notes += (f"{left:,} of the {len(chosen):,} architectures given are beyond the limits.",)
     notes += _gaps(order, ensemble, outcome, path or kept, needed=ordered)
     times = None
     if timed:

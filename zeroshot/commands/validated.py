@@ -1,6 +1,7 @@
 """Check rankings against accuracies, or against each other without any."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,13 +12,13 @@ from zeroshot import ranking
 from zeroshot.commands.arguments import respelling, truth_of
 from zeroshot.commands.ranked import Ranking, rank
 from zeroshot.core import Batch, Proxy
-from zeroshot.errors import ZeroshotError, whole
+from zeroshot.errors import ZeroshotError, brief, whole
 from zeroshot.models import Device, find_proxies
 from zeroshot.progress import Progress
 from zeroshot.proxies import PROXIES
 from zeroshot.ranking import ENSEMBLES, Ensemble, proxies_of
 from zeroshot.run import writing
-from zeroshot.spaces import SPACES, Space
+from zeroshot.spaces import SPACES, Space, Task
 
 BETTER = {proxy.name: proxy.better for proxy in PROXIES}
 
@@ -44,7 +45,7 @@ class Validation:
 
 def validate(
     scores: str | Path | Sequence[str | Path] | pd.DataFrame | Ranking,
-    truth: str | Path | Sequence[str | Path] | pd.Series,
+    truth: str | Path | Sequence[str | Path] | pd.Series | Mapping[str, float],
     *,
     column: str | None = None,
     arch: str = "{arch}",
@@ -60,8 +61,9 @@ def validate(
 
     Args:
         scores: what `rank` returned, or its table, or its file; the table alone does not tell what
-            the proxies cost. Several files of one setting, with other proxies, architectures or
-            seeds, are put together; see `zeroshot.eval.recorded`.
+            the proxies cost, and of a proxy of your own it knows the direction only if `rank` has
+            made it. Several files of one setting, with other proxies, architectures or seeds, are
+            put together; see `zeroshot.eval.recorded`.
         truth: 'nb201', 'torchvision', another benchmark, 'BENCHMARK/DATASET', or a file with a
             column `arch`; several of these, which have to agree; or accuracies indexed by
             architecture. Architectures may be spelt in any way that their space reads.
@@ -90,13 +92,14 @@ def validate(
     from zeroshot.eval.verdict import verdict
 
     record: dict[str, Any] = {}
+    built: tuple[Space, Task] | None = None
     if isinstance(scores, Ranking):
-        record, scores = scores.record, scores.scores
+        record, built, scores = scores.record, scores.built, scores.scores
     files = [scores] if isinstance(scores, (str, Path)) else scores
     some = isinstance(files, pd.DataFrame) or (isinstance(files, (list, tuple)) and files)
     if not some:
-        raise ZeroshotError(f"scores {scores!r}: expected a ranking, its table or its files")
-    source = truth
+        raise ZeroshotError(f"scores {brief(scores)}: expected a ranking, its table or its files")
+    source = pd.Series(truth) if isinstance(truth, Mapping) else truth
     if not isinstance(source, pd.Series):
         source = truth_of(truth, column, arch, lower_is_better, benchmark_path, trust)
         lower_is_better = source.negated
@@ -107,18 +110,24 @@ def validate(
     if whole("seed", seed) < 0:
         raise ZeroshotError(f"seed {seed}: expected a whole number, at least 0")
     if isinstance(files, pd.DataFrame):
-        scores = files
+        scores = files.assign(arch=files["arch"].astype(str)) if "arch" in files else files
     else:
         scores, record = read_recorded([Path(file) for file in files])
     proxies_of(scores)  # says what is wrong, if it is no table of scores
+    better = directions(record) | scores.attrs.get("better", {})
+    space, task = _space_of(scores, record), None
+    if space is None and built:
+        space, task = built
+    archs = list(scores["arch"].unique())
     if isinstance(source, pd.Series):
-        known = -source if lower_is_better else source
+        known = _spelt(source, archs, respelling(space))
+        known = -known if lower_is_better else known
     else:
         record = {"truth": str(source)} | record
-        known = source.read(list(scores["arch"].unique()), respelling(_space_of(scores)))
-    scores = _with_baselines(scores)
+        known = source.read(archs, respelling(space))
+    scores = scores if space is None else _with_baselines(scores, space, task)
     given: dict[str, Any] = {
-        "better": directions(record),
+        "better": better,
         "ensembles": _with_own(by, proxies_of(scores)),
         "lower_is_better": lower_is_better,
     }
@@ -260,15 +269,36 @@ def directions(record: dict[str, Any]) -> dict[str, str]:
     return BETTER | (better if isinstance(better, dict) else {})
 
 
-def _with_baselines(scores: pd.DataFrame) -> pd.DataFrame:
-    """Add params, flops and depth, for the space's own networks, if the architectures tell it."""
+def _spelt(truth: pd.Series, archs: list[str], respell: Callable[[str], str] | None) -> pd.Series:
+    """Accuracies as numbers, by architectures as the space spells them."""
+    numbers = pd.to_numeric(truth, errors="coerce")
+    wrong = truth[numbers.isna() & truth.notna()]
+    if len(wrong):
+        raise ZeroshotError(
+            f"truth: {brief(wrong.iloc[0])} of {wrong.index[0]} is no number; expected accuracies"
+        )
+    scored = set(archs)
+
+    def spelt(name: object) -> str:
+        text = str(name)
+        if respell is None or text in scored:
+            return text
+        with suppress(ZeroshotError):
+            return respell(text)
+        return text
+
+    return numbers.rename(index=spelt) if not scored >= set(truth.index) else numbers
+
+
+def _with_baselines(scores: pd.DataFrame, space: Space, task: Task | None = None) -> pd.DataFrame:
+    """Add params, flops and depth, for the space's own networks."""
     from zeroshot.eval.compare import BASELINES
 
     missing = [name for name in BASELINES if name not in scores.columns]
-    space = _space_of(scores) if missing else None
-    if space is None:
+    if not missing:
         return scores
-    costs = {text: space.cost(space.parse(text)) for text in scores["arch"].unique()}
+    task = task or space.task
+    costs = {text: space.cost(space.parse(text), task) for text in scores["arch"].unique()}
     formulas = {proxy.name: proxy.formula for proxy in PROXIES}
     added = {
         name: [float(formulas[name](costs[arch])) for arch in scores["arch"]] for name in missing
@@ -276,9 +306,16 @@ def _with_baselines(scores: pd.DataFrame) -> pd.DataFrame:
     return scores.assign(**added)
 
 
-def _space_of(scores: pd.DataFrame) -> Space | None:
-    """The space that reads every architecture of a table; a bare number belongs to any."""
+def _space_of(scores: pd.DataFrame, record: Mapping[str, Any]) -> Space | None:
+    """The space that the record names, or else one that reads every architecture of a table.
+
+    A bare number belongs to any.
+    """
+    run = record.get("run")
+    told = run.get("space") if isinstance(run, dict) else None
     for space in SPACES:
+        if isinstance(told, str) and told.partition("(")[0] != type(space).__name__:
+            continue
         try:
             parsed = [space.parse(text) for text in scores["arch"].unique() if not text.isdigit()]
         except ZeroshotError:

@@ -43,7 +43,7 @@ def read_recorded(paths: Sequence[Path]) -> tuple[pd.DataFrame, dict[str, Any]]:
 
 def _read_record(path: Path) -> dict[str, Any]:
     try:
-        record = json.loads(path.read_text())
+        record = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         return {}
     except (OSError, ValueError, RecursionError) as error:

@@ -52,6 +52,10 @@ def read_table(path: Path, words: Collection[str] = ("arch",)) -> pd.DataFrame:
             table[name] = column
     except ValueError as error:
         raise ZeroshotError(f"{path} is no readable CSV: {_first(error)}") from error
+    head = str(table.columns[0])
+    for name, mark in (("semicolons", ";"), ("tabs", "\t")):
+        if len(table.columns) == 1 and mark in head:
+            raise ZeroshotError(f"{path}: the header {head!r} has {name}; expected commas")
     return _named(table, path)
 
 
@@ -197,16 +201,10 @@ def _column(table: pd.DataFrame, column: str | None, path: Path) -> str:
         return column
     _check_names(table, path)
     others = [str(name) for name in table.columns if name not in (*KEYS, "index")]
-    candidates = [name for name in others if pd.api.types.is_numeric_dtype(table[name])]
+    # One with a cell that is no number may be meant, as with "93.1 %"; reading it tells which.
+    candidates = [name for name in others if _has_numbers(table[name])]
     if len(candidates) == 1:
         return candidates[0]
-    if not candidates:  # one with a cell that is no number may be meant, and reading it tells which
-        partly = [
-            name for name in others if pd.to_numeric(table[name], errors="coerce").notna().any()
-        ]
-        meant = partly or others  # as a cell "93.1 %" shows
-        if len(meant) == 1:
-            return meant[0]
     if not candidates:
         raise ZeroshotError(f"{path} has no column of numbers besides 'arch'; expected accuracies")
     candidates.sort(key=lambda name: "acc" not in name.lower())  # the likely ones first
@@ -214,6 +212,14 @@ def _column(table: pd.DataFrame, column: str | None, path: Path) -> str:
         f"{path} has {len(candidates)} columns of numbers; name one, as in "
         f"{path.name}:{candidates[0]}. There are {', '.join(candidates)}"
     )
+
+
+def _has_numbers(values: pd.Series) -> bool:
+    """Whether a column is of numbers, or has a cell that is one, perhaps a percentage."""
+    if pd.api.types.is_numeric_dtype(values):
+        return True
+    plain = values.dropna().astype(str).str.strip().str.removesuffix("%")
+    return bool(pd.to_numeric(plain, errors="coerce").notna().any())
 
 
 def _numbers(values: pd.Series, column: object, path: Path) -> pd.Series:

@@ -133,7 +133,7 @@ def weights_of(net: Net, leaves: dict[str, Tensor]) -> tuple[Tensor, ...]:
 
 
 def own_weights_of(net: Net, leaves: dict[str, Tensor]) -> tuple[Tensor, ...]:
-    """The leaves that stand for weights, without reparametrised ones; Undefined if none, or complex."""
+    """The leaves that stand for weights, but reparametrised ones; Undefined if none, or complex."""
     names = net.weight_names()
     if not names:
         raise Undefined("the network has no convolution or linear weight")
