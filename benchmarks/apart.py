@@ -9,7 +9,6 @@ from collections.abc import Callable, Mapping
 from multiprocessing import get_context
 from multiprocessing.connection import Connection
 from types import TracebackType
-from typing import Any
 
 import torch
 
@@ -21,13 +20,12 @@ class Apart:
 
     Args:
         tasks: a function of a module that makes them there, by name.
-        given: for that function.
     """
 
-    def __init__(self, tasks: Callable[..., Mapping[str, Work]], *given: Any) -> None:
+    def __init__(self, tasks: Callable[[], Mapping[str, Work]]) -> None:
         context = get_context("spawn")
         self._asked, theirs = context.Pipe()
-        self._process = context.Process(target=_serve, args=(theirs, tasks, given), daemon=True)
+        self._process = context.Process(target=_serve, args=(theirs, tasks), daemon=True)
         self._process.start()
         theirs.close()
 
@@ -67,10 +65,8 @@ def seconds_of(task: Work) -> float:
     return clock() - start
 
 
-def _serve(
-    asked: Connection, tasks: Callable[..., Mapping[str, Work]], given: tuple[Any, ...]
-) -> None:
-    made = tasks(*given)
+def _serve(asked: Connection, tasks: Callable[[], Mapping[str, Work]]) -> None:
+    made = tasks()
     while True:
         try:
             name, threads = asked.recv()

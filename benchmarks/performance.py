@@ -26,7 +26,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
@@ -37,6 +37,7 @@ import naive
 import numpy as np
 import torch
 import torch.nn.functional as F
+from apart import Work, seconds_of
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import FlopCounterMode
@@ -60,42 +61,25 @@ COMBINED = (
     *("naswot", "synflow", "jacob_cov", "zico"),
     *("az_expressivity", "az_progressivity", "az_trainability", "flops"),
 )
-Work = Callable[[], object]
 Seconds = dict[str, list[float]]
 
 
 # -- measuring -------------------------------------------------------------------------------------
 
 
-def timed(tasks: Mapping[str, Work], rounds: int, device: torch.device) -> Seconds:
+def timed(tasks: Mapping[str, Work], rounds: int) -> Seconds:
     """Seconds of each task in each round.
 
     Each runs once before that does not count: what memory it is the first to touch the system has
     to find, which takes as long as some tasks.
     """
-    clock = _clock(device)
     found: Seconds = {name: [] for name in tasks}
     for task in tasks.values():
         task()
     for _ in range(rounds):
         for name, task in tasks.items():
-            _wait(device)
-            start = clock()
-            task()
-            _wait(device)
-            found[name].append(clock() - start)
+            found[name].append(seconds_of(task))
     return found
-
-
-def _clock(device: torch.device) -> Callable[[], float]:
-    """On one thread of the CPU, of this process alone: what else runs there does not count."""
-    alone = device.type == "cpu" and torch.get_num_threads() == 1
-    return time.process_time if alone else time.perf_counter
-
-
-def _wait(device: torch.device) -> None:
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
 
 
 def over(seconds: Seconds, name: str, unit: str) -> float:
@@ -140,7 +124,6 @@ def peaks(device: torch.device) -> dict[str, float]:
             "copy": lambda: other.copy_(long),
         },
         8,
-        device,
     )
     return {
         "gemm, multiply-adds a second": 2048**3 / min(seconds["gemm"]),
@@ -180,7 +163,7 @@ def proxies_alone(net: Net, batch: Batch, rounds: int, names: Sequence[str]) -> 
     for name in names:
         tasks[name] = partial(zeroshot.evaluate, net, batch, find_proxies(name))
     tasks["all together"] = partial(zeroshot.evaluate, net, batch, find_proxies(",".join(names)))
-    seconds = timed(tasks, rounds, net.device)
+    seconds = timed(tasks, rounds)
     return {name: round(over(seconds, name, "unit"), 3) for name in tasks if name != "unit"}
 
 
@@ -199,7 +182,7 @@ def one_network(net: Net, batch: Batch, small: Net, rounds: int) -> dict[str, An
     for name in names:
         loop = (naive.EIGHT | naive.OTHERS)[name]
         tasks[f"naive {name}"] = partial(loop, net, batch)
-    seconds = timed(tasks, rounds, net.device)
+    seconds = timed(tasks, rounds)
     for name, group in (("eight", EIGHT), ("combined", COMBINED)):
         rows = zip(*(seconds[f"naive {member}"] for member in group), strict=True)
         seconds[f"naive {name}"] = [sum(row) for row in rows]
@@ -239,7 +222,6 @@ def kernel_of(net: Net, batch: Batch, small: Net, rounds: int) -> dict[str, Any]
             "naive": lambda: naive.ntk_cond(net, few),
         },
         rounds,
-        net.device,
     )
     gap = agreeing(small, few, ["ntk_cond"])["ntk_cond"]
     return {
@@ -261,7 +243,7 @@ def scaling(batch: Batch, task: Task, archs: list[Arch], device: str) -> dict[st
     def seconds(channels: int, n: int) -> float:
         net = NasBench201(channels=channels, cells=3).network(arch, task, device=device)
         some = Batch(batch.inputs[:n].to(device), batch.targets[:n].to(device))
-        alone = timed({"": lambda: zeroshot.evaluate(net, some, proxies)}, 3, net.device)
+        alone = timed({"": lambda: zeroshot.evaluate(net, some, proxies)}, 3)
         return round(min(alone[""]), 4)
 
     def rate(count: int, workers: int) -> float:
@@ -334,11 +316,7 @@ def floors(net: Net, batch: Batch, best: Mapping[str, float]) -> dict[str, dict[
             task()
         with counting_bytes() as moved:
             task()
-        clock = _clock(net.device)
-        start = clock()
-        task()
-        _wait(net.device)
-        seconds = clock() - start
+        seconds = seconds_of(task)
         adds = counter.get_total_flops() / 2
         found[name] = {
             "seconds": round(seconds, 4),

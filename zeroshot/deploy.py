@@ -11,9 +11,8 @@ from torch import Tensor, nn
 from zeroshot.errors import ZeroshotError, in_a_line
 from zeroshot.run import replace_file, writing
 from zeroshot.spaces.space import Task
-from zeroshot.train import load_trained
+from zeroshot.train import WEIGHTS, load_trained
 
-WEIGHTS = ("last", "best")
 TOLERANCE = 1e-4  # of the file's logits, relative to the largest
 
 

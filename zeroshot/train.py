@@ -37,6 +37,7 @@ from zeroshot.run import device_name, locked, replace_file, writing
 from zeroshot.spaces import Task
 from zeroshot.spaces.space import with_shape
 
+WEIGHTS = ("last", "best")
 SCHEDULES = ("one-cycle", "cosine")
 LIMITS: dict[str, tuple[float, float]] = {
     "epochs": (1, 100_000),
@@ -229,8 +230,8 @@ def load_trained(folder: str | Path, *, weights: str = "last", device: str = "cp
     Raises:
         ZeroshotError: for a folder without a finished run, or with damaged files.
     """
-    if weights not in ("last", "best"):
-        raise ZeroshotError(f"weights {weights!r}: expected 'last' or 'best'")
+    if weights not in WEIGHTS:
+        raise ZeroshotError(f"weights {weights!r}: expected {' or '.join(WEIGHTS)}")
     device, folder = find_device(device), Path(folder)
     if (folder / "architecture.json").is_file() and (folder / "finetune").is_dir():
         folder /= "finetune"

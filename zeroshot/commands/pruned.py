@@ -90,27 +90,28 @@ def prune(
     path = None if out is None else Path(out)
     workers = workers_of(workers, where)
     kept = None if store is None else Path(store)
-    with _alone(path), telling(progress, "options") as told:
-        found = pruning.run(
-            path,
-            resume=resume,
-            store=kept,
-            workers=workers,
-            scheduler=scheduler,
-            progress=told,
-        )
-        if path is not None:  # before anything is looked up, which may fail
-            found.write(path, space, seed)
-    if source is not None and accuracies is not None:
-        if found.name not in accuracies.index:
-            accuracies = source.read([found.name], respelling(space))
-        own = float(accuracies.get(found.name, float("nan")))
-        better = int(accuracies.gt(own).sum())
-        found.record["accuracy"] = own
-        found.record["rank"] = None if own != own else better + 1
-        found.record["of"] = int(accuracies.notna().sum())
-        if path is not None:
-            found.write(path, space, seed)
+    with _alone(path):
+        with telling(progress, "options") as told:
+            found = pruning.run(
+                path,
+                resume=resume,
+                store=kept,
+                workers=workers,
+                scheduler=scheduler,
+                progress=told,
+            )
+        try:
+            if source is not None and accuracies is not None:
+                if found.name not in accuracies.index:
+                    accuracies = source.read([found.name], respelling(space))
+                own = float(accuracies.get(found.name, float("nan")))
+                better = int(accuracies.gt(own).sum())
+                found.record["accuracy"] = own
+                found.record["rank"] = None if own != own else better + 1
+                found.record["of"] = int(accuracies.notna().sum())
+        finally:  # what was found is kept, whatever became of looking it up
+            if path is not None:
+                found.write(path, space, seed)
     return found
 
 
