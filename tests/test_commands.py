@@ -28,9 +28,9 @@ from zeroshot.commands import (
 from zeroshot.core import Batch, Proxy
 from zeroshot.data import load_batch
 from zeroshot.errors import ZeroshotError, brief, real, whole
+from zeroshot.files import locked
 from zeroshot.passes import Forward, Weights
 from zeroshot.ranking import Ensemble, rank_sum
-from zeroshot.run import locked
 from zeroshot.spaces import Axis, NasBench201, Space
 
 NAN = float("nan")

@@ -326,3 +326,17 @@ def test_the_size_of_images_in_pixels(tmp_path):
     assert batch.inputs.shape == (4, 3, 48, 48)
     assert task == Task(size=48)
     assert load_batch("digits", batch_size=10, size=16)[0].inputs.shape == (10, 3, 16, 16)
+
+
+def test_a_file_is_read_again_when_it_has_changed(tmp_path, monkeypatch):
+    data = write_npz(tmp_path / "a.npz")
+    opened = []
+    load = np.load
+    monkeypatch.setattr(np, "load", lambda *given, **how: opened.append(1) or load(*given, **how))
+    first, second = (load_batch(data, batch_size=4, seed=seed)[0] for seed in (0, 1))
+    assert len(opened) == 1
+    assert first.hash != second.hash
+    write_npz(tmp_path / "a.npz", n=41)
+    again, _ = load_batch(data, batch_size=4, seed=0)
+    assert len(opened) == 2
+    assert again.hash != first.hash

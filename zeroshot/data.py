@@ -1,8 +1,9 @@
 """The one batch of a run: seeded, class-balanced, from noise, a data set or a file of images."""
 
-import os
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from torch import Tensor
 
 from zeroshot.core import Batch, in_float32, out_of_memory
 from zeroshot.errors import OutOfMemoryError, ZeroshotError, check_seed, whole
+from zeroshot.files import cache
 from zeroshot.spaces.space import Task
 
 CLASSES = 1_000_000  # what is above is no class index
@@ -97,7 +99,7 @@ def load_batch(
     if data not in DATA and not (path and f"{kind}:PATH" in DATA):
         raise ZeroshotError(f"unknown data {data!r}; expected one of {', '.join(DATA)}")
     _check_images(data, task)
-    images = _OPEN[kind](path)
+    images = _opened(kind, path)
     chosen = _balanced(images.labels, batch_size, generator)
     labels = torch.from_numpy(images.labels[chosen].astype(np.int64))
     inputs = _fitted(images.take(chosen), task, data, images.normal)
@@ -156,7 +158,7 @@ def load_split(
     if data not in DATA and not (path and f"{kind}:PATH" in DATA):
         raise ZeroshotError(f"unknown data {data!r}; expected one of {', '.join(DATA)}")
     _check_images(data, task)
-    images = _OPEN[kind](path)
+    images = _opened(kind, path)
     own = _OPEN_TEST[kind](path) if kind in _OPEN_TEST else None
     task = replace(task, classes=images.classes)
     if own is None:
@@ -171,6 +173,24 @@ def load_split(
         parts = (images, np.arange(len(images.labels))), (own, np.arange(len(own.labels)))
     train, test = (_part(source, rows, task, data, images.normal) for source, rows in parts)
     return train, test, task
+
+
+def _opened(kind: str, path: str) -> _Images:
+    """A data set; files that have not changed are not read again for every draw."""
+    if kind == "folder":
+        return _folder(path)  # reads images as they are asked for
+    stamp = None
+    if kind == "npz":
+        with suppress(OSError):  # reading tells what is wrong
+            found = Path(path).expanduser().stat()
+            stamp = found.st_mtime_ns, found.st_size, found.st_ino
+    return _read(kind, path, stamp)
+
+
+@lru_cache(maxsize=1)
+def _read(kind: str, path: str, stamp: object) -> _Images:
+    """Those of a file as of some time."""
+    return _OPEN[kind](path)
 
 
 def _check_images(data: str, task: Task) -> None:
@@ -257,11 +277,6 @@ def _digits(_: str) -> _Images:
 
     found: Any = load_digits()
     return _in_memory((found.images / 16).astype(np.float32), found.target, 10)
-
-
-def cache() -> Path:
-    """The user's cache folder: $XDG_CACHE_HOME/zeroshot, or else ~/.cache/zeroshot."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "zeroshot"
 
 
 def _cifar(name: str, train: bool = True) -> Callable[[str], _Images]:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from zeroshot.errors import ZeroshotError, in_a_line
-from zeroshot.run import replace_file, writing
+from zeroshot.files import replace_file, writing
 from zeroshot.spaces.space import Task
 from zeroshot.train import WEIGHTS, load_trained
 

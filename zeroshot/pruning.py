@@ -27,6 +27,7 @@ from zeroshot.core import Batch, Net, Pass, Proxy, out_of_memory
 from zeroshot.data import load_batch
 from zeroshot.edition import edition
 from zeroshot.errors import OutOfMemoryError, ZeroshotError, in_a_line
+from zeroshot.files import replace_file, writing
 from zeroshot.models import find_device, find_members, find_space
 from zeroshot.passes import FixedTangentKernel, Patterns, TangentKernel
 from zeroshot.progress import Progress, silent
@@ -36,9 +37,7 @@ from zeroshot.run import (
     Run,
     check_identity,
     execute,
-    replace_file,
     spelled,
-    writing,
 )
 from zeroshot.scoring import evaluate
 from zeroshot.search.prune import (

@@ -1,6 +1,5 @@
 """Score many architectures: resumable, in parallel, isomorphic ones once."""
 
-import errno
 import json
 import math
 import platform
@@ -8,7 +7,7 @@ import shlex
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, fields
 from functools import cache
@@ -19,13 +18,13 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 import pandas as pd
 import torch
-from filelock import FileLock, Timeout
 
 import zeroshot
 from zeroshot.core import Batch, Pass, Proxy, closure, planned
 from zeroshot.edition import edition
 from zeroshot.errors import OutOfMemoryError, ZeroshotError, in_a_line
 from zeroshot.eval.tables import read_scores, record_path
+from zeroshot.files import TEMPORARY, locked, replace_file, writing
 from zeroshot.initial import INITS
 from zeroshot.passes import Census
 from zeroshot.progress import Progress, silent
@@ -472,57 +471,8 @@ def _finished(run: Run, out: Path) -> Outcome:
     return Outcome(scores, json.loads(record_path(out).read_text(encoding="utf-8")))
 
 
-@contextmanager
-def locked(out: Path) -> Iterator[None]:
-    """Keep other processes from writing the same file meanwhile."""
-    lock = FileLock(f"{out}.lock")
-    with writing(out):
-        Path(lock.lock_file).open("ab").close()  # else an unwritable folder looks like a held lock
-        try:
-            lock.acquire(timeout=0)
-        except Timeout as error:
-            raise ZeroshotError(
-                f"another process is writing {out}; wait for it or choose another --out"
-            ) from error
-    try:
-        yield
-    finally:
-        with suppress(OSError):  # Windows deletes no file that is open
-            Path(lock.lock_file).unlink(missing_ok=True)
-        lock.release()
-
-
-@contextmanager
-def writing(out: Path, kept: str = "") -> Iterator[None]:
-    """Turn an error of the file system into one line; `kept` says what is kept so far."""
-    try:
-        yield
-    except (FileExistsError, NotADirectoryError) as error:
-        raise ZeroshotError(
-            f"{out} is a file, or lies in one; expected a folder: choose another --out"
-        ) from error
-    except OSError as error:
-        todo = "make room or " * (error.errno == errno.ENOSPC)
-        raise ZeroshotError(
-            f"{out} cannot be written: {error.strerror or error}{kept}; "
-            f"{todo}choose another --out, then repeat the command"
-        ) from error
-
-
-def replace_file(path: Path, write: Callable[[Path], object]) -> None:
-    """Write a file so that it appears whole or not at all."""
-    part = path.with_name(path.name + ".tmp")
-    try:
-        write(part)
-        part.replace(path)
-    except BaseException:
-        with suppress(OSError):
-            part.unlink(missing_ok=True)
-        raise
-
-
 def _write_table(table: pd.DataFrame, path: Path) -> None:
-    if path.name.endswith(".csv.tmp"):
+    if path.suffixes[-2:] == [".csv", TEMPORARY]:
         table.to_csv(path, index=False, lineterminator="\n")
     else:
         table.to_parquet(path, index=False)

@@ -23,6 +23,7 @@ import numpy as np
 import pandas as pd
 
 from zeroshot.errors import ZeroshotError
+from zeroshot.files import cache
 
 Key = tuple[str, int]  # the architecture that was built, spelled; and its seed
 
@@ -148,8 +149,7 @@ class Kept:
 def default_path() -> Path:
     """$ZEROSHOT_STORE, or else scores.sqlite in the user's cache folder."""
     given = os.environ.get("ZEROSHOT_STORE")
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser()
-    return Path(given).expanduser() if given else cache / "zeroshot" / "scores.sqlite"
+    return Path(given).expanduser() if given else cache() / "scores.sqlite"
 
 
 class Store:

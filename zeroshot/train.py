@@ -31,9 +31,10 @@ from zeroshot.core import REPEATABLE, Net, logits_of, seeded, switched
 from zeroshot.data import Part, load_split
 from zeroshot.errors import OutOfMemoryError, ZeroshotError, in_a_line, real, whole
 from zeroshot.eval.plots import ACCENT, SPOT, STYLE, tidy
+from zeroshot.files import TEMPORARY, locked, replace_file, writing
 from zeroshot.models import code_of, find_device, find_model, find_space, space_of
 from zeroshot.progress import Progress, telling
-from zeroshot.run import device_name, locked, replace_file, writing
+from zeroshot.run import device_name
 from zeroshot.spaces import Task
 from zeroshot.spaces.space import with_shape
 
@@ -480,7 +481,7 @@ def _build(network: dict[str, Any], device: str) -> Net:
 
 def _open(folder: Path, identity: dict[str, Any], resume: bool) -> dict[str, Any] | None:
     """The state to start from; None for a run that is finished."""
-    held = {p.name for p in folder.iterdir() if p.suffix != ".tmp"} if folder.exists() else set()
+    held = {p.name for p in folder.iterdir() if p.suffix != TEMPORARY} if folder.exists() else set()
     name = next((name for name in ("record.json", "state.pt") if name in held), None)
     if name is None:
         if resume and not folder.exists():

@@ -7,10 +7,10 @@ from typing import Any
 
 from zeroshot.commands.arguments import check_space, respelling, truth_of, workers_of
 from zeroshot.errors import check_seed, whole
+from zeroshot.files import locked, writing
 from zeroshot.models import Device, find_device, find_space, refining_ensemble
 from zeroshot.progress import Progress, telling
 from zeroshot.pruning import DRAWS, Pruned, Pruning
-from zeroshot.run import locked, writing
 from zeroshot.spaces import Space
 
 

@@ -13,11 +13,11 @@ from zeroshot.commands.arguments import respelling, truth_of
 from zeroshot.commands.ranked import Ranking, rank
 from zeroshot.core import Batch, Proxy
 from zeroshot.errors import ZeroshotError, brief, whole
+from zeroshot.files import writing
 from zeroshot.models import Device, find_proxies
 from zeroshot.progress import Progress
 from zeroshot.proxies import PROXIES
 from zeroshot.ranking import ENSEMBLES, Ensemble, proxies_of
-from zeroshot.run import writing
 from zeroshot.spaces import SPACES, Space, Task
 
 BETTER = {proxy.name: proxy.better for proxy in PROXIES}

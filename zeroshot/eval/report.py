@@ -1,9 +1,7 @@
 """What a validation, or advice, leaves behind: CSVs, PNGs, and one HTML file with all in it."""
 
 import io
-import os
 import re
-import tempfile
 from collections.abc import Mapping
 from html import escape
 from pathlib import Path
@@ -11,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from zeroshot.errors import ZeroshotError
 from zeroshot.eval.columns import ADVICE, BESIDES, DIFFERENCES, NAME, STATISTICS
 from zeroshot.eval.compare import candidates, correlations, mean_ratings, ratings_by_seed
 from zeroshot.eval.page import (
@@ -28,6 +25,7 @@ from zeroshot.eval.page import (
 from zeroshot.eval.plots import heat_map, pareto, quantity, scatter, short_names
 from zeroshot.eval.validate import rank_correlations
 from zeroshot.eval.verdict import advice, verdict
+from zeroshot.files import replace_file, writing
 from zeroshot.ranking import ENSEMBLES, Ensemble, proxies_of
 
 if TYPE_CHECKING:
@@ -241,18 +239,6 @@ def _png(figure: "Figure") -> bytes:
 
 
 def _write(path: Path, content: bytes) -> None:
-    """Write a file by way of a temporary one beside it, so that it is never seen half-written."""
-    temporary = None
-    try:
+    with writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-        Path(temporary).chmod(0o644)
-        Path(temporary).replace(path)
-    except OSError as error:
-        if temporary is not None:
-            Path(temporary).unlink(missing_ok=True)
-        raise ZeroshotError(
-            f"cannot write {path}: {error.strerror or error}; name a folder that can be written"
-        ) from error
+        replace_file(path, lambda part: part.write_bytes(content))

@@ -1,0 +1,67 @@
+"""Files of ours: written whole or not at all, by one process at a time, errors told in a line."""
+
+import errno
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from zeroshot.errors import ZeroshotError
+
+TEMPORARY = ".tmp"  # ends the name of what is being written
+
+
+def cache() -> Path:
+    """The user's cache folder: $XDG_CACHE_HOME/zeroshot, or else ~/.cache/zeroshot."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "zeroshot"
+
+
+def replace_file(path: Path, write: Callable[[Path], object]) -> None:
+    """Write a file so that it appears whole or not at all; `write` is told where."""
+    part = path.with_name(path.name + TEMPORARY)
+    try:
+        write(part)
+        part.replace(path)
+    except BaseException:
+        with suppress(OSError):
+            part.unlink(missing_ok=True)
+        raise
+
+
+@contextmanager
+def writing(out: Path, kept: str = "") -> Iterator[None]:
+    """Turn an error of the file system into one line; `kept` says what is kept so far."""
+    try:
+        yield
+    except (FileExistsError, NotADirectoryError) as error:
+        raise ZeroshotError(
+            f"{out} is a file, or lies in one; expected a folder: choose another --out"
+        ) from error
+    except OSError as error:
+        todo = "make room or " * (error.errno == errno.ENOSPC)
+        raise ZeroshotError(
+            f"{out} cannot be written: {error.strerror or error}{kept}; "
+            f"{todo}choose another --out, then repeat the command"
+        ) from error
+
+
+@contextmanager
+def locked(out: Path) -> Iterator[None]:
+    """Keep other processes from writing the same file meanwhile."""
+    lock = FileLock(f"{out}.lock")
+    with writing(out):
+        Path(lock.lock_file).open("ab").close()  # else an unwritable folder looks like a held lock
+        try:
+            lock.acquire(timeout=0)
+        except Timeout as error:
+            raise ZeroshotError(
+                f"another process is writing {out}; wait for it or choose another --out"
+            ) from error
+    try:
+        yield
+    finally:
+        with suppress(OSError):  # Windows deletes no file that is open
+            Path(lock.lock_file).unlink(missing_ok=True)
+        lock.release()
