@@ -1,5 +1,7 @@
 import dataclasses
+import random
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -317,10 +319,12 @@ def test_no_logits(answer):
 
 def test_seeded(monkeypatch):
     monkeypatch.setattr(torch, "manual_seed", lambda seed: pytest.fail("it reseeds all devices"))
-    state = torch.get_rng_state()
+    state, numpy, python = torch.get_rng_state(), np.random.get_state(), random.getstate()  # noqa: NPY002
     drawn = []
     for _ in range(2):
         with seeded(5, torch.device("cpu")):
-            drawn.append(float(torch.rand(1)))
+            drawn.append((float(torch.rand(1)), np.random.rand(), random.random()))  # noqa: NPY002
     assert drawn[0] == drawn[1]
     assert torch.equal(torch.get_rng_state(), state)
+    assert str(np.random.get_state()) == str(numpy)  # noqa: NPY002
+    assert random.getstate() == python

@@ -247,6 +247,14 @@ class TestBySample:
         for one in (torch.rand(4, 4), torch.rand(4, 4, 3, 3)):
             assert by_sample(one, 4, nn.LSTM(2, 3)) is one
 
+    def test_as_many_tokens_in_a_window_as_samples(self):
+        values = torch.rand(12, 4, 2)
+        assert torch.equal(by_sample(values, 4, nn.LSTM(2, 3)), values.transpose(0, 1))
+        with pytest.raises(Undefined, match="use another batch size"):
+            by_sample(values, 4, nn.Linear(2, 3))
+        for one in (torch.rand(12, 4), torch.rand(12, 4, 3, 3)):
+            assert torch.equal(by_sample(one, 4, nn.Linear(2, 3)), one.unflatten(0, (4, 3)))
+
 
 @pytest.mark.parametrize("batch_first", [True, False])
 def test_of_as_many_tokens_as_samples(batch_first):

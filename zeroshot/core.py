@@ -1,6 +1,7 @@
 """The things everything else is made of: Batch, Net, Pass, Proxy. READ FIRST."""
 
 import hashlib
+import random
 import zlib
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
@@ -8,6 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, ClassVar, Generic, Literal, NamedTuple, TypeVar
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -422,17 +424,28 @@ REPEATABLE = (
 )
 
 
+_BITS = np.random.MT19937()  # NumPy's global random numbers meanwhile
+
+
 @contextmanager
 def seeded(seed: int, device: torch.device) -> Iterator[None]:
-    """Global random numbers start from a seed; afterwards their state is what it was."""
+    """PyTorch's, Python's and NumPy's global random numbers start from a seed; then as before."""
     devices = [device] if device.type == "cuda" else []
-    with torch.random.fork_rng(devices=devices):
-        # Not torch.manual_seed: it would reseed devices whose state is not put back.
-        torch.default_generator.manual_seed(seed)
-        for cuda in devices:
-            with torch.cuda.device(cuda):
-                torch.cuda.manual_seed(seed)
-        yield
+    python, numpy = random.getstate(), np.random.get_bit_generator()
+    try:
+        with torch.random.fork_rng(devices=devices):
+            # Not torch.manual_seed: it would reseed devices whose state is not put back.
+            torch.default_generator.manual_seed(seed)
+            for cuda in devices:
+                with torch.cuda.device(cuda):
+                    torch.cuda.manual_seed(seed)
+            random.seed(seed)
+            np.random.set_bit_generator(_BITS)  # putting back a state takes 20 times as long
+            np.random.seed(seed % 2**32)  # noqa: NPY002 - a network may use it
+            yield
+    finally:
+        random.setstate(python)
+        np.random.set_bit_generator(numpy)
 
 
 @contextmanager
@@ -450,6 +463,11 @@ def out_of_memory(error: BaseException) -> bool:
     """Whether memory ran out: on the CPU, PyTorch says so in words only."""
     of_memory = isinstance(error, (MemoryError, torch.OutOfMemoryError))
     return of_memory or "allocate memory" in str(error)
+
+
+def is_weight(name: str) -> bool:
+    """Whether a parameter, by its dotted name, is called a weight; scales of norms are, too."""
+    return "weight" in name.rpartition(".")[2]
 
 
 LAYERS = (nn.modules.conv._ConvNd, nn.Linear)

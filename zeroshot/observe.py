@@ -71,6 +71,20 @@ class tapping_activations(TorchFunctionMode):  # noqa: N801
         return given.copy_(output) if output is shown else output
 
 
+class watching_norms(TorchFunctionMode):  # noqa: N801
+    """Show what every batch normalisation answers, before an activation in the same module."""
+
+    def __init__(self, shown: Callable[[Tensor], object]) -> None:
+        super().__init__()
+        self.shown = shown
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        output = func(*args, **(kwargs or {}))
+        if func is F.batch_norm:
+            self.shown(output.detach())
+        return output
+
+
 class watching_pools(TorchFunctionMode):  # noqa: N801
     """Collect what goes into every global pooling: adaptive, of the whole map, or a mean."""
 
@@ -216,21 +230,29 @@ def by_sample(values: Tensor, samples: int, within: nn.Module | None = None) -> 
         samples: how many there are.
         within: the network, if it is known. One with layers, recurrent or of attention, that have
             samples second may answer as many tokens as samples: then either axis could be either.
+            So could they in one without, if it answers a multiple, as windows of tokens would.
 
     Raises:
         Undefined: if there is no such axis, or if it could be either of two.
     """
-    square = values.ndim == 3 and values.shape[:2] == (samples, samples)
-    if square and within is not None and _has_samples_second(within):
+    shape, second = values.shape, within is not None and _has_samples_second(within)
+    if second and values.ndim == 3 and shape[:2] == (samples, samples):
         raise Undefined(
             f"sequences of {samples} for {samples} samples: which axis is which is not known; use "
             "another batch size"
         )
-    if values.ndim and values.shape[0] == samples:
+    if values.ndim and shape[0] == samples:
         return values
-    if values.ndim > 1 and values.shape[1] == samples:
+    windows = values.ndim > 0 and shape[0] % samples == 0
+    # Maps, and rows of numbers, do not have samples second; tokens may.
+    if values.ndim > 1 and shape[1] == samples and (values.ndim == 3 or not windows):
+        if windows and within is not None and not second:
+            raise Undefined(
+                f"an activation has shape {tuple(shape)}, which may be sequences of {samples} "
+                f"samples or windows of {samples} tokens; use another batch size"
+            )
         return values.transpose(0, 1)
-    if values.ndim and values.shape[0] % samples == 0:
+    if windows:
         return values.unflatten(0, (samples, -1))
     raise Undefined(
         f"an activation has shape {tuple(values.shape)}, in which {samples} samples are not found"

@@ -40,3 +40,14 @@ def test_a_disconnected_network_has_little():
         evaluate(of_space(cell), batch(), [APD])["apd"] for cell in ("convolutions", "disconnected")
     )
     assert 0 < disconnected < connected
+
+
+def test_takes_what_normalisation_answers_before_an_activation_in_its_module():
+    class Activated(nn.BatchNorm2d):
+        def forward(self, maps):
+            return super().forward(maps).relu()
+
+    plain = networks.fill(nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.ReLU()))
+    inside = networks.fill(nn.Sequential(nn.Conv2d(3, 4, 3), Activated(4)))
+    one, other = (evaluate(module, batch(), [APD])["apd"] for module in (plain, inside))
+    assert one == other > 0

@@ -14,6 +14,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy.cluster.hierarchy import fcluster, linkage
 from scipy.spatial.distance import squareform
+from scipy.stats import norm, t
 
 from zeroshot.errors import ZeroshotError
 from zeroshot.eval.correlate import Array, kendall, percentiles, rank_resamples, spearman
@@ -130,20 +131,23 @@ def candidates(table: pd.DataFrame) -> pd.DataFrame:
     return known
 
 
-def together(values: pd.Series, drawn: Mapping[str, Array]) -> pd.DataFrame:
+def together(values: pd.Series, drawn: Mapping[str, Array], counts: pd.Series) -> pd.DataFrame:
     """Intervals of several statistics that hold for all of them at once with 95 % confidence.
 
     Of many intervals of 95 % some miss by chance, and whoever looks for the best of many proxies
     finds these. The statistics' bootstrap distributions are put on one scale, divided by their
     standard deviations; the half-width is the 95 % quantile, over the resamples, of the largest
-    deviation. What is highly correlated thus costs little, unlike by Bonferroni's rule. No interval
-    is narrower than that of the statistic alone.
+    deviation. What is highly correlated thus costs little, unlike by Bonferroni's rule. Bootstrap
+    distributions of few architectures are too narrow, most so far out: the quantile is taken to be
+    a normal one, and replaced by Student's with two degrees of freedom less than architectures. No
+    interval is narrower than that of the statistic alone.
 
     Source: the studentised maximum, Westfall & Young, Resampling-Based Multiple Testing (1993).
 
     Args:
         values: of each statistic, on all architectures.
         drawn: of each, on every resample, NaN where it is undefined.
+        counts: how many architectures each is of.
 
     Returns:
         Columns lo and hi, by name; NaN for what is undefined.
@@ -156,7 +160,8 @@ def together(values: pd.Series, drawn: Mapping[str, Array]) -> pd.DataFrame:
     spread = np.nanstd(found, axis=1)
     apart = np.abs(found - np.nanmean(found, axis=1, keepdims=True))
     scaled = apart / np.where(spread > 0, spread, 1)[:, None]
-    width = np.nanquantile(np.fmax.reduce(scaled, axis=0), 0.95) * spread
+    beyond = norm.sf(np.nanquantile(np.fmax.reduce(scaled, axis=0), 0.95))
+    width = t.isf(beyond, [max(counts[name] - 2, 1) for name in rows]) * spread
     middle = np.array([values[name] for name in rows])
     low, high = np.nanpercentile(found, [2.5, 97.5], axis=1)
     ends["lo"] = pd.Series(np.minimum(middle - width, low), index=list(rows))
@@ -185,6 +190,10 @@ class Resamples:
         """Which architectures a column rates."""
         return self.rated[name].notna().to_numpy()
 
+    def both(self, name: str, other: str) -> NDArray[np.bool_]:
+        """Which architectures two columns rate."""
+        return self.known(name) & self.known(other)
+
     def of(self, name: str, shown: NDArray[np.bool_] | None = None) -> dict[str, Array]:
         """By statistic, on the architectures `shown`; by default on all that the column rates."""
         shown = self.known(name) if shown is None else shown
@@ -197,7 +206,7 @@ class Resamples:
 
     def apart(self, name: str, other: str) -> Array:
         """Kendall's τ of `name` less that of `other` on each resample; see `difference`."""
-        both = self.known(name) & self.known(other)
+        both = self.both(name, other)
         return self.of(name, both)["kendall"] - self.of(other, both)["kendall"]
 
     def difference(self, name: str, other: str) -> tuple[float, float, float, float]:
@@ -210,7 +219,7 @@ class Resamples:
             difference; and the share of resamples in which `name` beats `other`, equal ones
             counting half. NaN where one of them is undefined.
         """
-        both = self.known(name) & self.known(other)
+        both = self.both(name, other)
         y = self.accuracy.to_numpy(np.float64)[both]
         first, second = (
             kendall(self.rated[each].to_numpy(np.float64)[both], y) for each in (name, other)

@@ -192,7 +192,7 @@ def validate(
     taus = {name: drawn.of(name)["kendall"] for name in table.index[table["n"] >= FEW]}
     found = [
         table,
-        together(table["kendall"], taus).add_prefix("kendall_all_"),
+        together(table["kendall"], taus, table["n"]).clip(-1, 1).add_prefix("kendall_all_"),
         _against(table[~baseline], table, drawn, "best"),
         _against(table[baseline], table, drawn, "baseline"),
         *(
@@ -227,7 +227,8 @@ def _against(
         best, errors="ignore"
     )
     apart = {} if best is None else {name: drawn.apart(name, best) for name in compared}
-    every = together(found[columns[0]], apart)
+    counts = pd.Series({name: int(drawn.both(name, str(best)).sum()) for name in apart})
+    every = together(found[columns[0]], apart, counts).clip(-2, 2)
     return found.join(every.add_prefix(f"{columns[0]}_all_"))
 
 

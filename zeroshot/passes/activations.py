@@ -11,7 +11,7 @@ from jaxtyping import Bool, Float, Float64
 from torch import Tensor, nn
 from torch.autograd import Function, grad
 
-from zeroshot.core import Batch, Net, Pass
+from zeroshot.core import Batch, Net, Pass, is_weight
 from zeroshot.errors import Undefined
 from zeroshot.linalg import correlations, crossed
 from zeroshot.observe import by_sample, hooked, tapping_activations
@@ -177,7 +177,7 @@ class ResponseCorrelations(Pass[Float64[Tensor, "depths n n"]]):
         seen = 0
 
         def add(depth: int, values: Tensor) -> None:
-            if values.shape[:2] == (n, n):  # not left out, but undefined if it could be either way
+            if values.shape[1:2] == (n,):  # not left out, but undefined if it could be either way
                 by_sample(values, n, net.module)
             with suppress(Undefined):
                 found[depth] += correlations(by_sample(values.detach(), n).flatten(1)).abs()
@@ -231,9 +231,8 @@ class ConstantWeights(Pass[tuple[Float64[Tensor, " _"], Float64[Tensor, " _"]]])
     def _logits(net: Net, batch: Batch, constant: float) -> Float64[Tensor, " _"]:
         weights = {name: net.values(p).double() for name, p in net.module.named_parameters()}
         for name, weight in weights.items():
-            last = name.rsplit(".", 1)[-1]
-            if "weight" in last or "bias" in last:
-                weights[name] = torch.full_like(weight, constant if "weight" in last else 0.0)
+            if is_weight(name) or "bias" in name.rpartition(".")[2]:
+                weights[name] = torch.full_like(weight, constant if is_weight(name) else 0.0)
         inputs = batch.inputs.double() if batch.inputs.is_floating_point() else batch.inputs
         with torch.no_grad(), needing_float64(batch.inputs.dtype):
             return net(inputs, weights).flatten()

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Collection, Mapping
-from contextlib import ExitStack
+from contextlib import ExitStack, nullcontext
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -12,10 +12,10 @@ from jaxtyping import Bool, Float, Float64, UInt8
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from zeroshot.core import LAYERS, NORMS, Batch, Net, Pass
+from zeroshot.core import LAYERS, Batch, Net, Pass
 from zeroshot.errors import Undefined
 from zeroshot.linalg import crossed
-from zeroshot.observe import by_sample, hooked, watching_activations
+from zeroshot.observe import by_sample, hooked, watching_activations, watching_norms
 from zeroshot.passes.structure import leaves_of
 from zeroshot.passes.twice import cheap_on_few_channels, cheap_to_differentiate_twice
 
@@ -99,15 +99,15 @@ class Forward(Pass[Trace]):
             blocks.append(Block(names[module], output, _channels(output, layers)))
             return kept(output)
 
-        def keep_norm(module: nn.Module, _: object, output: Tensor) -> None:
-            rows = output.detach().movedim(1, -1).flatten(0, -2)
+        def keep_norm(output: Tensor) -> None:
+            rows = output.movedim(1, -1).flatten(0, -2)
             norms.append(crossed(rows, rows))  # now: the network may overwrite it
 
         observers = (
-            hooked(net.module, NORMS if self.norms else (), keep_norm),
             hooked(net.module, LAYERS, keep_layer),
             hooked(net.module, tuple(map(type, names)), keep_block),
             watching_activations(codes),
+            watching_norms(keep_norm) if self.norms else nullcontext(),
         )
         twice = cheap_to_differentiate_twice() if self.twice else None
         made = twice or cheap_on_few_channels()

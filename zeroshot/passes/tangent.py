@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from zeroshot import narrow
-from zeroshot.core import Batch, Net, Pass
+from zeroshot.core import Batch, Net, Pass, is_weight
 from zeroshot.errors import Undefined
 from zeroshot.observe import freezing_batch_norm, tensors_in
 from zeroshot.passes.backward import gradients, rows_of
@@ -71,7 +71,7 @@ class TangentKernel(Pass[Float64[Tensor, "n n"]]):
         if batch.inputs.device.type != "cpu" or not _is_narrow(net):
             return None
         leaves = {
-            name: leaf if "weight" in name else leaf.detach()
+            name: leaf if is_weight(name) else leaf.detach()
             for name, leaf in leaves_of(net).items()
         }
         try:
@@ -123,7 +123,7 @@ class FixedTangentKernel(Pass[Float64[Tensor, "n n"]]):
         """
         net.check_weights()
         leaves = leaves_of(net)
-        weights = {id(leaf): name for name, leaf in leaves.items() if "weight" in name}
+        weights = {id(leaf): name for name, leaf in leaves.items() if is_weight(name)}
         products: list[_Product] = []
         norms: list[tuple[Tensor | None, Tensor, Tensor]] = []
         reading = _reading_weights(weights, products)
@@ -227,7 +227,7 @@ def _groups(leaves: dict[str, Tensor], limit: int) -> Iterator[tuple[Tensor, ...
     group: list[Tensor] = []
     size = 0
     for name, leaf in reversed(leaves.items()):
-        if "weight" not in name or not leaf.requires_grad:
+        if not is_weight(name) or not leaf.requires_grad:
             continue
         if group and size + leaf.numel() > limit:
             yield tuple(group)
