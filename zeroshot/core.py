@@ -424,14 +424,15 @@ REPEATABLE = (
 )
 
 
-_BITS = np.random.MT19937()  # NumPy's global random numbers meanwhile
+# Of NumPy's global numbers meanwhile. To put back a state takes 20 times as long.
+_BITS = np.random.MT19937()
 
 
 @contextmanager
 def seeded(seed: int, device: torch.device) -> Iterator[None]:
     """PyTorch's, Python's and NumPy's global random numbers start from a seed; then as before."""
     devices = [device] if device.type == "cuda" else []
-    python, numpy = random.getstate(), np.random.get_bit_generator()
+    python, numpy = random.getstate(), np.random.get_bit_generator()  # pyright: ignore
     try:
         with torch.random.fork_rng(devices=devices):
             # Not torch.manual_seed: it would reseed devices whose state is not put back.
@@ -440,12 +441,12 @@ def seeded(seed: int, device: torch.device) -> Iterator[None]:
                 with torch.cuda.device(cuda):
                     torch.cuda.manual_seed(seed)
             random.seed(seed)
-            np.random.set_bit_generator(_BITS)  # putting back a state takes 20 times as long
+            np.random.set_bit_generator(_BITS)  # pyright: ignore
             np.random.seed(seed % 2**32)  # noqa: NPY002 - a network may use it
             yield
     finally:
         random.setstate(python)
-        np.random.set_bit_generator(numpy)
+        np.random.set_bit_generator(numpy)  # pyright: ignore
 
 
 @contextmanager

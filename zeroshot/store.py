@@ -31,21 +31,25 @@ SCHEMA = 1
 APPLICATION = 0x7A65726F  # tells our files from other SQLite files
 PATIENCE = 60.0  # seconds that a writer waits for its turn
 
+# What tells settings, and proxies, from one another.
+SETTING_KEY = ("space", "code", "task", "batch", "init", "device", "torch")
+FORMULA_KEY = ("name", "needs", "edition")
+
 # NaN is NULL. Scores have no declared type: SQLite would make 0.0 of a -0.0 declared REAL.
-TABLES = """
+TABLES = f"""
 CREATE TABLE settings (
     id INTEGER PRIMARY KEY,
     space TEXT NOT NULL, code TEXT NOT NULL, task TEXT NOT NULL, batch TEXT NOT NULL,
     init TEXT NOT NULL, device TEXT NOT NULL, torch TEXT NOT NULL,
     name TEXT NOT NULL, shape TEXT NOT NULL, data TEXT NOT NULL, data_seed INTEGER,
     samples INTEGER NOT NULL,
-    UNIQUE (space, code, task, batch, init, device, torch)
+    UNIQUE ({", ".join(SETTING_KEY)})
 );
 CREATE TABLE proxies (
     id INTEGER PRIMARY KEY,
     name TEXT NOT NULL, needs TEXT NOT NULL, edition TEXT NOT NULL,
     better TEXT NOT NULL, passes TEXT NOT NULL,
-    UNIQUE (name, needs, edition)
+    UNIQUE ({", ".join(FORMULA_KEY)})
 );
 CREATE TABLE networks (
     id INTEGER PRIMARY KEY,
@@ -66,7 +70,7 @@ CREATE TABLE owner (run TEXT NOT NULL)
 
 @dataclass(frozen=True)
 class Setting:
-    """What all networks of a run share. The first seven tell one setting from another.
+    """What all networks of a run share; see `SETTING_KEY`.
 
     Attributes:
         space: with its network shape, as `repr` shows it.
@@ -96,18 +100,10 @@ class Setting:
     data_seed: int | None
     samples: int
 
-    @property
-    def key(self) -> tuple[str, ...]:
-        """What tells it from others."""
-        return (
-            *(self.space, self.code, self.task, self.batch),
-            *(self.init, self.device, self.torch),
-        )
-
 
 @dataclass(frozen=True)
 class Formula:
-    """A proxy as scores are kept of it. The first three tell one from another.
+    """A proxy as scores are kept of it; see `FORMULA_KEY`.
 
     Attributes:
         name: of the proxy.
@@ -532,7 +528,10 @@ class Store:
         with Store(other, create=False):  # says what is wrong with it
             pass
         settings, proxies = ([field.name for field in fields(kind)] for kind in (Setting, Formula))
-        same_setting = " AND ".join(f"m.{name} = o.{name}" for name in settings[:7])
+        same_setting, same_proxy = (
+            " AND ".join(f"{own}.{name} = {foreign}.{name}" for name in key)
+            for own, foreign, key in (("m", "o", SETTING_KEY), ("q", "p", FORMULA_KEY))
+        )
         both = (
             f"other.networks n JOIN other.settings o ON o.id = n.setting JOIN settings m "
             f"ON {same_setting}"
@@ -565,8 +564,8 @@ class Store:
                         "INSERT OR IGNORE INTO scores (network, proxy, score, reason) "
                         f"SELECT h.id, q.id, s.score, s.reason FROM {both} {there} "
                         "JOIN other.scores s ON s.network = n.id "
-                        "JOIN other.proxies p ON p.id = s.proxy JOIN proxies q "
-                        "ON q.name = p.name AND q.needs = p.needs AND q.edition = p.edition"
+                        "JOIN other.proxies p ON p.id = s.proxy "
+                        f"JOIN proxies q ON {same_proxy}"
                     ).rowcount
             finally:
                 self._db.execute("DETACH other")
@@ -600,20 +599,17 @@ class Store:
     # -- rows --------------------------------------------------------------------------------------
 
     def _setting(self, setting: Setting, *, add: bool = False) -> int | None:
-        same = " AND ".join(f"{field.name} = ?" for field in fields(Setting)[: len(setting.key)])
-        return self._id("settings", same, setting.key, asdict(setting) if add else None)
+        return self._id("settings", SETTING_KEY, asdict(setting), add)
 
     def _formula(self, formula: Formula, *, add: bool = False) -> int | None:
-        key = (formula.name, formula.needs, formula.edition)
-        same = "name = ? AND needs = ? AND edition = ?"
-        return self._id("proxies", same, key, asdict(formula) if add else None)
+        return self._id("proxies", FORMULA_KEY, asdict(formula), add)
 
-    def _id(
-        self, table: str, same: str, key: tuple[str, ...], values: dict[str, Any] | None
-    ) -> int | None:
-        """The number of a row; with `values`, it is added where it is not there."""
-        row = self._db.execute(f"SELECT id FROM {table} WHERE {same}", key).fetchone()
-        if row is not None or values is None:
+    def _id(self, table: str, key: Sequence[str], values: dict[str, Any], add: bool) -> int | None:
+        """The number of a row, which is added if asked for; None if it is not there."""
+        same = " AND ".join(f"{name} = ?" for name in key)
+        told = tuple(values[name] for name in key)
+        row = self._db.execute(f"SELECT id FROM {table} WHERE {same}", told).fetchone()
+        if row is not None or not add:
             return None if row is None else row[0]
         return self._db.execute(
             f"INSERT INTO {table} ({', '.join(values)}) VALUES ({_marks(values)})",

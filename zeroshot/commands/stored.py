@@ -1,7 +1,7 @@
 """Look after a store of scores."""
 
 import json
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ from zeroshot.models import find_device, find_space
 from zeroshot.proxies import PROXIES
 from zeroshot.run import Outcome, Run, check_out, execute, formula_of, write
 from zeroshot.spaces import SPACES
-from zeroshot.store import Selection, Setting, Store
+from zeroshot.store import SETTING_KEY, Selection, Setting, Store
 
 
 @dataclass(frozen=True, eq=False)
@@ -145,7 +145,8 @@ def _repeated(setting: Setting) -> Run:
     device = find_device(setting.device)
     given = {"data": setting.data, "init": setting.init, "device": device, "data_seed": seed}
     run = Run(space, (), batch, (), (), task, **given)
-    for field, there, here in zip(fields(Setting), setting.key, run.setting.key, strict=False):
+    for name in SETTING_KEY:
+        there, here = getattr(setting, name), getattr(run.setting, name)
         if there != here:
-            raise ZeroshotError(f"{field.name} is {there} in the store, and {here} here")
+            raise ZeroshotError(f"{name} is {there} in the store, and {here} here")
     return run
