@@ -17,6 +17,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import typer
+from rich.console import Console
 
 import zeroshot
 from zeroshot import cli, commands
@@ -189,10 +190,36 @@ def test_score(run):
     found = run(
         "score", "nasbench201:3", "nasbench201:9", "--batch-size", "4", "--proxies", "flops,naswot"
     )
-    assert (found.code, found.err) == (0, "")
+    assert found.code == 0, found.err
+    assert "2/2" in found.err
     assert "nasbench201:3" in found.out
     cost = NasBench201().cost(NasBench201().at(9))
     assert f"{cost.macs:,}" in found.out
+
+
+def test_score_into_a_file(run):
+    given = ("score", "nasbench201:3", "--batch-size", "4", "--proxies", "flops,naswot")
+    found = run(*given, "--out", "a.csv")
+    assert (found.code, found.err) == (0, "")
+    table = pd.read_csv("a.csv")
+    assert list(table.columns) == ["model", "flops", "naswot"]
+    assert table["model"].tolist() == ["nasbench201:3"]
+    assert table["flops"].item() == NasBench201().cost(NasBench201().at(3)).macs
+    before = Path("a.csv").read_bytes()
+    again = run(*given, "--out", "a.csv")
+    assert (again.code, again.out) == (2, "")
+    assert "the file exists" in again.err
+    assert Path("a.csv").read_bytes() == before
+
+
+def test_scores_of_many_networks_in_a_narrow_terminal(run, monkeypatch):
+    monkeypatch.setattr("zeroshot.cli.rank.new_console", lambda: Console(width=60))
+    models = [f"nasbench201:{number}" for number in range(2000, 2005)]
+    found = run("score", *models, "--batch-size", "4", "--proxies", "flops,params")
+    for model in models:
+        assert found.out.count(model) == 1
+    assert found.out.count("flops") == 3 == found.out.count("params")
+    assert "…" not in found.out
 
 
 def test_score_says_why_there_is_no_number(run):

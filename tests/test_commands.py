@@ -140,6 +140,22 @@ def test_what_was_timed_is_not_timed_again(tmp_path, monkeypatch):
         path.unlink()
     more = fast(refine=3, **given)
     assert more.latency.tolist() == [1.0, 2.0, 3.0]
+
+
+def test_latencies_outlive_an_interruption(monkeypatch, tmp_path):
+    times = iter([1.0, 2.0])
+
+    def stopped(*_):
+        for found in times:
+            return found / 1000
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(zeroshot.measure, "latency", stopped)
+    given = {"archs": ARCHS[:6], "latency": True, "out": tmp_path / "a.csv"}
+    with pytest.raises(KeyboardInterrupt):
+        fast(**given)
+    times = iter([3.0, 4.0, 5.0, 6.0])
+    assert fast(**given).latency.tolist() == [1.0, 2.0, 3.0, 4.0, 5.0, 6.0][: len(ARCHS[:6])]
     assert fast(**given | {"latency": True}).latency.tolist() == [1.0, 2.0, 3.0, 4.0, 5.0, 6.0]
     assert fast(**given | {"max_latency": 2.0}).latency.tolist() == [1.0, 2.0, 3.0, 4.0, 5.0, 6.0]
     (tmp_path / "a.csv").unlink()

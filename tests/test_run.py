@@ -537,7 +537,7 @@ def test_a_full_disk_at_the_end(tmp_path, monkeypatch, evaluations, name):
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as patch:
-        patch.setattr(zeroshot.run, "_write_table", full)
+        patch.setattr(zeroshot.run, "write_table", full)
         with pytest.raises(ZeroshotError, match="No space left on device; 7 networks are kept in"):
             small(out=out)
     left = {path.name for path in tmp_path.iterdir()}

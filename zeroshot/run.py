@@ -435,7 +435,7 @@ def write(outcome: Outcome, out: Path, kept: str = "") -> None:
     with writing(out, kept):
         record = json.dumps(outcome.record, indent=2) + "\n"
         replace_file(record_path(out), lambda part: part.write_text(record, encoding="utf-8"))
-        replace_file(out, lambda part: _write_table(outcome.scores, part))
+        replace_file(out, lambda part: write_table(outcome.scores, part))
 
 
 def check_out(out: Path) -> None:
@@ -471,7 +471,8 @@ def _finished(run: Run, out: Path) -> Outcome:
     return Outcome(scores, json.loads(record_path(out).read_text(encoding="utf-8")))
 
 
-def _write_table(table: pd.DataFrame, path: Path) -> None:
+def write_table(table: pd.DataFrame, path: Path) -> None:
+    """Write a table where `replace_file` says, as the file's name asks."""
     if path.suffixes[-2:] == [".csv", TEMPORARY]:
         table.to_csv(path, index=False, lineterminator="\n")
     else:

@@ -2,7 +2,7 @@
 
 import shutil
 from collections.abc import Hashable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
@@ -30,11 +30,13 @@ from zeroshot.cli.options import (
 )
 from zeroshot.cli.screen import (
     WIDE,
+    fits,
     new_console,
     new_table,
     number_text,
     say,
     score_text,
+    side_by_side,
     stoppable,
 )
 from zeroshot.errors import ZeroshotError
@@ -64,26 +66,38 @@ def score(
     init: Init = "default",
     seed: Seed = 0,
     device: Device = "auto",
+    out: Annotated[
+        Path | None,
+        typer.Option(help="Table to write, a row for each network; a .csv or .parquet file."),
+    ] = None,
 ) -> None:
     """Score one or several networks."""
     from zeroshot import commands
 
-    found = commands.score(
-        models,
-        proxies=proxies,
-        data=data,
-        batch_size=batch_size,
-        size=size,
-        init=init,
-        seed=seed,
-        device=device,
-    )
-    table = new_table("proxy", *found, right=True)
-    first = next(iter(found.values()))
-    for name in first:
-        table.add_row(name, *(score_text(name, scores[name]) for scores in found.values()))
+    with progress_bar("networks") if len(models) > 1 else nullcontext() as progress:
+        found = commands.score(
+            models,
+            proxies=proxies,
+            data=data,
+            batch_size=batch_size,
+            size=size,
+            init=init,
+            seed=seed,
+            device=device,
+            out=out,
+            progress=progress,
+        )
     console = new_console()
-    console.print(table)
+    names = next(iter(found.values()))
+
+    def table(some: Sequence[str]) -> "Table":
+        made = new_table("proxy", *some, right=True)
+        for name in names:
+            made.add_row(name, *(score_text(name, found[model][name]) for model in some))
+        return made
+
+    for some in side_by_side(console, list(found), table):
+        console.print(table(some))
     models_of: dict[tuple[str, str], tuple[str, ...]] = {}  # by proxy and reason
     for model, scores in found.items():
         for gap in scores.reasons.items():
@@ -91,6 +105,8 @@ def score(
     for (those, reason), names in _alike(models_of).items():
         who = f"all {len(found)} networks" if 1 < len(found) == len(those) else _listed(those)
         say(console, f"{_listed(names)} of {who} {_are(names)} not a number: {reason}")
+    if out:
+        say(console, f"{len(found):,} rows in {out}")
 
 
 def rank(
@@ -268,14 +284,12 @@ def _say_order(
             made.add_row(str(place), *cells)
         return made
 
-    room = console.options.update(max_width=10_000)  # as wide as it likes to be
-
-    def fits(beside: bool, names: list[str]) -> bool:
-        return console.measure(table(beside, names), options=room).maximum <= console.width
+    def fitting(beside: bool, names: list[str]) -> bool:
+        return fits(console, table(beside, names))
 
     short = max((len(str(arch)) for arch in shown.index), default=0) <= 24
-    beside = (wide or short) and fits(True, names)
-    while names and not fits(beside, names):
+    beside = (wide or short) and fitting(True, names)
+    while names and not fitting(beside, names):
         names = names[:-1]
     console.print(table(beside, names))
     if not beside:

@@ -1,6 +1,6 @@
 """What commands write on the terminal: lines, tables and numbers."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from math import log10
 from pathlib import Path
@@ -38,6 +38,22 @@ def new_console() -> "Console":
     if not console.is_terminal:  # a pipe has no width of its own: do not cut numbers off there
         console.width = 180
     return console
+
+
+def fits(console: "Console", table: "Table") -> bool:
+    """Whether the terminal has room for all of a table."""
+    room = console.options.update(max_width=10_000)  # as wide as it likes to be
+    return console.measure(table, options=room).maximum <= console.width
+
+
+def side_by_side(
+    console: "Console", names: Sequence[str], table: Callable[[Sequence[str]], "Table"]
+) -> Iterator[Sequence[str]]:
+    """Names in groups, each as large as there is room for a table of; at least one."""
+    while names:
+        count = next((n for n in range(len(names), 1, -1) if fits(console, table(names[:n]))), 1)
+        yield names[:count]
+        names = names[count:]
 
 
 def say(console: "Console", words: str) -> None:

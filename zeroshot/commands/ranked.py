@@ -17,6 +17,7 @@ from zeroshot.core import Batch, Net, Proxy
 from zeroshot.data import load_batch
 from zeroshot.errors import ZeroshotError, check_seed, real, whole
 from zeroshot.eval.tables import read_table
+from zeroshot.files import replace_file, writing
 from zeroshot.models import (
     Device,
     default_ensemble,
@@ -35,10 +36,12 @@ from zeroshot.run import (
     Outcome,
     Run,
     check_identity,
+    check_out,
     device_name,
     execute,
     read_identity,
     write,
+    write_table,
 )
 from zeroshot.scoring import Scores, evaluate
 from zeroshot.search.candidates import MANY, Chosen, Limits, choose, list_archs, read_archs
@@ -119,6 +122,8 @@ def score(
     init: str = "default",
     seed: int = 0,
     device: Device = "auto",
+    out: str | Path | None = None,
+    progress: Progress | bool | None = None,
 ) -> dict[str, Scores]:
     """Score networks, one after the other.
 
@@ -132,13 +137,23 @@ def score(
         init: initialisation, a name of `zeroshot.initial.INITS`. A module given is left as it is.
         seed: of weights, batch and all draws.
         device: auto, cpu, cuda or cuda:i. A module given stays where it is.
+        out: a .csv or .parquet file that is not there yet, for a table: column `model`, then one
+            per proxy.
+        progress: True shows a bar; a function is called with the numbers of networks done and in
+            all.
 
     Returns:
         Scores by model, in the order given.
 
     Raises:
-        ZeroshotError: for a model, proxy, data or device that is not there or not usable.
+        ZeroshotError: for a model, proxy, data or device that is not there or not usable, and for
+            `out` that is there already or cannot be written.
     """
+    path = None if out is None else Path(out)
+    if path is not None:
+        check_out(path)
+        if path.exists():
+            raise ZeroshotError(f"--out {path}: the file exists; choose another, or move it away")
     wanted = find_proxies(proxies)
     where = find_device(device)
     several = [models] if isinstance(models, (str, nn.Module, Net)) else models
@@ -150,20 +165,43 @@ def score(
     check_seed(seed)
     check_data(data)
     found: dict[str, Scores] = {}
-    for number, model in enumerate(several):
-        home = space_of(model) if isinstance(model, str) else None
-        task = find_space(home[0]).task if home else Task()
-        task = task if size is None else replace(task, size=size)
-        batch, task = load_batch(data, batch_size=batch_size, task=task, seed=seed)
-        if not isinstance(model, (str, nn.Module, Net)):
-            raise ZeroshotError(f"model {model!r}: expected a name or a torch.nn.Module")
-        if isinstance(model, str):
-            name, net = model, find_model(model, task, init=init, seed=seed, device=where)
-        else:
-            net = model if isinstance(model, Net) else Net(model, seed=seed)
-            name = f"{number}: {type(net.module).__name__}"
-        found[name] = evaluate(net, batch, wanted)
+    with telling(progress, "networks") as told:
+        for number, model in enumerate(several):
+            told(number, len(several))
+            name = model if isinstance(model, str) else f"{number}: {_kind(model)}"
+            net, batch = _shown(model, data, batch_size, size, init, seed, where)
+            found[name] = evaluate(net, batch, wanted)
+        told(len(several), len(several))
+    if path is not None:
+        table = pd.DataFrame.from_dict(found, orient="index").rename_axis("model").reset_index()
+        with writing(path):
+            replace_file(path, lambda part: write_table(table, part))
     return found
+
+
+def _kind(model: nn.Module | Net) -> str:
+    return type(model.module if isinstance(model, Net) else model).__name__
+
+
+def _shown(
+    model: object,
+    data: str | Batch,
+    batch_size: int,
+    size: int | None,
+    init: str,
+    seed: int,
+    device: str,
+) -> tuple[Net, Batch]:
+    """A network, and the batch that it is shown: of its space's task, if it is of one."""
+    if not isinstance(model, (str, nn.Module, Net)):
+        raise ZeroshotError(f"model {model!r}: expected a name or a torch.nn.Module")
+    home = space_of(model) if isinstance(model, str) else None
+    task = find_space(home[0]).task if home else Task()
+    task = task if size is None else replace(task, size=size)
+    batch, task = load_batch(data, batch_size=batch_size, task=task, seed=seed)
+    if isinstance(model, str):
+        return find_model(model, task, init=init, seed=seed, device=device), batch
+    return (model if isinstance(model, Net) else Net(model, seed=seed)), batch
 
 
 def rank(
@@ -382,23 +420,22 @@ class _Timing:
                 raise ZeroshotError(f"{path} has no columns arch and latency; move it away")
             known = dict(zip(table["arch"].astype(str), table["latency"], strict=True))
         found: dict[str, float] = {}
-        for arch in map(str, order):
-            found[arch] = known[arch] if arch in known else self.latency(arch)
-            enough -= found[arch] <= limit
-            if not enough:
-                break
-        times = pd.Series(found, name="latency").rename_axis("arch")
-        if path is not None and not known.keys() >= found.keys():
-            rest = {arch: took for arch, took in known.items() if arch not in found}
-            kept = pd.concat([times, pd.Series(rest, dtype=float)])
-            table = kept.rename_axis("arch").rename("latency").reset_index()
-            write(Outcome(table, {"run": self.identity}), path)
+        try:
+            for arch in map(str, order):
+                found[arch] = known[arch] if arch in known else self.latency(arch)
+                enough -= found[arch] <= limit
+                if not enough:
+                    break
+        finally:  # what has been timed is kept, whatever stops it
+            if path is not None and not known.keys() >= found.keys():
+                table = pd.DataFrame((found | known).items(), columns=["arch", "latency"])
+                write(Outcome(table, {"run": self.identity}), path)
         if min(found.values()) > limit:
             raise ZeroshotError(
                 f"a latency of {limit:g} ms: of {len(found):,} architectures the fastest takes "
                 f"{min(found.values()):.3g} ms here; raise the limit"
             )
-        return times
+        return pd.Series(found, name="latency").rename_axis("arch")
 
     def latency(self, arch: str) -> float:
         """Milliseconds of one, here and now."""
