@@ -47,7 +47,8 @@ from zeroshot import malloc, passes
 from zeroshot.core import Batch, Net
 from zeroshot.models import find_proxies
 from zeroshot.passes.footprint import counting_memory
-from zeroshot.run import Run, execute, processor
+from zeroshot.record import processor
+from zeroshot.run import Run, execute
 from zeroshot.spaces import NASBENCH201
 from zeroshot.spaces.nasbench201 import NasBench201
 from zeroshot.spaces.space import Arch, Task

@@ -41,7 +41,7 @@ from zeroshot.models import find_space
 from zeroshot.passes import Patterns, TangentKernel
 from zeroshot.proxies.ntk_cond import ntk_cond
 from zeroshot.pruning import Pruning, Supernets
-from zeroshot.run import processor
+from zeroshot.record import processor
 from zeroshot.spaces.mixed import Mixed
 from zeroshot.spaces.nasbench201 import EDGES, OPS, Cell
 from zeroshot.spread import spread

@@ -4,9 +4,6 @@
 """
 
 import json
-import platform
-import shlex
-import sys
 import time
 import zlib
 from collections.abc import Iterator, Sequence
@@ -33,6 +30,7 @@ from zeroshot.passes import FixedTangentKernel, Patterns, TangentKernel
 from zeroshot.progress import Progress, silent
 from zeroshot.proxies.linear_regions import linear_regions
 from zeroshot.proxies.ntk_cond import ntk_cond
+from zeroshot.record import circumstances
 from zeroshot.run import (
     Run,
     check_identity,
@@ -473,7 +471,6 @@ class Pruning:
         found = self.space.parse(str(finalists.index[0]))
         table = _table(seen, criterion)
         record = {
-            "command": shlex.join(sys.argv),
             "run": self.identity,
             "options measured": len(seen),
             "kernels with an eigenvalue below zero in single precision": sum(
@@ -482,8 +479,7 @@ class Pruning:
             "finalists": len(finalists),
             "workers": workers,
             "seconds in this session": round(time.time() - started, 2),
-            "finished": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
-            "machine": platform.platform(),
+            **circumstances(self.device),
         }
         return Pruned(found, self.space.spell(found), table, finalists, record)
 

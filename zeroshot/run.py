@@ -2,20 +2,15 @@
 
 import json
 import math
-import platform
-import shlex
-import sys
 import time
 from collections import Counter
 from collections.abc import Generator, Iterator, Sequence
-from contextlib import closing, contextmanager, suppress
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, fields
-from functools import cache
 from hashlib import sha256
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
-import numpy as np
 import pandas as pd
 import torch
 
@@ -29,6 +24,7 @@ from zeroshot.initial import INITS
 from zeroshot.passes import Census
 from zeroshot.progress import Progress, silent
 from zeroshot.ranking import KEYS
+from zeroshot.record import circumstances
 from zeroshot.spaces.space import Arch, Space, Task
 from zeroshot.spread import spread
 from zeroshot.store import Formula, Kept, Key, Setting, Store, remove
@@ -360,7 +356,6 @@ def _record(
         for name, reason in kept.reasons.items():
             reasons[name][reason] += 1
     return {
-        "command": shlex.join(sys.argv),
         "run": run.identity,
         "rows": rows,
         "networks scored": len(networks),
@@ -369,34 +364,8 @@ def _record(
         "seconds per pass": {name: round(value, 3) for name, value in seconds.most_common()},
         "seconds in this session": round(elapsed, 3),
         "workers": workers,
-        "finished": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
-        "versions": {
-            "python": platform.python_version(),
-            "numpy": np.__version__,
-            "pandas": pd.__version__,
-        },
-        "machine": {
-            "system": platform.platform(),
-            "device": device_name(run.device),
-        },
+        **circumstances(run.device),
     }
-
-
-def device_name(device: str) -> str:
-    """The GPU's name, or the processor's and how many threads."""
-    if device.startswith("cuda"):
-        return torch.cuda.get_device_name(device)
-    return f"{processor()}, {torch.get_num_threads()} threads"
-
-
-@cache
-def processor() -> str:
-    """What this machine's calls itself, where the system tells, or else its kind."""
-    with suppress(OSError):
-        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
-            if line.startswith("model name"):
-                return f"{line.partition(':')[2].strip()} ({platform.machine()})"
-    return platform.processor() or platform.machine()
 
 
 # -- files -----------------------------------------------------------------------------------------

@@ -6,9 +6,6 @@ Every draw depends on the seed and the epoch alone, so a checkpoint needs no ran
 import copy
 import io
 import json
-import platform
-import shlex
-import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -34,7 +31,7 @@ from zeroshot.eval.plots import ACCENT, SPOT, STYLE, tidy
 from zeroshot.files import TEMPORARY, locked, replace_file, writing
 from zeroshot.models import code_of, find_device, find_model, find_space, space_of
 from zeroshot.progress import Progress, telling
-from zeroshot.run import device_name
+from zeroshot.record import circumstances
 from zeroshot.spaces import Task
 from zeroshot.spaces.space import with_shape
 
@@ -529,7 +526,6 @@ def _record(
     correct = round(float(accuracy.iloc[-1]) * tested / 100)
     interval = binomtest(correct, tested).proportion_ci(0.95, method="wilson")
     return {
-        "command": shlex.join(sys.argv),
         "run": identity,
         "test accuracy": float(accuracy.iloc[-1]),
         "95 % interval": [100 * float(interval.low), 100 * float(interval.high)],
@@ -539,9 +535,7 @@ def _record(
         "history": history.to_dict("records"),
         "seconds in training": round(float(history["seconds"].sum()), 3),
         "seconds in this session": round(elapsed, 3),
-        "finished": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
-        "versions": {"python": platform.python_version(), "numpy": np.__version__},
-        "machine": {"system": platform.platform(), "device": device_name(device)},
+        **circumstances(device),
     }
 
 

@@ -32,12 +32,12 @@ from zeroshot.models import (
 from zeroshot.progress import Progress, telling
 from zeroshot.pruning import DRAWS
 from zeroshot.ranking import Ensemble
+from zeroshot.record import device_name
 from zeroshot.run import (
     Outcome,
     Run,
     check_identity,
     check_out,
-    device_name,
     execute,
     read_identity,
     write,
