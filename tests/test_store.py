@@ -229,7 +229,9 @@ def test_failures_are_not_kept_and_are_as_from_nothing(path, evaluations):
     alone = small(range(3), space=Widths(), proxies=proxies)
     pd.testing.assert_frame_equal(mixed.scores, alone.scores, check_exact=True)
     assert mixed.record["not a number"] == alone.record["not a number"]
-    assert alone.scores["naswot"].isna().tolist() == [False, True, False]
+    assert not alone.scores["naswot"].isna().any()
+    assert alone.scores["picky"].isna().tolist() == [False, True, False]
+    assert "two is too few" in next(iter(alone.record["not a number"]["picky"]))
     evaluations.clear()
     small(range(3), space=Widths(), proxies=proxies, store=path)
     assert evaluations == [("picky",)]

@@ -15,6 +15,18 @@ class OutOfMemoryError(ZeroshotError):
     """Memory ran out; says in which pass and what to lower. Nothing is computed on less instead."""
 
 
+class FailedFormula(ZeroshotError):  # noqa: N818 - of a family
+    """The formula of a proxy raised something; all else may be well.
+
+    Attributes:
+        proxy: its name.
+    """
+
+    def __init__(self, proxy: str, error: Exception) -> None:
+        super().__init__(f"proxy {proxy} fails: {in_a_line(error)}")
+        self.proxy = proxy
+
+
 class Undefined(Exception):  # noqa: N818 - a statement about a network, not a failure
     """A proxy says nothing about this network. The engine turns it into NaN with this reason."""
 

@@ -267,15 +267,17 @@ def _outcome(
     if units:
         progress(len(done), len(units))
     with closing(_scored(run, todo, workers, scheduler)) as results:  # at once, when interrupted
-        for arch, seed, found, error in results:
+        for arch, seed, found, errors in results:
             key = run.space.spell(arch), seed
-            if error is None:
-                if store:
-                    store.add(setting, formulas, *key, found)
-                done[key] = held.get(key, Kept()) | found
-            else:  # it is not kept: the next call tries it again
-                failed[key] = error
-                done[key] = Kept(dict.fromkeys(names, math.nan), dict.fromkeys(names, error))
+            if store and found and found.scores:
+                store.add(setting, formulas, *key, found)
+            # What failed is not kept: the next call tries it again.
+            if found is None:  # nothing is told of it, be there a store or not
+                errors = dict.fromkeys(names, next(iter(errors.values())))
+            silent = Kept(dict.fromkeys(errors, math.nan), errors)
+            done[key] = held.get(key, Kept()) | (found or Kept()) | silent
+            if len(errors) == len(names):
+                failed[key] = next(iter(errors.values()))
             progress(len(done), len(units))
     if units and len(failed) == len(units):
         first = next(iter(failed.values()))
@@ -318,14 +320,14 @@ _Unit = tuple[Arch, int, tuple[str, ...]]  # what is built, its seed, and the pr
 
 def _scored(
     run: Run, units: Sequence[_Unit], workers: int, scheduler: Any
-) -> Generator[tuple[Arch, int, Kept, str | None], None, None]:
+) -> Generator[tuple[Arch, int, Kept | None, dict[str, str]], None, None]:
     work = Work(run.space, run.batch, run.measured, run.task, run.init, run.device)
     lower = f"the batch size ({len(run.batch)})"
     items = [(number, *unit) for number, unit in enumerate(units)]
     with closing(spread(Work.score, work, items, workers, lower, scheduler=scheduler)) as results:
-        for arch, seed, scores, error in results:
-            kept = Kept() if scores is None else Kept(scores.found, scores.reasons, scores.seconds)
-            yield arch, seed, kept, error
+        for arch, seed, scores, errors in results:
+            told = None if scores is None else (scores.found, scores.reasons, scores.seconds)
+            yield arch, seed, None if told is None else Kept(*told), errors
 
 
 def _passes(run: Run) -> dict[str, list[str]]:

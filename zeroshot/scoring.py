@@ -14,7 +14,7 @@ from torch._utils import _flatten_dense_tensors, _unflatten_dense_tensors
 from torch.nn.parameter import is_lazy
 
 from zeroshot.core import REPEATABLE, Batch, Net, Pass, Proxy, out_of_memory, planned, switched
-from zeroshot.errors import OutOfMemoryError, Undefined, ZeroshotError, in_a_line
+from zeroshot.errors import FailedFormula, OutOfMemoryError, Undefined, ZeroshotError, in_a_line
 from zeroshot.proxies import listed
 
 # Modules in which layers and activations are not seen.
@@ -163,7 +163,11 @@ class _Run:
         except (Undefined, ZeroshotError):
             raise
         except Exception as error:  # a formula may be the caller's own
-            raise ZeroshotError(f"proxy {proxy.name} fails: {in_a_line(error)}") from error
+            if out_of_memory(error):
+                raise OutOfMemoryError(
+                    f"out of memory in {proxy.name}: lower the batch size ({len(self.batch)})"
+                ) from error
+            raise FailedFormula(proxy.name, error) from error
 
     def result(self, wanted: Pass[Any]) -> Any:
         """What a pass yields; it is run at the first call. Undefined if it or a need of it is."""

@@ -4,8 +4,8 @@ from dataclasses import dataclass
 
 import torch
 
-from zeroshot.core import Batch, Proxy, out_of_memory, planned
-from zeroshot.errors import OutOfMemoryError, in_a_line
+from zeroshot.core import Batch, Net, Proxy, out_of_memory, planned
+from zeroshot.errors import FailedFormula, OutOfMemoryError, in_a_line
 from zeroshot.scoring import Scores, evaluate
 from zeroshot.spaces.space import Arch, Space, Task
 
@@ -23,16 +23,17 @@ class Work:
 
     def score(
         self, number: int, arch: Arch, seed: int, lacking: tuple[str, ...]
-    ) -> tuple[Arch, int, Scores | None, str | None]:
-        """The scores that a network lacks; or, if it cannot be scored, why.
+    ) -> tuple[Arch, int, Scores | None, dict[str, str]]:
+        """The scores that a network lacks, None if it cannot be scored; why there are none.
 
         Seconds are told of every pass that the proxies need, also where a dearer one ran instead.
         """
         proxies = tuple(proxy for proxy in self.proxies if proxy.name in lacking)
+        failed: dict[str, str] = {}
         try:
             device = placed(self.device, number)
             net = self.space.network(arch, self.task, init=self.init, seed=seed, device=device)
-            scores = evaluate(net, self.batch, proxies)
+            scores, proxies = _evaluated(net, self.batch, proxies, failed)
         except OutOfMemoryError:
             raise
         except Exception as error:  # this network alone cannot be scored; the others can
@@ -41,12 +42,25 @@ class Work:
                     f"out of memory while {self.space.spell(arch)} was built: lower the workers, "
                     "or take a smaller network"
                 ) from error
-            return arch, seed, None, in_a_line(error)
+            return arch, seed, None, dict.fromkeys(lacking, in_a_line(error))
         seconds: dict[str, float] = {}
         for wanted, ran in planned(proxies).items():
             if repr(ran) in scores.seconds:  # nothing is run behind what is undefined
                 seconds[repr(wanted)] = scores.seconds[repr(ran)]
-        return arch, seed, Scores(scores.found, scores.reasons, seconds), None
+        return arch, seed, Scores(scores.found, scores.reasons, seconds), failed
+
+
+def _evaluated(
+    net: Net, batch: Batch, proxies: tuple[Proxy, ...], failed: dict[str, str]
+) -> tuple[Scores, tuple[Proxy, ...]]:
+    """Scores by all formulas that do not fail, and these; why others do is added to `failed`."""
+    while proxies:
+        try:
+            return evaluate(net, batch, proxies), proxies
+        except FailedFormula as error:
+            failed[error.proxy] = str(error)
+            proxies = tuple(proxy for proxy in proxies if proxy.name != error.proxy)
+    return Scores({}), ()
 
 
 def placed(device: str, number: int) -> str:
