@@ -2,11 +2,13 @@
 
 import hashlib
 import random
+import threading
 import zlib
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, ClassVar, Generic, Literal, NamedTuple, TypeVar
 
 import numpy as np
@@ -100,7 +102,7 @@ class Batch:
     def to(self, device: torch.device, dtype: torch.dtype) -> "Batch":
         """The same batch on a device, in a precision; integers stay integers."""
         inputs, targets = (
-            values.to(device, dtype if values.is_floating_point() else values.dtype)
+            _usual(values).to(device, dtype if values.is_floating_point() else values.dtype)
             for values in (self.inputs, self.targets)
         )
         return Batch(inputs, targets, self.loss)
@@ -131,10 +133,16 @@ class Batch:
         digest = hashlib.sha256(f"{self.inputs.dtype} {tuple(self.inputs.shape)}".encode())
         if not self.has_classes:
             digest.update(getattr(self.loss, "__qualname__", repr(type(self.loss))).encode())
+            digest.update(f"{self.targets.dtype} {tuple(self.targets.shape)}".encode())
         for tensor in (self.inputs, self.targets):
             data = tensor.detach().cpu().contiguous().view(torch.uint8)  # NumPy has no bfloat16
             digest.update(data.numpy().tobytes())
         return digest.hexdigest()[:12]
+
+
+def _usual(tensor: Tensor) -> Tensor:
+    """A tensor that gradients may be asked of; what inference mode has made is copied."""
+    return tensor.clone() if tensor.is_inference() else tensor
 
 
 class Cost(NamedTuple):
@@ -330,29 +338,66 @@ def standing_in(modules: Sequence[nn.Module], stand_ins: Mapping[int, Tensor]) -
     """Tensors, by the `id` of the parameter or buffer that they stand in for; then its own again.
 
     What `torch.func.functional_call` does, which looks for each by its name: that takes longer than
-    the arithmetic of a small network.
+    the arithmetic of a small network. Besides, what the network keeps in attributes of its modules
+    (a table for this size of images, say) goes: it was computed from what stood in.
     """
     before = [(held, dict(held)) for part in modules for held in (part._parameters, part._buffers)]
-    # Recurrent layers list their parameters once more, and make new lists of what stands in.
-    lists = [
-        (part.__dict__, name, part.__dict__[name])
-        for part in modules
-        if isinstance(part, nn.RNNBase)
-        for name in ("_flat_weights", "_flat_weight_refs")
-        if name in part.__dict__
-    ]
     try:
-        for held, own in before:
-            for name, tensor in own.items():
-                if tensor is not None:
-                    held[name] = stand_ins[id(tensor)]  # type: ignore[assignment]
-        yield
+        with keeping_attributes(modules):
+            for held, own in before:
+                for name, tensor in own.items():
+                    if tensor is not None:
+                        held[name] = stand_ins[id(tensor)]  # type: ignore[assignment]
+            yield
     finally:
         for held, own in before:  # with them goes what the network has added
             held.clear()
             held.update(own)  # type: ignore[arg-type]
-        for held, name, listed in lists:
-            held[name] = listed
+
+
+@contextmanager
+def keeping_attributes(modules: Iterable[nn.Module]) -> Iterator[None]:
+    """Afterwards modules that may write their attributes when they run have them as before."""
+    attributes = [_Attributes.of(part) for part in modules if _keeps_attributes(type(part))]
+    try:
+        yield
+    finally:
+        for own in attributes:
+            own.put_back()
+
+
+@cache
+def _keeps_attributes(kind: type[nn.Module]) -> bool:
+    """Whether modules of that class may write their attributes when they run.
+
+    Of PyTorch's own, recurrent layers do: they list their parameters once more.
+    """
+    plain = kind.__module__.startswith(("torch.nn.", "zeroshot.spaces."))
+    return not plain or issubclass(kind, nn.RNNBase)
+
+
+class _Attributes(NamedTuple):
+    """A module's attributes as they were, and what those that are collections held."""
+
+    held: dict[str, Any]
+    values: dict[str, Any]
+    inside: list[tuple[Any, Any]]
+
+    @classmethod
+    def of(cls, part: nn.Module) -> "_Attributes":
+        held = part.__dict__
+        values = {name: value for name, value in held.items() if name not in OF_MODULES}
+        some = (value for value in values.values() if isinstance(value, (dict, list, set)))
+        return cls(held, values, [(value, value.copy()) for value in some])
+
+    def put_back(self) -> None:
+        """What has been added goes, what has been replaced is back."""
+        for name in self.held.keys() - self.values.keys() - OF_MODULES:
+            del self.held[name]
+        self.held.update(self.values)
+        for value, before in self.inside:
+            value.clear()
+            value.extend(before) if isinstance(value, list) else value.update(before)
 
 
 @contextmanager
@@ -424,6 +469,10 @@ REPEATABLE = (
 )
 
 
+# What is set for all of a process (random numbers, PyTorch's switches and modes) is set by one
+# thread at a time.
+ALONE = threading.RLock()
+
 # Of NumPy's global numbers meanwhile. To put back a state takes 20 times as long.
 _BITS = np.random.MT19937()
 
@@ -432,9 +481,9 @@ _BITS = np.random.MT19937()
 def seeded(seed: int, device: torch.device) -> Iterator[None]:
     """PyTorch's, Python's and NumPy's global random numbers start from a seed; then as before."""
     devices = [device] if device.type == "cuda" else []
-    python, numpy = random.getstate(), np.random.get_bit_generator()  # pyright: ignore
-    try:
-        with torch.random.fork_rng(devices=devices):
+    with ALONE, torch.random.fork_rng(devices=devices):
+        python, numpy = random.getstate(), np.random.get_bit_generator()  # pyright: ignore
+        try:
             # Not torch.manual_seed: it would reseed devices whose state is not put back.
             torch.default_generator.manual_seed(seed)
             for cuda in devices:
@@ -444,20 +493,21 @@ def seeded(seed: int, device: torch.device) -> Iterator[None]:
             np.random.set_bit_generator(_BITS)  # pyright: ignore
             np.random.seed(seed % 2**32)  # noqa: NPY002 - a network may use it
             yield
-    finally:
-        random.setstate(python)
-        np.random.set_bit_generator(numpy)  # pyright: ignore
+        finally:
+            random.setstate(python)
+            np.random.set_bit_generator(numpy)  # pyright: ignore
 
 
 @contextmanager
 def in_float32() -> Iterator[None]:
     """What is made without a precision of its own is float32, whatever the caller has set."""
-    before = torch.get_default_dtype()
-    torch.set_default_dtype(torch.float32)
-    try:
-        yield
-    finally:
-        torch.set_default_dtype(before)
+    with ALONE:
+        before = torch.get_default_dtype()
+        torch.set_default_dtype(torch.float32)
+        try:
+            yield
+        finally:
+            torch.set_default_dtype(before)
 
 
 def out_of_memory(error: BaseException) -> bool:
@@ -473,6 +523,8 @@ def is_weight(name: str) -> bool:
 
 LAYERS = (nn.modules.conv._ConvNd, nn.Linear)
 NORMS = (nn.modules.batchnorm._BatchNorm,)
+
+OF_MODULES = frozenset(nn.Module().__dict__)  # attributes that every module has
 
 # Which parameters count as weights, by kind of module.
 WEIGHTED: tuple[tuple[type[nn.Module] | tuple[type[nn.Module], ...], tuple[str, ...]], ...] = (

@@ -8,10 +8,11 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from zeroshot.core import logits_of
 from zeroshot.errors import ZeroshotError, in_a_line
 from zeroshot.files import replace_file, writing
 from zeroshot.spaces.space import Task
-from zeroshot.train import WEIGHTS, load_trained
+from zeroshot.train import load_trained
 
 TOLERANCE = 1e-4  # of the file's logits, relative to the largest
 
@@ -38,18 +39,16 @@ def export(folder: str | Path, out: str | Path, *, weights: str = "last") -> flo
         raise ZeroshotError(f"--out {out}: expected a name that ends in {' or '.join(WRITERS)}")
     if not path.parent.is_dir():
         raise ZeroshotError(f"--out {out}: the folder {path.parent} does not exist; create it")
-    if weights not in WEIGHTS:
-        raise ZeroshotError(f"--weights {weights}: expected {' or '.join(WEIGHTS)}")
-    home = Path(folder)
-    inside = home / "finetune"
-    trained = load_trained(inside if inside.is_dir() else home, weights=weights)
+    trained = load_trained(folder, weights=weights)
     # In the layout that every program expects.
     module = trained.net.module.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
     task = Task(*trained.record["run"]["task"])
     random = torch.Generator().manual_seed(0)
     images = torch.randn(3, task.channels, task.size, task.size, generator=random)
     with torch.no_grad():
-        expected = module(images)
+        if not isinstance(answered := module(images), Tensor):
+            module = _Logits(module).eval()
+        expected = logits_of(answered)
         content, answer = WRITERS[path.suffix](module, images)
         found = answer(images[:2])  # another number of images than it was made with
     apart = float((found - expected[:2]).abs().max() / expected.abs().max())
@@ -61,6 +60,18 @@ def export(folder: str | Path, out: str | Path, *, weights: str = "last") -> flo
     with writing(path):
         replace_file(path, lambda part: part.write_bytes(content))
     return apart
+
+
+class _Logits(nn.Module):
+    """Of what a network answers, what it was trained by."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, images: Tensor) -> Tensor:
+        """The logits alone."""
+        return logits_of(self.network(images))
 
 
 Answer = Callable[[Tensor], Tensor]

@@ -4,6 +4,7 @@ A reparametrised weight (weight_norm, spectral_norm) is given what is drawn thro
 parametrisation, which may change it; where that cannot be, a ZeroshotError says so.
 """
 
+import math
 from collections.abc import Callable
 
 import torch
@@ -20,31 +21,53 @@ def default(module: nn.Module, generator: torch.Generator) -> None:
 
 def kaiming_normal(module: nn.Module, generator: torch.Generator) -> None:
     """N(0, 2 / fan-in) for convolution and linear weights, zero for their biases."""
-    _fill(module, lambda w: nn.init.kaiming_normal_(w, generator=generator))
+    _fill(module, generator, lambda fan_in, _: math.sqrt(2.0) / math.sqrt(fan_in))
 
 
 def kaiming_normal_fan_out(module: nn.Module, generator: torch.Generator) -> None:
     """N(0, 2 / fan-out) for convolution and linear weights, zero for their biases."""
-    _fill(module, lambda w: nn.init.kaiming_normal_(w, mode="fan_out", generator=generator))
+    _fill(module, generator, lambda _, fan_out: math.sqrt(2.0) / math.sqrt(fan_out))
 
 
 def xavier_normal(module: nn.Module, generator: torch.Generator) -> None:
     """N(0, 2 / (fan-in + fan-out)) for convolution and linear weights, zero for their biases."""
-    _fill(module, lambda w: nn.init.xavier_normal_(w, generator=generator))
+    _fill(module, generator, lambda fan_in, fan_out: math.sqrt(2.0 / float(fan_in + fan_out)))
 
 
 def gaussian(module: nn.Module, generator: torch.Generator) -> None:
     """N(0, 1) for convolution and linear weights, zero for their biases."""
-    _fill(module, lambda w: nn.init.normal_(w, generator=generator))
+    _fill(module, generator, lambda *_: 1.0)
 
 
-def _fill(module: nn.Module, draw: Callable[[Tensor], object]) -> None:
+def _fill(
+    module: nn.Module, generator: torch.Generator, deviation: Callable[[int, int], float]
+) -> None:
+    """Draw all weights from normal distributions, whose deviations depend on fan-in and fan-out."""
     with torch.no_grad():
         for name, layer in module.named_modules():
             if isinstance(layer, LAYERS):
+                spread = deviation(*_fans(layer))
+
+                def draw(weight: Tensor, spread: float = spread) -> object:
+                    return weight.normal_(0, spread, generator=generator)
+
                 _set(layer, "weight", name, draw)
                 if layer.bias is not None:
                     _set(layer, "bias", name, Tensor.zero_)
+
+
+def _fans(layer: nn.Module) -> tuple[int, int]:
+    """How many numbers an output is summed from, and how many sums an input is in.
+
+    As PyTorch counts them, but for transposed convolutions, which it takes for plain ones.
+    """
+    weight = layer.weight
+    assert isinstance(weight, Tensor)
+    first, second, area = *weight.shape[:2], weight[0, 0].numel()
+    if getattr(layer, "transposed", False):
+        groups = int(layer.groups)  # type: ignore[arg-type]
+        return first // groups * area, second * groups * area
+    return second * area, first * area
 
 
 def _set(layer: nn.Module, part: str, name: str, draw: Callable[[Tensor], object]) -> None:

@@ -11,7 +11,7 @@ import time
 import torch
 from torch import Tensor, nn
 
-from zeroshot.core import Batch, Net, keeping_modes
+from zeroshot.core import Batch, Net, keeping_attributes, keeping_modes
 from zeroshot.errors import ZeroshotError, whole
 
 
@@ -42,7 +42,9 @@ def latency(
         )
     inputs = (shown.inputs if isinstance(shown, Batch) else shown).to(net.device)
     inputs = inputs.to(net.dtype) if inputs.is_floating_point() else inputs
-    with keeping_modes(net.module.modules()), torch.inference_mode():
+    modules = list(net.module.modules())
+    # A table that the network keeps could not be trained with: inference mode made it.
+    with keeping_modes(modules), keeping_attributes(modules), torch.inference_mode():
         net.module.eval()
         seconds = [_run(net.module, inputs.clone()) for _ in range(warmup + repeats)]
     return statistics.median(seconds[warmup:])

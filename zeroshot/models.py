@@ -16,7 +16,7 @@ from torch import nn
 
 from zeroshot.core import Net, Proxy, seeded
 from zeroshot.edition import edition
-from zeroshot.errors import ZeroshotError, in_a_line, whole
+from zeroshot.errors import ZeroshotError, brief, in_a_line, whole
 from zeroshot.initial import INITS
 from zeroshot.proxies import PROXIES, listed
 from zeroshot.ranking import ENSEMBLES, Ensemble, check_by, check_members, named, single
@@ -35,12 +35,15 @@ def find_space(name: str, *, small: bool = False, **shape: int | None) -> Space:
             does not have.
     """
     if not isinstance(name, str):
-        raise ZeroshotError(f"space {name!r}: expected a name or a zeroshot.Space")
+        raise ZeroshotError(f"space {brief(name)}: expected a name or a zeroshot.Space")
     space = next((space for space in SPACES if space.name == name), None)
     if space is None and ":" in name:
         space = _import(name)
         if isinstance(space, type) and issubclass(space, Space):
-            space = space()
+            try:
+                space = space()
+            except Exception as error:  # it lacks `build`, say
+                raise ZeroshotError(f"{name} cannot be made: {in_a_line(error)}") from error
         if not isinstance(space, Space):
             raise ZeroshotError(f"{name} is {type(space).__name__}; expected a zeroshot.Space")
     if space is None:
@@ -259,12 +262,17 @@ def _import(spec: str) -> object:
 
 def _imported(name: str, spec: str) -> ModuleType:
     """The module of that name, as `spec` asks for it."""
+    if name.endswith(".py"):
+        meant = spec.replace(name, name.removesuffix(".py").replace("/", "."), 1)
+        raise ZeroshotError(f"{spec}: {name} is a file; did you mean the module, {meant}?")
     here = str(Path.cwd())
     if here not in sys.path:  # it stays there, for worker processes have to import the same
         sys.path.append(here)
     try:
         return importlib.import_module(name)
     except ModuleNotFoundError as error:
+        if not f"{name}.".startswith(f"{error.name}."):  # it is there, and imports another
+            raise ZeroshotError(f"{spec}: importing {name} raised {in_a_line(error)}") from error
         spaces = ", ".join(space.name for space in SPACES)
         raise ZeroshotError(
             f"{spec}: there is no module {error.name!r} here or installed, "

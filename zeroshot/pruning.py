@@ -7,6 +7,7 @@ import json
 import time
 import zlib
 from collections.abc import Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 from pathlib import Path
@@ -270,16 +271,16 @@ class _Drawn:
     seed: int
 
 
-# The repeats of a round are the same for all of its options.
+# The repeats of a round, of which there are three, are the same for all of its options.
 
 
-@lru_cache(maxsize=8)
+@lru_cache(maxsize=3)
 def _supernet(supernets: Supernets, arch: Arch, purpose: str) -> tuple[_Drawn, Net]:
     drawn = supernets.draw(purpose)
     return drawn, supernets.net(arch, drawn)
 
 
-@lru_cache(maxsize=8)
+@lru_cache(maxsize=3)
 def _whole(supernets: Supernets, arch: Arch, purpose: str) -> Measured:
     drawn, net = _supernet(supernets, arch, purpose)
     return supernets.measure(net, drawn)
@@ -445,9 +446,10 @@ class Pruning:
                 scheduler=scheduler,
                 in_order=True,
             )
-            for position, repeats in enumerate(found, start=1):
-                progress(done + position, total)
-                yield repeats
+            with closing(found):  # at once, when interrupted
+                for position, repeats in enumerate(found, start=1):
+                    progress(done + position, total)
+                    yield repeats
 
         if not history:  # so that a run that is stopped in its first round can be resumed
             keep(start, history)

@@ -207,7 +207,10 @@ def expression(text: str) -> Ensemble:
         parts = [read(part, depth + 1) for part in inner]
         return lambda shares: function(*(part(shares) for part in parts))
 
-    value = read(tree)
+    try:
+        value = read(tree)
+    except RecursionError as error:
+        raise wrong("it is nested too deep") from error
     if not members:
         raise wrong("it names no proxy")
 
@@ -361,8 +364,9 @@ def rank(
     """
     rated = ratings(scores, by, better)
     order = rated.sort_values(ascending=False, kind="stable", na_position="last").index
-    if isinstance(by, str) and by in scores.columns and scores["seed"].nunique() == 1:
-        return scores.set_index("arch")[by].loc[order]
+    proxy = by.name if isinstance(by, Ensemble) and by == single(by.name) else by
+    if isinstance(proxy, str) and proxy in scores.columns and scores["seed"].nunique() == 1:
+        return scores.set_index("arch")[proxy].loc[order]
     return rated.loc[order]
 
 
@@ -416,8 +420,8 @@ def find(by: str | Ensemble, columns: tuple[str, ...]) -> Ensemble:
     if missing:
         check_members(by.name, missing)
         raise ZeroshotError(
-            f"the ensemble {by.name!r} needs {_listed(missing)}, which the scores lack; score "
-            f"with --proxies {','.join(by.members)}"
+            f"the ensemble {by.name!r} needs {_listed(missing)}, which the scores lack; add to "
+            f"--proxies {','.join(missing)}"
         )
     return by
 

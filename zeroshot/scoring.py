@@ -1,7 +1,6 @@
 """The engine: evaluate one network. READ SECOND, after core.py."""
 
 import math
-import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -13,16 +12,22 @@ from torch import nn
 from torch._utils import _flatten_dense_tensors, _unflatten_dense_tensors
 from torch.nn.parameter import is_lazy
 
-from zeroshot.core import REPEATABLE, Batch, Net, Pass, Proxy, out_of_memory, planned, switched
+from zeroshot.core import (
+    ALONE,
+    REPEATABLE,
+    Batch,
+    Net,
+    Pass,
+    Proxy,
+    out_of_memory,
+    planned,
+    switched,
+)
 from zeroshot.errors import FailedFormula, OutOfMemoryError, Undefined, ZeroshotError, in_a_line
 from zeroshot.proxies import listed
 
 # Modules in which layers and activations are not seen.
 HIDING = (torch.jit.ScriptModule, nn.DataParallel, nn.parallel.DistributedDataParallel)
-
-
-# Switches and random state are the process's: a second thread waits for the first.
-ALONE = threading.RLock()
 
 
 class Scores(dict[str, float]):
@@ -95,7 +100,10 @@ def evaluate(
 
 def _put_back(net: Net, batch: Batch, proxies: str | Proxy | Iterable[str | Proxy]) -> Scores:
     """What the network writes into its parameters is undone, and it is scored on copies."""
-    groups = _alike(_parameters(net.module))
+    parameters = _parameters(net.module)
+    if any(p.is_inference() for p in parameters):  # no gradient can be asked of these
+        net = replace(net, copies=True)
+    groups = _alike(parameters)
     kept = [_numbers(group).clone() for group in groups]
     if not all(bool(numbers.isfinite().all()) for numbers in kept):
         name = _named(net.module, lambda p: not bool(p.isfinite().all()))

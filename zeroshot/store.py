@@ -153,7 +153,6 @@ class Store:
 
     Attributes:
         path: the file.
-        kept: how many networks of what was loaded or added it holds.
 
     Raises:
         ZeroshotError: for a file that is damaged, no store, or of a newer version; it stays as it
@@ -162,8 +161,8 @@ class Store:
 
     def __init__(self, path: Path, *, create: bool = True) -> None:
         self.path = path
-        self.kept = 0
-        if path == default_path():
+        self._kept: set[Key] = set()
+        if create and path == default_path():
             with suppress(OSError):  # opening the file tells what is wrong
                 path.parent.mkdir(parents=True, exist_ok=True)
         _check_file(path, create)
@@ -188,7 +187,7 @@ class Store:
         self, setting: Setting, formulas: Sequence[Formula], networks: Iterable[Key]
     ) -> dict[Key, Kept]:
         """What is there of some networks; those of which there is nothing are left out."""
-        self.kept = 0
+        self._kept.clear()
         with self._telling():
             home = self._setting(setting)
             numbers = {self._formula(formula): formula.name for formula in formulas}
@@ -220,7 +219,7 @@ class Store:
                     if reason is not None:
                         kept.reasons[name] = str(reason)
         found = {(arch, seed): kept for arch, seed, kept in held.values() if kept.scores}
-        self.kept = len(found)
+        self._kept = set(found)
         return found
 
     def add(
@@ -260,7 +259,12 @@ class Store:
                     if formula.name in kept.scores
                 ],
             )
-        self.kept += row is None
+        self._kept.add((arch, seed))
+
+    @property
+    def kept(self) -> int:
+        """How many networks of what was loaded or added it holds."""
+        return len(self._kept)
 
     @property
     def owner(self) -> dict[str, Any] | None:
@@ -682,9 +686,8 @@ class Store:
                 line = f"{path} is damaged ({words}); move it away"
             else:
                 kept = f"; {self.kept} networks are kept in it" if self.kept else ""
-                line = (
-                    f"{path} cannot be written: {words}{kept}; make room, then repeat the command"
-                )
+                todo = "make room" if "full" in words else "choose another --store"
+                line = f"{path} cannot be written: {words}{kept}; {todo}, then repeat the command"
             raise ZeroshotError(line) from error
 
 

@@ -24,7 +24,15 @@ from torch import Tensor, nn
 from torch.optim.lr_scheduler import CosineAnnealingLR, OneCycleLR
 
 import zeroshot
-from zeroshot.core import REPEATABLE, Net, logits_of, seeded, switched
+from zeroshot.core import (
+    REPEATABLE,
+    Net,
+    keeping_modes,
+    logits_of,
+    out_of_memory,
+    seeded,
+    switched,
+)
 from zeroshot.data import Part, load_split
 from zeroshot.errors import OutOfMemoryError, ZeroshotError, in_a_line, real, whole
 from zeroshot.eval.plots import ACCENT, SPOT, STYLE, tidy
@@ -204,11 +212,12 @@ def finetune(
     identity |= {"code": code_of(spec, net.module), "data": data}
     identity |= {"images": f"{len(train.labels)} + {len(test.labels)} ({_digest(train, test)})"}
     identity |= {"recipe": asdict(recipe), "device": where.split(":")[0]}
+    training = _Training(net, recipe, (train, test), task, folder)
+    training.check()  # before there is a folder that another network could not use
     started = time.time()
     with locked(folder), writing(folder):
         state = _open(folder, identity, resume)
         if state is not None:
-            training = _Training(net, recipe, (train, test), task, folder)
             with telling(progress, "batches") as told:
                 history = training.run(state, told)
             _draw(history, folder / "curve.png")
@@ -281,6 +290,28 @@ class _Training:
         held = ("model", "optimizer", "schedule")
         self.parts = tuple(zip(held, (self.module, self.optimizer, self.schedule), strict=True))
 
+    def check(self) -> None:
+        """ZeroshotError if the network does not answer images with classes."""
+        modules = list(self.module.modules())
+        some = self.train.take(range(min(2, len(self.train.labels))))
+        with self._failing(), seeded(0, self.net.device), keeping_modes(modules), torch.no_grad():
+            self.module.eval()
+            self._answers(some)
+
+    @contextmanager
+    def _failing(self) -> Iterator[None]:
+        """Turn what a network may raise into a line."""
+        try:
+            yield
+        except (ZeroshotError, OSError):
+            raise
+        except Exception as error:  # a network may raise anything
+            if out_of_memory(error):
+                raise OutOfMemoryError(
+                    f"out of memory: lower --batch-size ({self.recipe.batch_size})"
+                ) from error
+            raise ZeroshotError(f"the network fails in training: {in_a_line(error)}") from error
+
     def run(self, state: dict[str, Any], progress: Progress) -> pd.DataFrame:
         """Train the epochs that `state` lacks; leaves weights, history and state in the folder."""
         rows: list[dict[str, Any]] = list(state["history"])
@@ -294,17 +325,9 @@ class _Training:
             raise ZeroshotError(f"{words}; move {self.folder} away to start again") from error
         writer = _tensorboard(self.folder, len(rows))
         for epoch in range(len(rows), self.recipe.epochs):
-            try:
-                with seeded(self.net._seed(f"epoch {epoch}"), self.net.device), _repeatable():
-                    rows.append(self._epoch(epoch, progress))
-            except (ZeroshotError, OSError):
-                raise
-            except Exception as error:  # a network may raise anything
-                words = in_a_line(error)
-                if isinstance(error, (MemoryError, torch.OutOfMemoryError)) or "allocate" in words:
-                    words = f"out of memory: lower --batch-size ({self.recipe.batch_size})"
-                    raise OutOfMemoryError(words) from error
-                raise ZeroshotError(f"the network fails in training: {words}") from error
+            seed = self.net._seed(f"epoch {epoch}")
+            with self._failing(), seeded(seed, self.net.device), _repeatable():
+                rows.append(self._epoch(epoch, progress))
             own = self.module.state_dict().items()
             weights = safetensors.torch.save({n: t.cpu().contiguous().clone() for n, t in own})
             _write(self.folder / "last.safetensors", weights)
@@ -433,6 +456,11 @@ def _digest(*parts: Part) -> str:
 
 def _find(model: str | Path, out: Path | None) -> tuple[str, dict[str, Any], Path]:
     """What to build, the shape of its space, and the folder to write."""
+    if not isinstance(model, (str, Path)):
+        raise ZeroshotError(
+            f"model of type {type(model).__name__}: expected a folder or a name; a network of "
+            "yours is 'package.module:factory'"
+        )
     folder, shape = Path(model), {}
     if folder.is_dir():
         try:

@@ -1,5 +1,6 @@
 """The command line. Each command calls the library function of its name."""
 
+import io
 import sys
 import warnings
 from typing import Annotated
@@ -50,6 +51,9 @@ app.add_typer(store.stored, name="store")
 def main() -> None:
     """Run the command line: a user's mistake is one line on stderr and exit code 2."""
     malloc.hold()
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # it may know no Greek
+            stream.reconfigure(errors="replace")
     try:
         with warnings.catch_warnings():
             # joblib replaces workers that it finds too large or idle for too long; nothing is lost.

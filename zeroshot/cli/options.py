@@ -43,13 +43,6 @@ StoreFile = Annotated[
         help="File of scores kept of earlier runs; default: $ZEROSHOT_STORE, or one in the cache."
     ),
 ]
-StorePath = Annotated[
-    Path | None,
-    typer.Option(
-        "--store",
-        help="File of scores kept of earlier runs; default: $ZEROSHOT_STORE, or one in the cache.",
-    ),
-]
 Number = Annotated[int, typer.Argument(help="Number of a setting, see `zeroshot store list`.")]
 NoStore = Annotated[
     bool, typer.Option("--no-store", help="Neither look up nor keep scores of earlier runs.")

@@ -235,9 +235,10 @@ def rank(
     first, *others = found.scores.columns[2:]
     if by is None and proxies is not None and others and found.order.name == first:
         say(console, f"ranked by {first}, the first of --proxies; --by chooses")
-    for part in (found, found.refined) if found.refined else (found,):
-        for words in part.notes:
-            say(console, words)
+    parts = (found, found.refined) if found.refined else (found,)
+    for words in dict.fromkeys(words for part in parts for words in part.notes):
+        say(console, words)
+    for part in parts:
         _say_reuse(console, part.record)
         _say_gaps(console, part.record)
     if out:
@@ -292,6 +293,9 @@ def _say_order(
     while names and not fitting(beside, names):
         names = names[:-1]
     console.print(table(beside, names))
+    hidden = len(found.scores.columns) - 2 - len(set(names) & set(found.scores.columns))
+    if hidden:
+        say(console, f"{hidden} more scores of each: --out writes all of them.")
     if not beside:
         for place, arch in enumerate(shown.index, start=1):
             say(console, f"{place:>2}  {arch}")
@@ -302,9 +306,9 @@ def _say_reuse(console: "Console", record: dict[str, Any]) -> None:
     """How much was there already."""
     reused = record.get("from the store", {})
     if reused.get("scores"):
-        networks = f"{reused['networks']:,} of {record['networks scored']:,} networks"
-        scores = f"{reused['scores']:,} scores"
-        say(console, f"{networks} ({scores}) were in the store {record['store']}")
+        whole = f"all of {reused['networks']:,} of {record['networks scored']:,} networks"
+        words = f"{reused['scores']:,} scores, {whole}, were in the store {record['store']}"
+        say(console, words)
 
 
 def _say_gaps(console: "Console", record: dict[str, Any]) -> None:

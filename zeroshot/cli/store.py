@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from zeroshot.cli.options import Number, StorePath, store_path
+from zeroshot.cli.options import Number, StoreFile, store_path
 from zeroshot.cli.screen import new_console, new_table, say
 
 FEW = 4  # proxies, at most, that are named in a list of settings
@@ -19,7 +19,7 @@ stored = typer.Typer(
 
 
 @stored.command("list")
-def list_settings(store: StorePath = None) -> None:
+def list_settings(store: StoreFile = None) -> None:
     """List settings: space, data, initialisation, and what is kept of them."""
     from zeroshot.store import Store
 
@@ -73,7 +73,7 @@ def _fields(space: str) -> dict[str, str]:
 def show_setting(
     number: Number,
     arch: Annotated[str | None, typer.Option(help="Show the scores of this architecture.")] = None,
-    store: StorePath = None,
+    store: StoreFile = None,
 ) -> None:
     """Show the proxies of a setting, or all scores of one of its architectures."""
     from zeroshot.store import Store
@@ -110,7 +110,7 @@ def export_setting(
         list[int] | None,
         typer.Option("--seed", help="Seed to export; default: all. May be repeated."),
     ] = None,
-    store: StorePath = None,
+    store: StoreFile = None,
 ) -> None:
     """Write scores as a table, for `zeroshot validate` and other programs."""
     from zeroshot import commands
@@ -140,7 +140,7 @@ def prune_scores(
         typer.Option(help="Delete scores of networks to which nothing was added since this date."),
     ] = None,
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask before deleting.")] = False,
-    store: StorePath = None,
+    store: StoreFile = None,
 ) -> None:
     """Delete scores that match all given conditions."""
     from zeroshot import commands
@@ -162,7 +162,7 @@ def prune_scores(
 @stored.command("merge")
 def merge_stores(
     other: Annotated[Path, typer.Argument(help="Store to add; it stays as it is.")],
-    store: StorePath = None,
+    store: StoreFile = None,
 ) -> None:
     """Add the scores of another store."""
     from zeroshot.store import Store
@@ -177,7 +177,7 @@ def merge_stores(
 def check_scores(
     sample: Annotated[int, typer.Option(min=0, help="Number of networks to score again.")] = 3,
     seed: Annotated[int, typer.Option(help="Seed for the choice of networks.")] = 0,
-    store: StorePath = None,
+    store: StoreFile = None,
 ) -> None:
     """Check the file, and score some networks again; exit code 1 if something is wrong."""
     from zeroshot import commands

@@ -29,11 +29,12 @@ from zeroshot.cli.options import (
     kept_where,
     used_store,
 )
-from zeroshot.cli.screen import WIDE, new_console, new_table, say, stoppable
+from zeroshot.cli.screen import WIDE, fits, new_console, new_table, say, stoppable
 from zeroshot.progress import progress_bar
 
 if TYPE_CHECKING:
     import pandas as pd
+    from rich.console import Console
     from rich.table import Table
 
     from zeroshot.commands import Advice, Validation
@@ -131,18 +132,19 @@ def advise(
 
 
 def _say_found(
-    found: "Validation | Advice", shown: Callable[["pd.DataFrame", bool], "Table"]
+    found: "Validation | Advice", shown: Callable[["pd.DataFrame", "Console"], "Table"]
 ) -> None:
     """The table, as wide as the terminal allows, the verdict, and where the report is."""
     console = new_console()
-    console.print(shown(found.table, console.width >= WIDE))
+    console.print(shown(found.table, console))
     for words in found.verdict:
         console.print(words)
     if found.report:
         say(console, f"report in {found.report}")
 
 
-def _validation(quantity: str, found: "pd.DataFrame", wide: bool) -> "Table":
+def _validation(quantity: str, found: "pd.DataFrame", console: "Console") -> "Table":
+    """As many columns as there is room for; the file and the report have all."""
     title = (
         f"Against {found['measured'].max():,} measured architectures, the best {quantity} "
         f"{found['best'].max():.4g}"
@@ -159,16 +161,19 @@ def _validation(quantity: str, found: "pd.DataFrame", wide: bool) -> "Table":
         "n": lambda row: f"{row['n']:,}",
         "ties": lambda row: _told(row["ties"], ".1%"),
     }
-    if not wide:  # the file and the report have all
-        columns = {
-            name: columns[name] for name in ("Kendall τ", "95 %", "Spearman ρ", "picked", "n")
-        }
-    table = new_table("", *columns, title=title, right=True)
     ordered = found.sort_values("kendall", ascending=False, kind="stable", na_position="last")
-    return _filled(table, ordered, columns, {"baseline": "dim", "ensemble": "bold"})
+    rest = ("n", "picked", "Spearman ρ", *reversed(columns))  # the last ones go first
+    wanted = list(dict.fromkeys(("Kendall τ", "95 %", *rest)))
+    while True:
+        kept = {name: show for name, show in columns.items() if name in wanted}
+        table = new_table("", *kept, title=title, right=True)
+        table = _filled(table, ordered, kept, {"baseline": "dim", "ensemble": "bold"})
+        if len(wanted) < 2 or fits(console, table):
+            return table
+        wanted.pop()
 
 
-def _advice(found: "pd.DataFrame", wide: bool) -> "Table":
+def _advice(found: "pd.DataFrame", console: "Console") -> "Table":
     from zeroshot.eval.verdict import duration
 
     columns: Columns = {
@@ -182,7 +187,7 @@ def _advice(found: "pd.DataFrame", wide: bool) -> "Table":
         "time": lambda row: duration(row["seconds"]),
         "findings": lambda row: row["findings"],
     }
-    if not wide:  # the file and the report have all
+    if console.width < WIDE:  # the file and the report have all
         columns = {
             name: columns[name] for name in ("keep", "cluster", "seeds ρ", "time", "findings")
         }

@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 
 def check_space(space: object) -> None:
     """Refuse what is no space."""
+    if isinstance(space, type) and issubclass(space, Space):
+        name = space.__name__
+        raise ZeroshotError(f"space {name} is a class; expected an instance, as by {name}()")
     if not isinstance(space, Space):
         raise ZeroshotError(f"space {brief(space)}: expected a name or a zeroshot.Space")
 

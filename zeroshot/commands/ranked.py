@@ -3,6 +3,7 @@
 import math
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from zeroshot import measure, ranking
 from zeroshot.commands.arguments import check_data, check_space, workers_of
 from zeroshot.core import Batch, Net, Proxy
 from zeroshot.data import load_batch
-from zeroshot.errors import ZeroshotError, check_seed, real, whole
+from zeroshot.errors import ZeroshotError, brief, check_seed, real, whole
 from zeroshot.eval.tables import read_table
 from zeroshot.files import replace_file, writing
 from zeroshot.models import (
@@ -30,6 +31,7 @@ from zeroshot.models import (
     space_of,
 )
 from zeroshot.progress import Progress, telling
+from zeroshot.proxies import PROXIES
 from zeroshot.pruning import DRAWS
 from zeroshot.ranking import Ensemble
 from zeroshot.record import device_name
@@ -164,12 +166,26 @@ def score(
             whole(what, number)
     check_seed(seed)
     check_data(data)
+    for model in several:
+        if not isinstance(model, (str, nn.Module, Net)):
+            raise ZeroshotError(f"model {brief(model)}: expected a name or a torch.nn.Module")
+
+    @cache  # networks of one task are shown one batch
+    def shown(task: Task) -> tuple[Batch, Task]:
+        return load_batch(data, batch_size=batch_size, task=task, seed=seed)
+
     found: dict[str, Scores] = {}
     with telling(progress, "networks") as told:
         for number, model in enumerate(several):
             told(number, len(several))
-            name = model if isinstance(model, str) else f"{number}: {_kind(model)}"
-            net, batch = _shown(model, data, batch_size, size, init, seed, where)
+            home = space_of(model) if isinstance(model, str) else None
+            task = find_space(home[0]).task if home else Task()
+            batch, task = shown(task if size is None else replace(task, size=size))
+            if isinstance(model, str):
+                name, net = model, find_model(model, task, init=init, seed=seed, device=where)
+            else:
+                net = model if isinstance(model, Net) else Net(model, seed=seed)
+                name = f"{number}: {type(net.module).__name__}"
             found[name] = evaluate(net, batch, wanted)
         told(len(several), len(several))
     if path is not None:
@@ -177,31 +193,6 @@ def score(
         with writing(path):
             replace_file(path, lambda part: write_table(table, part))
     return found
-
-
-def _kind(model: nn.Module | Net) -> str:
-    return type(model.module if isinstance(model, Net) else model).__name__
-
-
-def _shown(
-    model: object,
-    data: str | Batch,
-    batch_size: int,
-    size: int | None,
-    init: str,
-    seed: int,
-    device: str,
-) -> tuple[Net, Batch]:
-    """A network, and the batch that it is shown: of its space's task, if it is of one."""
-    if not isinstance(model, (str, nn.Module, Net)):
-        raise ZeroshotError(f"model {model!r}: expected a name or a torch.nn.Module")
-    home = space_of(model) if isinstance(model, str) else None
-    task = find_space(home[0]).task if home else Task()
-    task = task if size is None else replace(task, size=size)
-    batch, task = load_batch(data, batch_size=batch_size, task=task, seed=seed)
-    if isinstance(model, str):
-        return find_model(model, task, init=init, seed=seed, device=device), batch
-    return (model if isinstance(model, Net) else Net(model, seed=seed)), batch
 
 
 def rank(
@@ -313,15 +304,24 @@ def rank(
             by = wanted[0].name
     if not wanted:
         by, wanted = find_members(by)
+    else:
+        wanted += _lacking(by, wanted)
     ensemble = ranking.find(by, tuple(proxy.name for proxy in wanted))
     batch, task = load_batch(data, batch_size=batch_size, task=space.task, seed=seed)
     notes: tuple[str, ...] = ()
+    if small and space == full:
+        notes += (f"{space.name} has no small shape: its networks were scored as they are.",)
     if archs is None:
+        asked = sample
         if sample is not None and MANY >= space.size <= sample:
             sample = None
         generator = np.random.default_rng(seed)
         drawn = choose(full, task, sample=sample, limits=limits, rng=generator)
-        chosen, notes = drawn.archs, _told(drawn)
+        chosen = drawn.archs
+        notes += _told(drawn)
+        if asked not in (None, SAMPLE) and len(chosen) < asked:
+            within = f" with at most {limits}" if str(limits) else ""
+            notes += (f"{space.name} has {len(chosen):,} architectures{within}, not {asked:,}.",)
     elif isinstance(archs, (str, Path)):
         chosen = read_archs(space, Path(archs), arch)
     else:
@@ -388,7 +388,7 @@ def rank(
             out=path and path.with_name(f"{path.stem}.refined{path.suffix}"),
             progress=progress,
         )
-        found = replace(found, refined=refined)
+        found = replace(found, refined=replace(refined, built=(full, task)))
     return found
 
 
@@ -442,6 +442,14 @@ class _Timing:
         sample = self.task.inputs(1, torch.Generator().manual_seed(0))
         net = self.space.network(self.space.parse(arch), self.task, device=self.device)
         return 1000 * measure.latency(net, sample)
+
+
+def _lacking(by: str | Ensemble, wanted: tuple[Proxy, ...]) -> tuple[Proxy, ...]:
+    """Proxies of the package that an order needs besides those asked for."""
+    there = {proxy.name for proxy in wanted}
+    ensemble = by if isinstance(by, Ensemble) else ranking.named(by)
+    members = (by,) if ensemble is None else ensemble.members
+    return tuple(p for p in PROXIES if p.name in members and p.name not in there)
 
 
 def _limit(what: str, given: object) -> float | None:

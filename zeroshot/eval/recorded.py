@@ -82,9 +82,11 @@ def _check_setting(
                 f"beside those of {beside}; run it again with --out"
             )
         if run[field] != other.get(field):
+            seeds = "; --seed draws the batch too: for several seeds of one batch take --repeats"
+            more = seeds if field == "batch" else ""
             raise ZeroshotError(
                 f"{path} is of the {field} {run[field]}, {beside} of {other.get(field)}: their "
-                "scores cannot be compared; validate each alone"
+                f"scores cannot be compared; validate each alone{more}"
             )
     formulas, others = _part(run, "formulas"), _part(other, "formulas")
     for proxy in formulas.keys() & others.keys():

@@ -52,10 +52,6 @@ def read_table(path: Path, words: Collection[str] = ("arch",)) -> pd.DataFrame:
             table[name] = column
     except ValueError as error:
         raise ZeroshotError(f"{path} is no readable CSV: {_first(error)}") from error
-    head = str(table.columns[0])
-    for name, mark in (("semicolons", ";"), ("tabs", "\t")):
-        if len(table.columns) == 1 and mark in head:
-            raise ZeroshotError(f"{path}: the header {head!r} has {name}; expected commas")
     return _named(table, path)
 
 
@@ -276,6 +272,12 @@ def _check(text: str, path: Path, words: Collection[str]) -> dict[str, list[str]
         for fields in reader:
             if not header:
                 header = fields
+                for name, mark in (("semicolons", ";"), ("tabs", "\t")):
+                    if len(header) == 1 and mark in header[0]:
+                        raise ZeroshotError(
+                            f"{path}: the header {header[0]!r} has {name}; expected commas (and "
+                            "points in numbers)"
+                        )
                 doubled = {name for name in header if header.count(name) > 1}
                 if doubled:
                     raise ZeroshotError(f"{path} has two columns {min(doubled)!r}; rename one")

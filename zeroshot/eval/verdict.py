@@ -159,6 +159,11 @@ def _comparison(known: pd.DataFrame) -> list[str]:
     wrong = judged[judged["kendall_all_hi"] < 0]
     if len(wrong):
         said.append(f"Misleading, worse than chance: {_listed(map(_tau, _rows(wrong)))}.")
+    if len(judged) > 2 and len(wrong) == len(judged):
+        said.append(
+            "All point the wrong way: if less is better in that column, as of an error, say so "
+            "(--lower-is-better)."
+        )
     return said
 
 

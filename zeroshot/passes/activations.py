@@ -259,7 +259,7 @@ def _check_blocks(net: Net) -> None:
     if not net.blocks:
         raise Undefined(
             "the network names no blocks: do so in forward order, as in "
-            'Net(module, blocks=("layer1", "layer2"))'
+            'Net(module, blocks=("layer1", "layer2")); a space of yours by its method `blocks`'
         )
 
 

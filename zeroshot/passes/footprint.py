@@ -8,10 +8,10 @@ import torch
 from torch import Tensor
 from torch.autograd import grad
 from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves
 from torch.utils.weak import WeakIdKeyDictionary
 
 from zeroshot.core import Batch, Net, Pass
+from zeroshot.observe import tensors_in
 from zeroshot.passes.structure import leaves_of
 
 
@@ -59,12 +59,11 @@ class counting_memory(TorchDispatchMode):  # noqa: N801 - reads as `with countin
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         result = func(*args, **(kwargs or {}))
-        self._add(tree_leaves(result))
+        self._add(tensors_in(result))
         return result
 
-    def _add(self, made: Iterable[Any]) -> None:
+    def _add(self, made: Iterable[Tensor]) -> None:
         for tensor in made:
-            if isinstance(tensor, Tensor):
-                storage = tensor.untyped_storage()
-                self.alive[storage] = storage.nbytes()
+            storage = tensor.untyped_storage()
+            self.alive[storage] = storage.nbytes()
         self.peak = max(self.peak, sum(self.alive.values()))

@@ -57,7 +57,7 @@ class TangentKernel(Pass[Float64[Tensor, "n n"]]):
             for layer in zip(*rows(group), strict=True):
                 found = [part for part in layer if part is not None]
                 if found:  # None throughout where the layer reaches nothing
-                    jacobian = torch.cat(found).flatten(1).double()
+                    jacobian = torch.cat(found).to_dense().flatten(1).double()
                     kernel += jacobian @ jacobian.T
                     reached = True
         if not reached:
@@ -89,7 +89,7 @@ class TangentKernel(Pass[Float64[Tensor, "n n"]]):
     def _differentiated(self, net: Net, batch: Batch) -> tuple[dict[str, Tensor], RowsOf]:
         """Leaves and rows by autograd."""
         trace = Forward().run(net, batch)
-        summed = trace.logits.flatten(1).sum(1)
+        summed = trace.logits.flatten(1).sum(1) if trace.logits.ndim > 1 else trace.logits
         if not summed.requires_grad:
             raise Undefined("no weight reaches the logits")
         return trace.leaves, lambda group: rows_of(summed, group, self.chunk)
@@ -128,7 +128,7 @@ class FixedTangentKernel(Pass[Float64[Tensor, "n n"]]):
         norms: list[tuple[Tensor | None, Tensor, Tensor]] = []
         reading = _reading_weights(weights, products)
         with cheap_on_few_channels(), freezing_batch_norm(norms), reading:
-            summed = net(batch.inputs, leaves).flatten(1).sum()
+            summed = net(batch.inputs, leaves).sum()
         outputs = [product.output for product in products] + [output for *_, output in norms]
         if not summed.requires_grad or not outputs:
             raise Undefined("no weight reaches the logits")

@@ -15,11 +15,11 @@ def epe_nas(
     """Sum over classes c of |s_c|, s_c = Σ log(|r| + ε) over the class' correlation matrix r.
 
     Row i of `jacobian` is the gradient of the summed logits for sample i. Diagonals are included.
-    With more than 100 classes in the batch: Σ |s_c − s_d| over pairs, s_c divided by the number of
-    samples of the class, and the sum by the number of classes.
+    With more than 100 classes in the batch: Σ |s_c − s_d| over ordered pairs, s_c divided by the
+    number of samples of the class, and the sum by the number of classes.
 
     Range: [0, ∞). Near zero if no class has two samples. Undefined if a sample's gradient is
-        constant: the logits ignore it.
+        constant: the logits ignore it, or their sum does (see `jacob_cov`).
     Source: Lopes, Alirezazadeh and Alexandre, 2021, arXiv:2102.08099.
     Differs: classes are counted in the batch; the authors' code assumes 10 whatever the data.
     """
@@ -36,4 +36,6 @@ def epe_nas(
     return scores.abs().sum()
 
 
-EPE_NAS = Proxy("epe_nas", (InputGrads(), Targets()), epe_nas, "higher", "arXiv:2102.08099")
+EPE_NAS = Proxy(
+    "epe_nas", (InputGrads(), Targets()), epe_nas, "higher", "arXiv:2102.08099", version=2
+)

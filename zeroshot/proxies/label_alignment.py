@@ -39,5 +39,5 @@ LABEL_ALIGNMENT = Proxy(
     label_alignment,
     "higher",
     "arXiv:2203.14577",
-    version=4,
+    version=5,
 )

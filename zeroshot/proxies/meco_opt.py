@@ -21,4 +21,6 @@ def meco_opt(maps: tuple[Map, ...]) -> Float64[Tensor, ""]:
     return torch.stack([m.channels / len(m.rows) * least(m.rows) for m in maps]).sum()
 
 
-MECO_OPT = Proxy("meco_opt", (FeatureMaps(picked=8),), meco_opt, "higher", "NeurIPS 2023")
+MECO_OPT = Proxy(
+    "meco_opt", (FeatureMaps(picked=8),), meco_opt, "higher", "NeurIPS 2023", version=2
+)

@@ -29,4 +29,4 @@ def naswot(codes: tuple[Bool[Tensor, "n _"], ...]) -> Float[Tensor, ""]:
     return torch.linalg.slogdet(kernel).logabsdet
 
 
-NASWOT = Proxy("naswot", (Codes(),), naswot, "higher", "arXiv:2006.04647", version=2)
+NASWOT = Proxy("naswot", (Codes(),), naswot, "higher", "arXiv:2006.04647", version=3)

@@ -24,5 +24,5 @@ def ntk_cond(kernel: Float64[Tensor, "n n"]) -> Float[Tensor, ""]:
 
 
 NTK_COND = Proxy(
-    "ntk_cond", (TangentKernel(),), ntk_cond, "lower", "arXiv:2102.11535", log=True, version=4
+    "ntk_cond", (TangentKernel(),), ntk_cond, "lower", "arXiv:2102.11535", log=True, version=5
 )

@@ -35,5 +35,5 @@ def ntk_krr(kernel: Float64[Tensor, "n n"], targets: Int[Tensor, " n"]) -> Float
 
 
 NTK_KRR = Proxy(
-    "ntk_krr", (TangentKernel(), Targets()), ntk_krr, "lower", "arXiv:2108.11939", version=4
+    "ntk_krr", (TangentKernel(), Targets()), ntk_krr, "lower", "arXiv:2108.11939", version=5
 )

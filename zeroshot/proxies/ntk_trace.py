@@ -24,5 +24,5 @@ def ntk_trace(kernel: Float64[Tensor, "n n"]) -> Float[Tensor, ""]:
 
 
 NTK_TRACE = Proxy(
-    "ntk_trace", (TangentKernel(),), ntk_trace, "higher", "arXiv:2109.00817", version=4
+    "ntk_trace", (TangentKernel(),), ntk_trace, "higher", "arXiv:2109.00817", version=5
 )

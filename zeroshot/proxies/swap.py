@@ -26,4 +26,4 @@ def swap(codes: tuple[Bool[Tensor, "n _"], ...]) -> int:
     return int(patterns.max()) + 1
 
 
-SWAP = Proxy("swap", (Codes(),), swap, "higher", "arXiv:2403.04161")
+SWAP = Proxy("swap", (Codes(),), swap, "higher", "arXiv:2403.04161", version=2)

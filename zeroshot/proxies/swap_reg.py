@@ -28,4 +28,6 @@ def swap_reg(
     return swap(codes) * math.exp(-((parameters - mu) ** 2) / sigma)
 
 
-SWAP_REG = Proxy("swap_reg", (Codes(), Numbers()), swap_reg, "higher", "arXiv:2403.04161")
+SWAP_REG = Proxy(
+    "swap_reg", (Codes(), Numbers()), swap_reg, "higher", "arXiv:2403.04161", version=2
+)

@@ -26,4 +26,4 @@ def wrcor(found: Float64[Tensor, "depths n n"]) -> Float64[Tensor, ""]:
     return torch.linalg.slogdet(torch.einsum("d,dnm->nm", weights, found)).logabsdet
 
 
-WRCOR = Proxy("wrcor", (ResponseCorrelations(),), wrcor, "higher", "arXiv:2507.08841")
+WRCOR = Proxy("wrcor", (ResponseCorrelations(),), wrcor, "higher", "arXiv:2507.08841", version=2)

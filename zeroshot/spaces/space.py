@@ -176,7 +176,7 @@ class Space(ABC):
         try:
             with torch.device("meta"):
                 module = self.build(arch, task)
-        except NotImplementedError:  # the builder computes with tensors, which meta ones forbid
+        except (RuntimeError, TypeError):  # the builder reads tensors, which meta ones forbid
             with seeded(0, torch.device("cpu")):
                 module = self.build(arch, task).to("meta")
         return census(Net(module), task.inputs(1, torch.Generator()).to("meta"))
