@@ -571,7 +571,7 @@ MISTAKES = {
     "vast": ("rank darts --all", "are too many to score"),
     "resume": ("prune nasbench201 --resume", "--resume goes on with the run in --out"),
     "neither": ("finetune nosuch", "nosuch is neither a folder nor a model; expected a folder"),
-    "weights": ("export nosuch --out a.pt2 --weights foo", "--weights foo: expected last or best"),
+    "weights": ("export nosuch --out a.pt2 --weights foo", "weights 'foo': expected last or best"),
     "two stores": (f"{RANK} --store a.sqlite --no-store", "--store a.sqlite and --no-store: exp"),
     "a store in no folder": (f"{RANK} --store none/a.sqlite", "the folder none does not exist"),
     "foreign store": (f"{RANK} --store truth.csv", "truth.csv is no store of scores; move it away"),

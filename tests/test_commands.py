@@ -71,6 +71,52 @@ def fast(space=SPACE, **options):
     return rank(space, **given)
 
 
+def test_what_an_order_needs_besides_own_proxies_is_added():
+    own = zeroshot.Proxy("own", (), lambda: 1.0, "higher", "here")
+    found = fast(archs=ARCHS[:3], proxies=own, by="own + log(naswot)")
+    assert list(found.scores.columns) == ["arch", "seed", "own", "naswot"]
+    assert found.members == ("own", "naswot")
+
+
+def test_one_proxy_is_ordered_by_its_scores():
+    alone, beside = fast(archs=ARCHS[:4], by="naswot"), fast(archs=ARCHS[:4], proxies="naswot")
+    assert alone.order.equals(beside.order)
+    assert alone.order.equals(alone.scores.set_index("arch")["naswot"].loc[alone.order.index])
+
+
+def test_notes_on_a_sample_that_is_smaller_and_on_a_shape_that_is_not():
+    space = Numbers()
+    found = zeroshot.rank(space, sample=7, small=True, proxies="params", workers=1)
+    assert any("has no small shape" in note for note in found.notes)
+    assert any("has 3 architectures, not 7" in note for note in found.notes)
+    assert not zeroshot.rank(space, sample=3, proxies="params", workers=1).notes
+
+
+@dataclass(frozen=True)
+class Numbers(zeroshot.Space):
+    """A space whose builder reads numbers off tensors."""
+
+    name = "numbers"
+    axes = (zeroshot.Axis("width", ("1", "2", "4")),)
+    source = "here"
+
+    def build(self, arch, task):
+        (width,) = (int(self.axes[0].options[gene]) for gene in arch.genes)
+        rates = [rate.item() for rate in torch.linspace(0, 0.1, 2)]
+        layers = [nn.Conv2d(3, width, 3), nn.ReLU(), nn.Dropout(rates[1]), nn.Flatten()]
+        return nn.Sequential(*layers, nn.Linear(900 * width, task.classes))
+
+
+def test_a_builder_that_reads_tensors():
+    found = zeroshot.rank(Numbers(), proxies="params,snip", by="snip", workers=1)
+    assert (found.costs()["params"] > 9000).all()
+
+
+def test_costs_of_the_refined_are_of_networks_as_built():
+    found = fast(NasBench201(), archs=ARCHS[:4], small=True, by="naswot", refine=2)
+    assert found.refined.costs().equals(found.costs())
+
+
 # -- latency ---------------------------------------------------------------------------------------
 
 
@@ -406,7 +452,7 @@ def test_models_of_the_zoo_within_limits():
         ({"archs": None, "sample": 0}, "a sample of 0"),
         ({"archs": None, "sample": -2}, "a sample of -2"),
         ({"by": "x"}, r"cannot rank by 'x': .*expected a column"),
-        ({"by": "vote"}, "the ensemble 'vote' needs synflow, jacob_cov, snip, which"),
+        ({"by": Ensemble("mine", ("p",), rank_sum, "")}, "the ensemble 'mine' needs p, which"),
         ({"proxies": None, "by": "x"}, "unknown proxy or ensemble 'x'"),
         ({"init": "x"}, "unknown initialisation 'x'"),
         ({"space": "x"}, "unknown space 'x'"),
@@ -435,7 +481,7 @@ def test_rank_refuses(options, words):
         (rank, {"by": ["params"]}, r"cannot rank by \['params'\]: expected a name"),
         (rank, {"data": torch.zeros(2)}, "data of type Tensor: expected a name"),
         (rank, {"archs": 5}, "archs 5: expected a file or a list"),
-        (rank, {"space": NasBench201}, "space <class .*: expected a name or a zeroshot.Space"),
+        (rank, {"space": NasBench201}, "space NasBench201 is a class; expected an instance"),
         (rank, {"space": None}, "space None: expected a name or a zeroshot.Space"),
         (advise, {"space": "nasbench201", "sample": 3.5}, "sample 3.5: expected a whole"),
         (prune, {"space": None}, "space None: expected a name"),

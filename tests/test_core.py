@@ -317,6 +317,12 @@ def test_no_logits(answer):
         Net(Answers(answer))(torch.rand(2, 3))
 
 
+def test_shapes_of_targets_tell_batches_apart():
+    inputs, targets = torch.rand(2, 4), torch.rand(2, 6)
+    one, other = (Batch(inputs, t, distance) for t in (targets, targets.view(2, 2, 3)))
+    assert one.hash != other.hash
+
+
 def test_seeded(monkeypatch):
     monkeypatch.setattr(torch, "manual_seed", lambda seed: pytest.fail("it reseeds all devices"))
     state, numpy, python = torch.get_rng_state(), np.random.get_state(), random.getstate()  # noqa: NPY002

@@ -340,3 +340,12 @@ def test_a_file_is_read_again_when_it_has_changed(tmp_path, monkeypatch):
     again, _ = load_batch(data, batch_size=4, seed=0)
     assert len(opened) == 2
     assert again.hash != first.hash
+
+
+def test_files_sorted_by_class_are_normalised_by_all_images(tmp_path):
+    labels = np.repeat(np.arange(4), 5000)
+    images = np.clip(RNG.normal(20 + 50 * labels[:, None, None], 20, (20_000, 4, 4)), 0, 255)
+    np.savez(tmp_path / "sorted.npz", x_train=images.astype(np.uint8), y_train=labels)
+    inputs = load_batch(f"npz:{tmp_path / 'sorted.npz'}", batch_size=400, size=4)[0].inputs
+    assert abs(float(inputs.mean())) < 0.1
+    assert float(inputs.std()) == pytest.approx(1, abs=0.05)

@@ -193,7 +193,10 @@ def test_a_network_that_is_there_stays_as_it_is(mine):
         ("mine_models:nothing", "mine_models:nothing gave NoneType; expected a torch.nn.Module"),
         ("mine_models:sys", "gave module; expected a torch.nn.Module"),
         ("mine_tower:Tower", "Tower is a space; .* architectures, such as mine_tower:Tower:0.0"),
-        ("mine_broken:net", "no module 'not_there_at_all'"),
+        (
+            "mine_broken:net",
+            "importing mine_broken raised ModuleNotFoundError: No module named 'not_there",
+        ),
         ("mine_raising:net", "importing mine_raising raised ZeroDivisionError: division by zero"),
         ("mine_script:net", "importing mine_script raised SystemExit: usage"),
         ("mine_wrong:net", "importing mine_wrong raised AttributeError: module 'torch' has no"),

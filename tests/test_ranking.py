@@ -163,7 +163,7 @@ class TestBadInput:
     @pytest.mark.parametrize(
         ("by", "message"),
         [
-            ("te_nas", "'te_nas' needs linear_regions.*--proxies ntk_cond,linear_regions"),
+            ("te_nas", "'te_nas' needs linear_regions.*--proxies linear_regions"),
             ("ntk_cnd", "'ntk_cnd'.*did you mean 'ntk_cond'.*te_nas, vote"),
             (Ensemble("mine", ("p", "q"), rank_sum, ""), "'mine' needs p, q"),
         ],

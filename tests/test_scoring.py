@@ -17,9 +17,11 @@ from torch.nn.utils import parametrizations, parametrize, prune
 
 from tests import networks
 from tests.checks import assert_close, batch, of_space, toy
+from tests.networks import fill
 from zeroshot import passes
 from zeroshot.core import Batch, Cost, Net, Proxy
 from zeroshot.errors import OutOfMemoryError, Undefined, ZeroshotError
+from zeroshot.measure import latency
 from zeroshot.proxies import PROXIES
 from zeroshot.proxies.naswot import NASWOT
 from zeroshot.proxies.ntk_cond import NTK_COND
@@ -27,6 +29,7 @@ from zeroshot.proxies.params import PARAMS
 from zeroshot.proxies.snip import SNIP
 from zeroshot.proxies.zen import ZEN
 from zeroshot.scoring import Scores, evaluate
+from zeroshot.spaces import NasBench201
 
 LINEAR = nn.Sequential(nn.Flatten(), nn.Linear(768, 10)).double()
 
@@ -453,13 +456,83 @@ def test_precision_that_was_inherited_is_afterwards():
         backends.fp32_precision = before
 
 
+class Keeping(nn.Module):
+    """Keeps what it computes from a weight, in an attribute and in a dictionary."""
+
+    def __init__(self):
+        super().__init__()
+        self.layer, self.head = nn.Conv2d(3, 8, 3), nn.Linear(8, 3)
+        self.scale = nn.Parameter(torch.rand(8))
+        self.kept, self.tables = None, {}
+
+    def forward(self, x):
+        if self.kept is None:
+            self.kept = self.scale.exp().view(1, -1, 1, 1)
+        table = self.tables.setdefault(x.dtype, self.scale.sin().view(1, -1, 1, 1))
+        return self.head((self.layer(x) * self.kept + table).relu().mean((2, 3)))
+
+
+def test_what_a_network_keeps_of_a_run_does_not_reach_the_next():
+    net, shown = fill(Keeping()).double().eval(), batch(torch.float64)
+    alone = {name: evaluate(net, shown, name)[name] for name in ("synflow", "snip", "zen")}
+    assert dict(evaluate(net, shown, ",".join(alone))) == alone
+    assert net.kept is None
+    assert net.tables == {}
+    latency(net, shown, repeats=1, warmup=1)
+    net(shown.inputs).sum().backward()
+
+
+def test_what_inference_mode_has_made():
+    with torch.inference_mode():
+        net, shown = fill(networks.Plain()), batch()
+        copied = Batch(shown.inputs.clone(), shown.targets.clone())
+    found = evaluate(net, copied, "snip,synflow,ntk_cond,memory_train")
+    assert dict(found) == dict(
+        evaluate(fill(networks.Plain()), shown, "snip,synflow,ntk_cond,memory_train")
+    )
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        torch.OutOfMemoryError("CUDA out of memory"),
+        RuntimeError("can't allocate memory: you tried"),
+    ],
+)
+def test_memory_that_runs_out_in_a_formula(error):
+    def formula():
+        raise error
+
+    own = Proxy("own", (), formula, "higher", "here")
+    with pytest.raises(OutOfMemoryError, match="out of memory in own: lower the batch size"):
+        evaluate(LINEAR, batch(), [own])
+
+
+def test_sparse_gradients_have_a_kernel():
+    class Tokens(nn.Module):
+        def __init__(self, sparse):
+            super().__init__()
+            self.embedding, self.head = nn.Embedding(7, 4, sparse=sparse), nn.Linear(4, 3)
+
+        def forward(self, x):
+            return self.head(self.embedding(x).mean(1))
+
+    shown = Batch(torch.arange(24).view(6, 4) % 7, torch.arange(6) % 3)
+    dense, sparse = (evaluate(fill(Tokens(kind)), shown, "ntk_trace") for kind in (False, True))
+    assert dict(dense) == dict(sparse)
+
+
 def test_threads_wait_for_each_other():
     shown, proxies = batch(), "snip,naswot"
-    nets = [toy(name, torch.float64) for name in ("Plain", "Residual")]
-    expected = [evaluate(net, shown, proxies).found for net in nets]
+    space = NasBench201(channels=4, cells=1)
+
+    def scored(number):
+        return evaluate(space.network(space.at(number % 2), seed=1), shown, proxies).found
+
+    expected = [scored(number) for number in range(2)]
     before = torch.backends.cudnn.deterministic, torch.get_rng_state()
     with ThreadPoolExecutor(4) as pool:
-        found = list(pool.map(lambda n: evaluate(nets[n % 2], shown, proxies).found, range(16)))
+        found = list(pool.map(scored, range(16)))
     assert found == [expected[n % 2] for n in range(16)]
     assert torch.backends.cudnn.deterministic == before[0]
     assert torch.equal(torch.get_rng_state(), before[1])

@@ -240,8 +240,9 @@ def load_trained(folder: str | Path, *, weights: str = "last", device: str = "cp
     if weights not in WEIGHTS:
         raise ZeroshotError(f"weights {weights!r}: expected {' or '.join(WEIGHTS)}")
     device, folder = find_device(device), Path(folder)
-    if (folder / "architecture.json").is_file() and (folder / "finetune").is_dir():
-        folder /= "finetune"
+    if not (folder / "record.json").is_file() or (folder / "architecture.json").is_file():
+        inside = folder / "finetune"
+        folder = inside if inside.is_dir() else folder
     if (folder / "architecture.json").is_file():  # the outcome of a search
         raise ZeroshotError(f"{folder} is not trained yet: `zeroshot finetune {folder}` does that")
     if (folder / "state.pt").is_file() and not (folder / "record.json").exists():

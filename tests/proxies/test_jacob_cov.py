@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch import nn
 
+from tests import networks
 from tests.checks import (
     CELLS,
     TASK,
@@ -65,3 +66,20 @@ def test_agrees_with_the_oracle(name, dtype):
 @pytest.mark.parametrize("golden", [g for _, g in ROWS], ids=[name for name, _ in ROWS])
 def test_agrees_with_the_authors_code(golden):
     assert_golden(JACOB_COV, golden)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_a_sum_of_logits_that_batch_normalisation_makes_constant(dtype):
+    """What autograd gives is rounding then, and would depend on the order of the samples."""
+    layers = nn.Conv2d(3, 8, 3), nn.ReLU(), nn.Conv2d(8, 8, 3), nn.BatchNorm2d(8)
+    head = nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 3)
+    constant = networks.fill(nn.Sequential(*layers, *head)).to(dtype)
+    assert evaluate(constant, batch(dtype), [JACOB_COV])["jacob_cov"] == -torch.inf
+    bent = networks.fill(nn.Sequential(*layers, nn.ReLU(), *head)).to(dtype)
+    assert evaluate(bent, batch(dtype), [JACOB_COV])["jacob_cov"] > -torch.inf
+    small = networks.fill(nn.Sequential(*layers, nn.ReLU(), *head)).to(dtype)
+    with torch.no_grad():  # a small gradient is one all the same
+        small[-1].weight.mul_(1e-12)
+        small[-1].bias.fill_(1.0)
+    one, other = (evaluate(net, batch(dtype), [JACOB_COV])["jacob_cov"] for net in (small, bent))
+    assert one == pytest.approx(other, rel=1e-4)
