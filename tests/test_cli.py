@@ -293,6 +293,26 @@ def test_rank_and_validate_end_to_end(ranked, run):
     assert "There is one seed: how much the scores depend on it is not told." in says
 
 
+def test_validate_in_a_narrow_terminal(ranked, run, monkeypatch):
+    monkeypatch.setattr("zeroshot.cli.validate.new_console", lambda: Console(width=60))
+    pd.DataFrame({"arch": ARCHS, "accuracy": range(15)}).to_csv("t.csv", index=False)
+    found = run("validate", "a.csv", "--truth", "t.csv", "--resamples", "100")
+    assert "Kendall τ" in found.out
+    assert "…" not in found.out.replace(" … ", "")  # of intervals
+
+
+def test_a_terminal_that_knows_no_greek(ranked, tmp_path):
+    pd.DataFrame({"arch": ARCHS, "accuracy": range(15)}).to_csv("t.csv", index=False)
+    command = ["validate", "a.csv", "--truth", "t.csv", "--resamples", "100"]
+    found = subprocess.run(
+        [sys.executable, "-m", "zeroshot", *command],
+        capture_output=True,
+        env={**os.environ, "PYTHONIOENCODING": "cp1252", "PYTHONUTF8": "0"},
+    )
+    assert found.returncode == 0, found.stderr
+    assert b"Kendall" in found.stdout
+
+
 def test_validate_shows_values_as_they_were_measured(run):
     """Latencies in seconds, of architectures that no proxy scores."""
     rows = "".join(f"n{i},0,\n" for i in range(4))

@@ -2,9 +2,12 @@
 
 import builtins
 import json
+import sys
+import types
 
 import pytest
 import torch
+from torch import nn
 
 import zeroshot
 from zeroshot import deploy
@@ -67,6 +70,28 @@ def test_a_pruned_folder_with_a_training_inside(folder, tmp_path):
     (tmp_path / "pruned").mkdir()
     (tmp_path / "pruned" / "finetune").symlink_to(folder)
     assert zeroshot.export(tmp_path / "pruned", tmp_path / "net.pt2") < 1e-5
+
+
+@pytest.mark.parametrize("kind", ["dictionary", "tuple"])
+def test_of_several_answers_the_logits_are_exported(tmp_path, monkeypatch, kind):
+    class Several(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.head = nn.Sequential(nn.Flatten(), nn.Linear(192, 10))
+
+        def forward(self, x):
+            found = self.head(x)
+            return {"features": x, "logits": found} if kind == "dictionary" else (found, x)
+
+    module = types.ModuleType("several")
+    module.net = Several  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "several", module)
+    given = {"size": 8, "device": "cpu", "out": tmp_path / "trained"}
+    trained = finetune("several:net", recipe=Recipe(epochs=1, batch_size=128), **given)
+    assert zeroshot.export(tmp_path / "trained", tmp_path / "net.pt2") < 1e-5
+    images = torch.rand(2, 3, 8, 8)
+    found = torch.export.load(tmp_path / "net.pt2").module()(images)
+    assert torch.allclose(found, trained.net.module.head(images), atol=1e-5)
 
 
 def test_what_answers_otherwise_is_not_written(folder, tmp_path, monkeypatch):

@@ -197,6 +197,7 @@ def test_a_network_that_is_there_stays_as_it_is(mine):
             "mine_broken:net",
             "importing mine_broken raised ModuleNotFoundError: No module named 'not_there",
         ),
+        ("mine_models.py:net", "is a file; did you mean the module, mine_models:net"),
         ("mine_raising:net", "importing mine_raising raised ZeroDivisionError: division by zero"),
         ("mine_script:net", "importing mine_script raised SystemExit: usage"),
         ("mine_wrong:net", "importing mine_wrong raised AttributeError: module 'torch' has no"),

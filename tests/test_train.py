@@ -405,6 +405,7 @@ def test_networks_that_fail(tmp_path, monkeypatch):
     given = {"channels": None, "cells": None, "recipe": Recipe(batch_size=64)}
     refused("--channels 4: broken:small is of no space that", tmp_path / "a", "broken:small")
     refused(r"answers with \(2, 5\); expected 10 classes", tmp_path / "a", "broken:small", **given)
+    assert not (tmp_path / "a").exists()  # another network may be trained there
     refused("the network fails in training: .*shapes", tmp_path / "b", "broken:other", **given)
     words = "out of memory: lower --batch-size .64"
     refused(words, tmp_path / "c", "broken:out", error=OutOfMemoryError, **given)

@@ -535,7 +535,7 @@ class Pruning:
                     f"{checkpoint.parent} holds a run already; add --resume to go on with it, or "
                     "choose another --out"
                 )
-            check_identity(found, self, checkpoint)
+            check_identity(found, self.identity, checkpoint)
             open_ = tuple(tuple(int(option) for option in axis) for axis in state["open"])
             history = from_rows(state["history"], self.judged[0])
         except (OSError, ValueError, KeyError, TypeError) as error:

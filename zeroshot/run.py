@@ -9,7 +9,7 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass, fields
 from hashlib import sha256
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import Any
 
 import pandas as pd
 import torch
@@ -205,7 +205,7 @@ def execute(
         if out.exists():  # another process has finished it meanwhile
             return _finished(run, out)
         if record_path(out).exists():
-            check_identity(read_identity(out), run, record_path(out))
+            check_identity(read_identity(out), run.identity, record_path(out))
         with _keeping(run, out, store) as kept:
             outcome = _told(run, kept, store is not None, workers, scheduler, progress)
             write(outcome, out, _where(kept))
@@ -225,7 +225,7 @@ def _keeping(run: Run, out: Path | None, store: Path | None) -> Iterator[Store |
         with Store(path) as kept:
             if kept.owner is None:
                 kept.claim(run.identity)
-            check_identity(kept.owner, run, path)
+            check_identity(kept.owner, run.identity, path)
             yield kept
         remove(path)
 
@@ -373,22 +373,16 @@ def _record(
 # -- files -----------------------------------------------------------------------------------------
 
 
-@runtime_checkable
-class _Identified(Protocol):
-    @property
-    def identity(self) -> dict[str, Any]: ...
-
-
-def check_identity(found: Any, run: _Identified, path: Path) -> None:
-    """Refuse a file of another run, naming what differs."""
-    wanted = json.loads(json.dumps(run.identity))
+def check_identity(found: Any, identity: dict[str, Any], path: Path) -> None:
+    """Refuse a file, or folder, of another run, naming what differs."""
+    wanted = json.loads(json.dumps(identity))
     found = found if isinstance(found, dict) else {}
     for key, value in wanted.items():
         if found.get(key) != value:
             there, here = _short(found.get(key), value), _short(value, found.get(key))
             raise ZeroshotError(
                 f"{path} belongs to another run: there, {key} is {there}, now it is {here}; "
-                "choose another --out, or move that file away"
+                "choose another --out, or move it away"
             )
 
 
@@ -430,7 +424,7 @@ def read_identity(out: Path) -> Any:
 
 def _finished(run: Run, out: Path) -> Outcome:
     """Read what an earlier call finished, if it is this run."""
-    check_identity(read_identity(out), run, out)
+    check_identity(read_identity(out), run.identity, out)
     scores = read_scores(out)
     expected = [(run.space.spell(arch), seed) for arch in run.archs for seed in run.seeds]
     rows = list(zip(scores["arch"], scores["seed"], strict=True))

@@ -40,6 +40,7 @@ from zeroshot.files import TEMPORARY, locked, replace_file, writing
 from zeroshot.models import code_of, find_device, find_model, find_space, space_of
 from zeroshot.progress import Progress, telling
 from zeroshot.record import circumstances
+from zeroshot.run import check_identity
 from zeroshot.spaces import Task
 from zeroshot.spaces.space import with_shape
 
@@ -528,21 +529,15 @@ def _open(folder: Path, identity: dict[str, Any], resume: bool) -> dict[str, Any
             f"{folder / name} is damaged ({in_a_line(error)}); move {folder} away to start again"
         )
         raise ZeroshotError(words) from error
-    if differing:
-        there, here = found.get(differing[0]), identity[differing[0]]
-        if differing == ["recipe"] and here == {**there, "epochs": here["epochs"]}:
+    if differing == ["recipe"]:
+        there, here = found["recipe"], identity["recipe"]
+        if here == {**there, "epochs": here["epochs"]}:
             raise ZeroshotError(
                 f"{folder} holds a training with --epochs {there['epochs']}, whose learning rates "
                 f"are made for that number; with --epochs {here['epochs']} choose another --out, "
                 "or move that folder away"
             )
-        if isinstance(there, dict) and isinstance(here, dict):
-            there = {key: value for key, value in there.items() if here.get(key) != value}
-            here = {key: here.get(key) for key in there}
-        raise ZeroshotError(
-            f"{folder} belongs to another run: there, {differing[0]} is {there}, now it is {here}; "
-            "choose another --out, or move that folder away"
-        )
+    check_identity(found, identity, folder)
     if state is not None and not resume:
         raise ZeroshotError(f"{folder} holds an unfinished run of this training; add --resume")
     return state

@@ -183,3 +183,5 @@ def test_a_truth_with_text_among_its_numbers_is_not_passed_over(csv, cell):
 def test_other_separators_are_named(csv):
     with pytest.raises(ZeroshotError, match="has semicolons; expected commas"):
         read_truth(csv("arch;acc\na;90\n"))
+    with pytest.raises(ZeroshotError, match=r"has semicolons; expected commas .* points"):
+        read_truth(csv("arch;acc\na;90,5\n"))

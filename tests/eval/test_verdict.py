@@ -128,6 +128,13 @@ def test_redundant_and_misleading():
     assert not any("Misleading" in words for words in said(row("weak", -0.05), BEST, SIZE))
 
 
+def test_all_point_the_wrong_way():
+    wrong = [row(name, -0.6, best_delta_hi=0.0) for name in "ab"]
+    size = row("params", -0.5, "baseline", baseline_delta_lo=NAN, seconds=0.0)
+    assert "--lower-is-better" in said(*wrong, size)[-1]
+    assert "--lower-is-better" not in " ".join(said(*wrong, SIZE))
+
+
 def test_a_part_of_the_architectures():
     found = said(BEST | {"coverage": 0.6}, row("other", 0.6, coverage=0.95), SIZE)
     assert "Judged on a part of the architectures only: best (60 %)." in found

@@ -414,7 +414,7 @@ class _Timing:
         """
         known: dict[str, float] = {}
         if path is not None and path.exists():
-            check_identity(read_identity(path), self, path)
+            check_identity(read_identity(path), self.identity, path)
             table = read_table(path)
             if not {"arch", "latency"} <= set(table.columns):
                 raise ZeroshotError(f"{path} has no columns arch and latency; move it away")
