@@ -159,6 +159,20 @@ class TestRank:
         assert len({ensemble.name for ensemble in ENSEMBLES}) == len(ENSEMBLES)
 
 
+def test_seeds_without_any_rating_are_left_out():
+    scores = pd.DataFrame(
+        {"arch": ["a", "b"] * 2, "seed": [0, 0, 1, 1], "p": [1.0, 2.0, math.nan, math.nan]}
+    )
+    assert ratings(scores, "p").to_dict() == {"a": 1.0, "b": 2.0}
+    scores.loc[2, "p"] = 3.0
+    assert ratings(scores, "p").isna().to_dict() == {"a": False, "b": True}
+
+
+def test_an_expression_that_is_deep_on_the_inside():
+    with pytest.raises(ZeroshotError, match="too deep"):
+        expression("x < " + "+".join(["b"] * 3000))
+
+
 class TestBadInput:
     @pytest.mark.parametrize(
         ("by", "message"),

@@ -305,9 +305,10 @@ def ratings(
     """One number per architecture, higher is better, in the table's order.
 
     Ranks are taken within each seed, over all architectures of the table, combined by the
-    ensemble's rule and averaged over the seeds. A single proxy is its own rank.
+    ensemble's rule and averaged over the seeds, of which those without any rating are left out. A
+    single proxy is its own rank.
 
-    An architecture has no rating (NaN) if a member says nothing about it (NaN) for some seed; it
+    An architecture has no rating (NaN) if a member says nothing about it (NaN) for one of these; it
     then holds that member's lowest ranks, and the others are ranked above it. A constant column
     gives everyone the same rank: it has no influence on a rank sum.
 
@@ -326,21 +327,20 @@ def ratings(
     columns = proxies_of(scores)
     ensemble = find(by, columns)
     directions = scores.attrs.get("better", {}) if better is None else better
-    total: pd.Series | None = None
+    by_seed: list[pd.Series] = []
     index = pd.Index(scores["arch"].unique(), name="arch")
-    groups = scores.groupby("seed", sort=True)
-    for _, rows in groups:
+    for _, rows in scores.groupby("seed", sort=True):
         table = rows.set_index("arch").loc[index, list(ensemble.members)]
         member_ranks = [
             ranks(table[member].to_numpy(np.float64), directions.get(member, "higher"))
             for member in ensemble.members
         ]
         combined = pd.Series(ensemble.combine(np.stack(member_ranks, axis=1)), index=index)
-        combined = combined.mask(table.isna().any(axis=1))
-        total = combined if total is None else total + combined
-    if total is None:
+        by_seed.append(combined.mask(table.isna().any(axis=1)))
+    if not by_seed:
         raise ZeroshotError("the scores have no rows; nothing to rank")
-    return (total / len(groups)).rename(ensemble.name)
+    there = [rated for rated in by_seed if rated.notna().any()] or by_seed[:1]
+    return (sum(there[1:], start=there[0]) / len(there)).rename(ensemble.name)
 
 
 def rank(

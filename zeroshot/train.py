@@ -326,6 +326,17 @@ class _Training:
             words = f"{self.folder / 'state.pt'} is damaged ({in_a_line(error)})"
             raise ZeroshotError(f"{words}; move {self.folder} away to start again") from error
         writer = _tensorboard(self.folder, len(rows))
+        try:
+            self._epochs(state, rows, progress, writer)
+        finally:
+            if writer:
+                writer.close()
+        return pd.DataFrame(rows)
+
+    def _epochs(
+        self, state: dict[str, Any], rows: list[dict[str, Any]], progress: Progress, writer: Any
+    ) -> None:
+        """Add the epochs that are lacking to `rows`; files are whole after each."""
         for epoch in range(len(rows), self.recipe.epochs):
             seed = self.net._seed(f"epoch {epoch}")
             with self._failing(), seeded(seed, self.net.device), _repeatable():
@@ -340,9 +351,6 @@ class _Training:
             self._save({**state, "history": rows})
             for name, value in rows[-1].items() if writer else ():
                 writer.add_scalar(name, value, epoch + 1)
-        if writer:
-            writer.close()
-        return pd.DataFrame(rows)
 
     def _save(self, state: dict[str, Any]) -> None:
         buffer = io.BytesIO()
