@@ -40,11 +40,12 @@ from zeroshot.eval.tables import read_truth
 from zeroshot.models import find_space
 from zeroshot.passes import Patterns, TangentKernel
 from zeroshot.proxies.ntk_cond import ntk_cond
-from zeroshot.pruning import Pruning, Supernets
+from zeroshot.pruning import Pruning
 from zeroshot.record import processor
 from zeroshot.spaces.mixed import Mixed
 from zeroshot.spaces.nasbench201 import EDGES, OPS, Cell
 from zeroshot.spread import spread
+from zeroshot.supernets import Supernets
 
 ONE = "one thread"
 OPTIONS = 54  # of a search; each is measured before and after dropping it, three times

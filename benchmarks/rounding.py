@@ -3,11 +3,13 @@
     python benchmarks/rounding.py [SPACE …] [--sample 30]
 
 Both differentiate the sum of all logits of a batch for the inputs. Where batch normalisation by the
-batch's statistics is the last that is not linear, that sum is a constant and the gradient zero; what
-autograd gives is rounding. Printed for a random sample of small networks of each space (batch 16 of
-noise, seed 0): how large that gradient is at most, relative to one of a sum with random signs, in
-double precision (median, least and most); for how many it is rounding; and Spearman's ρ between
-`jacob_cov` of that gradient in single and in double precision.
+batch's statistics is the last that is not linear, that sum is a constant and the gradient zero:
+what autograd gives is rounding.
+
+Printed for a random sample of small networks of each space (batch 16 of noise, seed 0): how large
+that gradient is at most, relative to one of a sum with random signs, in double precision (median,
+least and most); for how many it is rounding; and Spearman's ρ between `jacob_cov` of that gradient
+in single and in double precision.
 """
 
 import argparse

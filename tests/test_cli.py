@@ -20,7 +20,7 @@ import typer
 from rich.console import Console
 
 import zeroshot
-from zeroshot import cli, commands
+from zeroshot import cli, commands, supernets
 from zeroshot.cli import screen
 from zeroshot.spaces import MOBILENET, NasBench201
 from zeroshot.spaces.mobilenet import PROXYLESSNAS
@@ -107,12 +107,11 @@ def test_the_flags_of_finetune_are_the_librarys_and_its_recipes():
 
 
 def test_prune_and_finetune(run, tmp_path, monkeypatch):
-    from zeroshot import pruning
 
-    how = pruning.FIDELITIES["fast"]
+    how = supernets.FIDELITIES["fast"]
     crops = replace(how.patterns, samples=40, together=20)
     quick = replace(how, batch_size=4, repeats=1, patterns=crops)
-    monkeypatch.setitem(pruning.FIDELITIES, "fast", quick)
+    monkeypatch.setitem(supernets.FIDELITIES, "fast", quick)
     found = run("prune", "nasbench201", "--out", str(tmp_path / "p"))
     assert found.code == 0
     assert found.out.startswith("|")

@@ -13,7 +13,8 @@ from zeroshot import pruning
 from zeroshot.core import Pass
 from zeroshot.errors import ZeroshotError
 from zeroshot.passes import Patterns
-from zeroshot.pruning import FIDELITIES, Pruning, Supernets
+from zeroshot.pruning import Pruning
+from zeroshot.search.prune import Measured
 from zeroshot.spaces import (
     DARTS,
     NASBENCH201,
@@ -26,6 +27,7 @@ from zeroshot.spaces import (
     Task,
 )
 from zeroshot.spaces.space import with_shape
+from zeroshot.supernets import FIDELITIES, Supernets
 
 
 @pytest.fixture(autouse=True)
@@ -200,7 +202,7 @@ def test_what_official_draws(monkeypatch):
     def look(self, net, drawn):
         weights = net.module.state_dict()["stem.0.weight"], list(net.thin().parameters())[-1]
         shown.append((*(float(w.detach().flatten()[0]) for w in weights), drawn.batch.hash))
-        return pruning.Measured((1.0, 1.0))
+        return Measured((1.0, 1.0))
 
     monkeypatch.setattr(Supernets, "measure", look)
     monkeypatch.setitem(FIDELITIES, "official", replace(FIDELITIES["official"], repeats=3))

@@ -196,8 +196,8 @@ def execute(
             or none, or if memory runs out.
     """
     if out is None:
-        with _keeping(run, None, store) as kept:
-            return _told(run, kept, store is not None, workers, scheduler, progress)
+        with _keeping(run, None, store) as kept, _telling_what_is_kept(kept):
+            return _outcome(run, kept, store is not None, workers, scheduler, progress)
     check_out(out)
     if out.exists():
         return _finished(run, out)
@@ -206,8 +206,8 @@ def execute(
             return _finished(run, out)
         if record_path(out).exists():
             check_identity(read_identity(out), run.identity, record_path(out))
-        with _keeping(run, out, store) as kept:
-            outcome = _told(run, kept, store is not None, workers, scheduler, progress)
+        with _keeping(run, out, store) as kept, _telling_what_is_kept(kept):
+            outcome = _outcome(run, kept, store is not None, workers, scheduler, progress)
             write(outcome, out, _where(kept))
     return outcome
 
@@ -230,12 +230,11 @@ def _keeping(run: Run, out: Path | None, store: Path | None) -> Iterator[Store |
         remove(path)
 
 
-def _told(
-    run: Run, store: Store | None, shared: bool, workers: int, scheduler: Any, progress: Progress
-) -> Outcome:
-    """The outcome; if memory runs out, with words on what is kept."""
+@contextmanager
+def _telling_what_is_kept(store: Store | None) -> Iterator[None]:
+    """If memory runs out, the error's line says so."""
     try:
-        return _outcome(run, store, shared, workers, scheduler, progress)
+        yield
     except OutOfMemoryError as error:
         raise OutOfMemoryError(f"{error}{_where(store)}") from error
 

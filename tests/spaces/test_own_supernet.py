@@ -11,7 +11,7 @@ import zeroshot
 from zeroshot.errors import ZeroshotError
 from zeroshot.models import find_space
 from zeroshot.passes import Patterns
-from zeroshot.pruning import FIDELITIES
+from zeroshot.supernets import FIDELITIES
 
 ROOT = Path(__file__).parents[2]
 EXAMPLE = (ROOT / "examples" / "03_a_supernet_of_your_own.py").read_text()

@@ -9,9 +9,9 @@ import torch
 import zeroshot
 from zeroshot.errors import ZeroshotError
 from zeroshot.passes import Patterns
-from zeroshot.pruning import FIDELITIES
 from zeroshot.spaces.darts import GROUPS, NODES, NONE, OPS, Darts
 from zeroshot.spaces.space import Arch, Task
+from zeroshot.supernets import FIDELITIES
 
 CHEAP = tuple(OPS.index(name) for name in ("avg_pool_3x3", "skip_connect", "dil_conv_3x3"))
 UNDECIDED = (0, 27)  # normal 0->2 and reduce 4->5

@@ -45,7 +45,7 @@ def prune(
         criterion: what tells the importance of an option: 'te_nas' (κ and linear regions), or a
             proxy, an ensemble or an expression of proxies.
         method: 'prune' as in TE-NAS, or 'perturb' as in ZC-PT; see `zeroshot.pruning.METHODS`.
-        fidelity: 'fast', 'paper' or 'official'; see `zeroshot.pruning.FIDELITIES`.
+        fidelity: 'fast', 'paper' or 'official'; see `zeroshot.supernets.FIDELITIES`.
         finalists: pruning stops when at most so many networks are left, which are then ranked as
             networks of their own, in the space's small shape: all once, the best once more.
         by: what ranks them, as for `rank`; by default the ensemble `az_nas`, or `log_rank` for

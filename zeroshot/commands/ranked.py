@@ -318,7 +318,7 @@ def rank(
         generator = np.random.default_rng(seed)
         drawn = choose(full, task, sample=sample, limits=limits, rng=generator)
         chosen = drawn.archs
-        notes += _told(drawn)
+        notes += _how_drawn(drawn)
         if asked not in (None, SAMPLE) and len(chosen) < asked:
             within = f" with at most {limits}" if str(limits) else ""
             notes += (f"{space.name} has {len(chosen):,} architectures{within}, not {asked:,}.",)
@@ -456,7 +456,7 @@ def _limit(what: str, given: object) -> float | None:
     return None if given is None else real(what, given)
 
 
-def _told(chosen: Chosen) -> tuple[str, ...]:
+def _how_drawn(chosen: Chosen) -> tuple[str, ...]:
     """That a sample is not uniform, if it is not."""
     near = len(chosen.archs) - chosen.uniform
     if not near:
