@@ -227,7 +227,7 @@ def rank(
     title = f"Best {min(top, len(shown.admitted)):,} of {len(found.order):,} by {found.order.name}"
     if found.refined:
         title += f", refined by {shown.order.name}"
-    _say_order(console, shown, top, title, found.latency, found.costs(top))
+    hidden = _say_order(console, shown, top, title, found.latency, found.costs(top))
     if found.latency is not None and max_latency is not None:
         slow = int((found.latency > max_latency).sum())
         words = f"Of {len(found.latency)} timed here, {slow} take longer than {max_latency:g} ms."
@@ -243,6 +243,8 @@ def rank(
         _say_gaps(console, part.record)
     if out:
         say(console, f"{len(found.scores):,} rows in {out}, the run record in {out}.json")
+    elif hidden:
+        say(console, f"{hidden} more scores of each are not shown; --out writes all of them")
 
 
 def _say_order(
@@ -252,11 +254,11 @@ def _say_order(
     title: str,
     latency: "pd.Series | None" = None,
     costs: "pd.DataFrame | None" = None,
-) -> None:
+) -> int:
     """The best architectures: what orders them, the scores that decided, what they weigh and take.
 
-    Where there is no room for all scores, the last ones are left out; where there is none for the
-    architectures, they follow below, one a line, to be copied.
+    Where there is no room for all scores, the last ones are left out; returns how many. Where there
+    is none for the architectures, they follow below, one a line, to be copied.
     """
     wide = console.width >= WIDE
     names = list(dict.fromkeys((*found.members, *found.scores.columns[2:])))[: 6 if wide else 4]
@@ -293,13 +295,11 @@ def _say_order(
     while names and not fitting(beside, names):
         names = names[:-1]
     console.print(table(beside, names))
-    hidden = len(found.scores.columns) - 2 - len(set(names) & set(found.scores.columns))
-    if hidden:
-        say(console, f"{hidden} more scores of each: --out writes all of them.")
     if not beside:
         for place, arch in enumerate(shown.index, start=1):
             say(console, f"{place:>2}  {arch}")
         console.print()
+    return len(found.scores.columns) - 2 - len(names)
 
 
 def _say_reuse(console: "Console", record: dict[str, Any]) -> None:

@@ -14,8 +14,8 @@ from scipy.stats import kendalltau, rankdata
 Array = NDArray[np.float64]
 Interval = tuple[float, float]
 
-EXACT = 2_000  # up to this n, `rank_intervals` resamples Kendall's τ without approximation
-BLOCK = 2_000_000  # numbers in the arrays of `rank_intervals`, to bound its memory
+EXACT = 2_000  # up to this n, `rank_resamples` resamples Kendall's τ without approximation
+BLOCK = 2_000_000  # numbers in the arrays of `rank_resamples`, to bound its memory
 
 
 def kendall(x: ArrayLike, y: ArrayLike) -> float:
@@ -158,36 +158,6 @@ STATISTICS: dict[str, Statistic] = {
 # -- intervals -------------------------------------------------------------------------------------
 
 
-def bootstrap_interval(
-    statistic: Statistic, x: ArrayLike, y: ArrayLike, *, resamples: int = 1000, seed: int = 0
-) -> Interval:
-    """The 95 % percentile bootstrap interval of any statistic: (low, high).
-
-    Architectures are drawn with replacement, x and y together. The draws depend on n, `resamples`
-    and `seed` only, so they are the same for all statistics and proxies. Resamples on which the
-    statistic is undefined are left out; (NaN, NaN) if it is undefined on the whole or on all of
-    them. Calls the statistic `resamples` times: for τ and ρ, `rank_intervals` is the fast way.
-    """
-    a, b = _pairs(x, y)
-    if len(a) == 0 or np.isnan(statistic(a, b)):
-        return float("nan"), float("nan")
-    rng = np.random.default_rng(seed)
-    draws = (rng.integers(len(a), size=len(a)) for _ in range(resamples))
-    return percentiles(np.array([statistic(a[draw], b[draw]) for draw in draws]))
-
-
-def rank_intervals(
-    x: ArrayLike, y: ArrayLike, *, resamples: int = 1000, seed: int = 0
-) -> dict[str, Interval]:
-    """95 % percentile bootstrap intervals of "kendall" and "spearman", from the same draws.
-
-    Equal to `bootstrap_interval` of each, but without sorting: see `rank_resamples`. The intervals
-    are (NaN, NaN) where the statistic is undefined.
-    """
-    found = rank_resamples(x, y, resamples=resamples, seed=seed)
-    return {name: percentiles(values) for name, values in found.items()}
-
-
 def rank_resamples(
     x: ArrayLike, y: ArrayLike, *, resamples: int = 1000, seed: int = 0
 ) -> dict[str, Array]:
@@ -204,7 +174,9 @@ def rank_resamples(
     left out has mean 0 and is of order 1/n in τ, that is 1/√n of the interval's width. The
     corrections for ties and Spearman's ρ stay exact.
 
-    NaN for resamples on which the statistic is undefined, and for all if it is on the whole.
+    A resample in which all of x is equal orders nothing: both are 0. (Left out, the others would
+    tell of a column that singles out one architecture, wherever that is drawn, what holds by luck.)
+    NaN where all of y is, and for all resamples if the statistic is undefined on the whole.
     """
     a, b = _pairs(x, y)
     n = len(a)
@@ -222,6 +194,8 @@ def rank_resamples(
             spread_x = np.einsum("rn,rn,rn->r", weights, ranks_x, ranks_x)
             spread_y = np.einsum("rn,rn,rn->r", weights, ranks_y, ranks_y)
             rhos.append(covariance / np.sqrt(spread_x * spread_y))
+        silent = (ties_x == n * n) & (ties_y < n * n)
+        taus[-1][silent] = rhos[-1][silent] = 0.0
     return {"kendall": np.concatenate(taus), "spearman": np.concatenate(rhos)}
 
 
