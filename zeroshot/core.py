@@ -5,6 +5,7 @@ import random
 import threading
 import zlib
 from abc import ABC, abstractmethod
+from collections import OrderedDict, defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -387,7 +388,7 @@ class _Attributes(NamedTuple):
     def of(cls, part: nn.Module) -> "_Attributes":
         held = part.__dict__
         values = {name: value for name, value in held.items() if name not in OF_MODULES}
-        some = (value for value in values.values() if isinstance(value, (dict, list, set)))
+        some = (value for value in values.values() if type(value) in COLLECTIONS)
         return cls(held, values, [(value, value.copy()) for value in some])
 
     def put_back(self) -> None:
@@ -525,6 +526,7 @@ LAYERS = (nn.modules.conv._ConvNd, nn.Linear)
 NORMS = (nn.modules.batchnorm._BatchNorm,)
 
 OF_MODULES = frozenset(nn.Module().__dict__)  # attributes that every module has
+COLLECTIONS = (dict, defaultdict, OrderedDict, list, set)
 
 # Which parameters count as weights, by kind of module.
 WEIGHTED: tuple[tuple[type[nn.Module] | tuple[type[nn.Module], ...], tuple[str, ...]], ...] = (
