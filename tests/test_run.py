@@ -177,7 +177,7 @@ def test_the_record(tmp_path):
 
 # -- interruption ----------------------------------------------------------------------------------
 
-MANY = [SPACE.spell(SPACE.at(index)) for index in range(0, 15_000, 100)]
+MANY = [SPACE.spell(SPACE.at(index)) for index in range(0, 15_000, 250)]
 FLAGS = (
     "--archs archs.txt --device cpu "
     + f"--channels 4 --cells 1 --batch-size 4 --proxies {MEASURED} --out a.csv --no-store"

@@ -162,16 +162,24 @@ class TestTheCallersContextDoesNotMatter:
         finally:
             torch.set_default_dtype(torch.float32)
 
-    @pytest.mark.parametrize("switch", Switches.LOWER)
-    def test_products_of_fewer_bits(self, switch):
-        """In a process of its own, for some switches cannot be put back."""
-        code = f"""
+    def test_products_of_fewer_bits(self):
+        """Each switch in a process of its own, for some cannot be put back; forked, for time."""
+        code = """
+import os
 import torch
+torch.set_num_threads(1)  # a process that has threads is not to be forked
 from torch import backends
 from tests import checks, networks
 from tests.test_scoring import Switches
 from zeroshot import evaluate
-{switch}
+for switch in Switches.LOWER:
+    child = os.fork()
+    if not child:
+        break
+    assert os.waitpid(child, 0)[1] == 0, switch
+else:
+    raise SystemExit
+exec(switch)
 seen = []
 module = networks.network("Plain", torch.float32)
 module.register_forward_hook(lambda *_: seen.append(Switches.now()))
