@@ -235,8 +235,10 @@ def by_sample(values: Tensor, samples: int, within: nn.Module | None = None) -> 
     Raises:
         Undefined: if there is no such axis, or if it could be either of two.
     """
-    shape, second = values.shape, within is not None and _has_samples_second(within)
-    if second and values.ndim == 3 and shape[:2] == (samples, samples):
+    shape = values.shape
+    # Looking through the network takes long: only where it decides.
+    square = values.ndim == 3 and shape[:2] == (samples, samples)
+    if square and within is not None and _has_samples_second(within):
         raise Undefined(
             f"sequences of {samples} for {samples} samples: which axis is which is not known; use "
             "another batch size"
@@ -246,7 +248,7 @@ def by_sample(values: Tensor, samples: int, within: nn.Module | None = None) -> 
     windows = values.ndim > 0 and shape[0] % samples == 0
     # Maps, and rows of numbers, do not have samples second; tokens may.
     if values.ndim > 1 and shape[1] == samples and (values.ndim == 3 or not windows):
-        if windows and within is not None and not second:
+        if windows and within is not None and not _has_samples_second(within):
             raise Undefined(
                 f"an activation has shape {tuple(shape)}, which may be sequences of {samples} "
                 f"samples or windows of {samples} tokens; use another batch size"
