@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from zeroshot.core import logits_of
 from zeroshot.errors import ZeroshotError, in_a_line
-from zeroshot.files import replace_file, writing
+from zeroshot.files import write_bytes, writing
 from zeroshot.spaces.space import Task
 from zeroshot.train import load_trained
 
@@ -58,7 +58,7 @@ def export(folder: str | Path, out: str | Path, *, weights: str = "last") -> flo
             "written"
         )
     with writing(path):
-        replace_file(path, lambda part: part.write_bytes(content))
+        write_bytes(path, content)
     return apart
 
 

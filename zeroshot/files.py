@@ -30,6 +30,11 @@ def replace_file(path: Path, write: Callable[[Path], object]) -> None:
         raise
 
 
+def write_bytes(path: Path, content: bytes) -> None:
+    """Write this so that it appears whole or not at all."""
+    replace_file(path, lambda part: part.write_bytes(content))
+
+
 @contextmanager
 def writing(out: Path, kept: str = "") -> Iterator[None]:
     """Turn an error of the file system into one line; `kept` says what is kept so far."""

@@ -22,7 +22,7 @@ from zeroshot.core import Batch, Net, Proxy
 from zeroshot.data import load_batch
 from zeroshot.edition import edition
 from zeroshot.errors import ZeroshotError
-from zeroshot.files import replace_file, writing
+from zeroshot.files import replace_file, write_bytes, writing
 from zeroshot.models import find_device, find_members, find_space
 from zeroshot.progress import Progress, silent
 from zeroshot.record import circumstances
@@ -86,11 +86,7 @@ class Pruned:
         with writing(out):
             out.mkdir(parents=True, exist_ok=True)
             for name, text in (("architecture", found), ("record", self.record)):
-                words = json.dumps(text, indent=2) + "\n"
-                replace_file(
-                    out / f"{name}.json",
-                    lambda path, words=words: path.write_text(words, encoding="utf-8"),
-                )
+                write_bytes(out / f"{name}.json", (json.dumps(text, indent=2) + "\n").encode())
             replace_file(out / "history.csv", lambda path: self.history.to_csv(path, index=False))
             replace_file(out / "pruning.png", lambda path: figure.savefig(path, format="png"))
 

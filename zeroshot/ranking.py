@@ -6,7 +6,7 @@ better".
 """
 
 import ast
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from functools import reduce
@@ -339,8 +339,16 @@ def ratings(
         by_seed.append(combined.mask(table.isna().any(axis=1)))
     if not by_seed:
         raise ZeroshotError("the scores have no rows; nothing to rank")
+    return mean_over_seeds(by_seed).rename(ensemble.name)
+
+
+def mean_over_seeds(by_seed: Sequence[pd.Series]) -> pd.Series:
+    """The mean of the ratings of seeds that have any; NaN where one of these has none.
+
+    Columns may have other seeds than their neighbours, in scores put together from several files.
+    """
     there = [rated for rated in by_seed if rated.notna().any()] or by_seed[:1]
-    return (sum(there[1:], start=there[0]) / len(there)).rename(ensemble.name)
+    return sum(there[1:], start=there[0]) / len(there)
 
 
 def rank(

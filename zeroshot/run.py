@@ -19,7 +19,7 @@ from zeroshot.core import Batch, Pass, Proxy, closure, planned
 from zeroshot.edition import edition
 from zeroshot.errors import OutOfMemoryError, ZeroshotError, in_a_line
 from zeroshot.eval.tables import read_scores, record_path
-from zeroshot.files import TEMPORARY, locked, replace_file, writing
+from zeroshot.files import TEMPORARY, locked, replace_file, write_bytes, writing
 from zeroshot.initial import INITS
 from zeroshot.passes import Census
 from zeroshot.progress import Progress, silent
@@ -325,8 +325,10 @@ def _scored(
     items = [(number, *unit) for number, unit in enumerate(units)]
     with closing(spread(Work.score, work, items, workers, lower, scheduler=scheduler)) as results:
         for arch, seed, scores, errors in results:
-            told = None if scores is None else (scores.found, scores.reasons, scores.seconds)
-            yield arch, seed, None if told is None else Kept(*told), errors
+            if scores is None:
+                yield arch, seed, None, errors
+            else:
+                yield arch, seed, Kept(scores.found, scores.reasons, scores.seconds), errors
 
 
 def _passes(run: Run) -> dict[str, list[str]]:
@@ -398,7 +400,7 @@ def write(outcome: Outcome, out: Path, kept: str = "") -> None:
     """Write table and record, each whole or not at all; `kept` is what an error's line adds."""
     with writing(out, kept):
         record = json.dumps(outcome.record, indent=2) + "\n"
-        replace_file(record_path(out), lambda part: part.write_text(record, encoding="utf-8"))
+        write_bytes(record_path(out), record.encode())
         replace_file(out, lambda part: write_table(outcome.scores, part))
 
 

@@ -36,7 +36,7 @@ from zeroshot.core import (
 from zeroshot.data import Part, load_split
 from zeroshot.errors import OutOfMemoryError, ZeroshotError, in_a_line, real, whole
 from zeroshot.eval.plots import ACCENT, SPOT, STYLE, tidy
-from zeroshot.files import TEMPORARY, locked, replace_file, writing
+from zeroshot.files import TEMPORARY, locked, write_bytes, writing
 from zeroshot.models import code_of, find_device, find_model, find_space, space_of
 from zeroshot.progress import Progress, telling
 from zeroshot.record import circumstances
@@ -223,7 +223,7 @@ def finetune(
                 history = training.run(state, told)
             _draw(history, folder / "curve.png")
             record = _record(identity, history, len(test.labels), where, time.time() - started)
-            _write(folder / "record.json", (json.dumps(record, indent=2) + "\n").encode())
+            write_bytes(folder / "record.json", (json.dumps(record, indent=2) + "\n").encode())
     return load_trained(folder, device=where)
 
 
@@ -343,11 +343,11 @@ class _Training:
                 rows.append(self._epoch(epoch, progress))
             own = self.module.state_dict().items()
             weights = safetensors.torch.save({n: t.cpu().contiguous().clone() for n, t in own})
-            _write(self.folder / "last.safetensors", weights)
+            write_bytes(self.folder / "last.safetensors", weights)
             if rows[-1]["test_accuracy"] > max((r["test_accuracy"] for r in rows[:-1]), default=-1):
-                _write(self.folder / "best.safetensors", weights)
+                write_bytes(self.folder / "best.safetensors", weights)
             table = pd.DataFrame(rows).to_csv(index=False, lineterminator="\n")
-            _write(self.folder / "history.csv", table.encode())
+            write_bytes(self.folder / "history.csv", table.encode())
             self._save({**state, "history": rows})
             for name, value in rows[-1].items() if writer else ():
                 writer.add_scalar(name, value, epoch + 1)
@@ -355,7 +355,7 @@ class _Training:
     def _save(self, state: dict[str, Any]) -> None:
         buffer = io.BytesIO()
         torch.save(state | {name: part.state_dict() for name, part in self.parts}, buffer)
-        _write(self.folder / "state.pt", buffer.getvalue())
+        write_bytes(self.folder / "state.pt", buffer.getvalue())
 
     def _epoch(self, epoch: int, progress: Progress) -> dict[str, Any]:
         started = shown = time.perf_counter()
@@ -597,10 +597,6 @@ def _tensorboard(folder: Path, epochs: int) -> Any:
     except ImportError:
         return None
     return SummaryWriter(str(folder / "tensorboard"), purge_step=epochs + 1)
-
-
-def _write(path: Path, content: bytes) -> None:
-    replace_file(path, lambda part: part.write_bytes(content))
 
 
 @contextmanager

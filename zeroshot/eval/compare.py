@@ -18,7 +18,7 @@ from scipy.stats import norm, t
 
 from zeroshot.errors import ZeroshotError
 from zeroshot.eval.correlate import Array, kendall, percentiles, rank_resamples, spearman
-from zeroshot.ranking import Ensemble, proxies_of, ratings
+from zeroshot.ranking import Ensemble, mean_over_seeds, proxies_of, ratings
 
 BASELINES = ("params", "flops", "depth")  # what any proxy has to beat
 ALIKE = 0.9  # mean |Spearman's ρ| from which on proxies order alike
@@ -53,15 +53,11 @@ def ratings_by_seed(
 
 
 def mean_ratings(by_seed: Sequence[pd.DataFrame]) -> pd.DataFrame:
-    """The mean over the seeds that a column has ratings of; NaN where one of these has none.
-
-    Columns may have other seeds than their neighbours, in scores put together from several files.
-    """
-    found = {}
-    for name in by_seed[0].columns:
-        there = _rated(by_seed, name) or (by_seed[0][name],)
-        found[name] = sum(there[1:], start=there[0]) / len(there)
-    return pd.DataFrame(found, index=by_seed[0].index)
+    """Every column's mean over the seeds; see `zeroshot.ranking.mean_over_seeds`."""
+    columns = {
+        name: mean_over_seeds([table[name] for table in by_seed]) for name in by_seed[0].columns
+    }
+    return pd.DataFrame(columns, index=by_seed[0].index)
 
 
 def seeds(by_seed: Sequence[pd.DataFrame]) -> pd.Series:

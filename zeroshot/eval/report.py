@@ -25,7 +25,7 @@ from zeroshot.eval.page import (
 from zeroshot.eval.plots import heat_map, pareto, quantity, scatter, short_names
 from zeroshot.eval.validate import rank_correlations
 from zeroshot.eval.verdict import advice, verdict
-from zeroshot.files import replace_file, writing
+from zeroshot.files import write_bytes, writing
 from zeroshot.ranking import ENSEMBLES, Ensemble, proxies_of
 
 if TYPE_CHECKING:
@@ -241,4 +241,4 @@ def _png(figure: "Figure") -> bytes:
 def _write(path: Path, content: bytes) -> None:
     with writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        replace_file(path, lambda part: part.write_bytes(content))
+        write_bytes(path, content)
