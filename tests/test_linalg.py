@@ -70,6 +70,15 @@ class TestCrossed:
         assert single.dtype == torch.float64
         assert float((single - found).abs().max()) < 1e-6 * float((one.abs().T @ other.abs()).max())
 
+    @pytest.mark.parametrize("columns", [(1, 1), (3, 4), (8, 2), (5, 16), (17, 1)])
+    @pytest.mark.parametrize("count", [5, BLOCK, 3 * BLOCK + 7])
+    def test_few_columns(self, columns, count):
+        one, other = (rows(count, c).float() + 1 for c in columns)
+        found = crossed(one, other.T.contiguous().T)
+        expected = one.double().T @ other.double()
+        assert found.shape == columns
+        torch.testing.assert_close(found, expected, rtol=1e-6, atol=1e-6 * count)
+
     @pytest.mark.parametrize("scale", [1e-30, 1e-22, 1e25, 1e38])
     def test_beyond_the_range_of_float32(self, scale):
         one = (rows(2000, 3) * scale / 10).float()

@@ -34,7 +34,7 @@ MEMORY = {"memory", "memory_train"}  # less where a network overwrites
 
 
 def traced(module, shown=None):
-    return Forward().run(Net(module), shown or batch())
+    return Forward(codes=True).run(Net(module), shown or batch())
 
 
 class TestCensus:
@@ -300,7 +300,7 @@ class TestLoss:
         scores = evaluate(module, batch(), "grad_norm,snip,grasp,fisher,plain,intrain")
         assert not scores.reasons
         seen = []
-        with observe.hooked(module, (nn.Linear,), lambda _, given, __: seen.append(given[0])):
+        with observe.hooked([module.head], lambda _, given, __: seen.append(given[0])):
             Net(module)(batch().inputs)
         alone = evaluate(module.head, Batch(seen[0], batch().targets), "snip,grad_norm,grasp")
         for name, score in alone.found.items():

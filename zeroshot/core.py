@@ -9,8 +9,8 @@ from collections import OrderedDict, defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cache
-from typing import Any, ClassVar, Generic, Literal, NamedTuple, TypeVar
+from functools import cache, cached_property
+from typing import Any, ClassVar, Generic, Literal, NamedTuple, TypeVar, cast
 
 import numpy as np
 import torch
@@ -215,13 +215,12 @@ class Net:
     ) -> Tensor:
         """Logits in the precision of `inputs`; `weights` stand in for the parameters they name."""
         given, real = weights or {}, inputs.is_floating_point()
-        parts = tuple(self.module.named_modules())  # once: looking for them takes long
         # Observers look at the network, not at this; asking them takes longer than a small network.
         with torch._C.DisableTorchFunction():
             # Buffers are copied: batch normalisation writes its running statistics.
             own = [
                 (tensor, tensor.detach().clone() if buffer else self.values(tensor), name)
-                for tensor, name, buffer in _tensors(parts)
+                for tensor, name, buffer in _tensors(self.parts)
             ]
             stand_ins = {
                 id(tensor): given[name]
@@ -229,7 +228,7 @@ class Net:
                 else (free.to(inputs.dtype) if real and free.is_floating_point() else free)
                 for tensor, free, name in own
             }
-        modules = [part for _, part in parts]
+        modules = [part for _, part in self.parts]
         quiet = self._quiet(modules, batch_norm=statistics == "batch")
         with quiet, standing_in(modules, stand_ins), switched(CHECKPOINTS):
             # Inputs are copied too: the network may overwrite them.
@@ -239,15 +238,26 @@ class Net:
         """A parameter, detached, to stand in for it."""
         return parameter.detach().clone() if self.copies else parameter.detach()
 
+    @cached_property
+    def parts(self) -> tuple[tuple[str, nn.Module], ...]:
+        """Its modules by name, itself first; kept, for looking for them takes long."""
+        return tuple(self.module.named_modules())
+
+    @cached_property
+    def parameters(self) -> dict[str, nn.Parameter]:
+        """Its parameters by name, shared ones once, by that of the first place that holds them."""
+        found = _tensors(self.parts)
+        return {name: cast(nn.Parameter, own) for own, name, buffer in found if not buffer}
+
     @property
     def device(self) -> torch.device:
         """Where its parameters lie."""
-        return next((p.device for p in self.module.parameters()), torch.device("cpu"))
+        return next((p.device for p in self.parameters.values()), torch.device("cpu"))
 
     @property
     def dtype(self) -> torch.dtype:
         """The precision of its parameters."""
-        real = (p.dtype for p in self.module.parameters() if p.is_floating_point())
+        real = (p.dtype for p in self.parameters.values() if p.is_floating_point())
         return next(real, torch.get_default_dtype())
 
     def weights(self) -> dict[str, Tensor]:
@@ -257,8 +267,7 @@ class Net:
             Undefined: if one of them is reparametrised: computed from others whenever it runs.
         """
         self.check_weights()
-        own = dict(self.module.named_parameters())
-        return {name: own[name].detach() for name in self.weight_names()}
+        return {name: self.parameters[name].detach() for name in self.weight_names()}
 
     def weight_names(self) -> tuple[str, ...]:
         """Names of these weights, shared ones once, and of reparametrised ones beside them.
@@ -273,7 +282,7 @@ class Net:
 
     def names(self) -> dict[int, str]:
         """The name of every parameter, by its `id`: that of the first place that holds it."""
-        return {id(parameter): name for name, parameter in self.module.named_parameters()}
+        return {id(parameter): name for name, parameter in self.parameters.items()}
 
     def check_weights(self) -> None:
         """Undefined if a weight is reparametrised, so that no parameter is that weight."""
@@ -290,7 +299,7 @@ class Net:
 
         None if the weight is computed from other tensors whenever its module runs.
         """
-        for name, module in self.module.named_modules():
+        for name, module in self.parts:
             for kind, weights in WEIGHTED:
                 if isinstance(module, kind):
                     for weight in weights:
@@ -303,7 +312,7 @@ class Net:
 
     def named_layers(self) -> Iterator[tuple[str, nn.Module]]:
         """Convolution and linear layers by name."""
-        return ((n, m) for n, m in self.module.named_modules() if isinstance(m, LAYERS))
+        return ((n, m) for n, m in self.parts if isinstance(m, LAYERS))
 
     def generator(self, purpose: str) -> torch.Generator:
         """Random numbers that depend on the seed and the purpose, not on what ran before."""

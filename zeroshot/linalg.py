@@ -35,6 +35,7 @@ def agreements(codes: Bool[Tensor, "n d"]) -> Float64[Tensor, "n n"]:
 
 
 BLOCK = 1024  # rows
+WIDTH = 16  # columns that a product takes no longer for than for fewer
 
 
 def crossed(one: Float[Tensor, "m c"], other: Float[Tensor, "m d"]) -> Float64[Tensor, "c d"]:
@@ -47,9 +48,17 @@ def crossed(one: Float[Tensor, "m c"], other: Float[Tensor, "m d"]) -> Float64[T
     """
     if one.device.type != "cpu":
         return one.double().T @ other.double()
-    whole = len(one) // BLOCK * BLOCK
-    blocks = (part[:whole].unflatten(0, (-1, BLOCK)) for part in (one, other))
-    found = torch.bmm(next(blocks).transpose(1, 2), next(blocks)).sum(0, dtype=torch.float64)
+    (c, d), whole = (one.shape[1], other.shape[1]), len(one) // BLOCK * BLOCK
+    # Few columns: neighbouring rows side by side, and of their products those of each with itself.
+    side = 1
+    while 2 * side * max(c, d, 1) <= WIDTH:
+        side *= 2
+    blocks, rows = whole // BLOCK, BLOCK // side
+    left = one[:whole].reshape(blocks, rows, side * c).transpose(1, 2)
+    right = other[:whole].reshape(blocks, rows, side * d)
+    found = torch.bmm(left, right).sum(0, dtype=torch.float64)
+    if side > 1:
+        found = found.view(side, c, side, d).diagonal(dim1=0, dim2=2).sum(-1)
     found += one[whole:].T @ other[whole:]
     if 2**-60 < float(found.abs().max()) < 2**120:
         return found

@@ -1,6 +1,6 @@
 """Look into a running network without touching it: hooks, and modes that see function calls."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -185,11 +185,9 @@ class freezing_batch_norm(TorchFunctionMode):  # noqa: N801
 
 
 @contextmanager
-def hooked(
-    module: nn.Module, kinds: tuple[type[nn.Module], ...], hook: Callable[..., Any]
-) -> Iterator[None]:
-    """Run `hook(module, inputs, output)` after every submodule of these kinds; gone afterwards."""
-    handles = [m.register_forward_hook(hook) for m in module.modules() if isinstance(m, kinds)]
+def hooked(modules: Iterable[nn.Module], hook: Callable[..., Any]) -> Iterator[None]:
+    """Run `hook(module, inputs, output)` after each of these modules; gone afterwards."""
+    handles = [module.register_forward_hook(hook) for module in modules]
     try:
         yield
     finally:

@@ -88,7 +88,8 @@ def evaluate(
             it fails on the batch, or if memory runs out: nothing is ever computed on less than the
             batch.
     """
-    net = net if isinstance(net, Net) else Net(net)
+    # Its parts are looked for anew: the caller may have changed the network.
+    net = replace(net) if isinstance(net, Net) else Net(net)
     if not isinstance(batch, Batch):
         raise ZeroshotError(
             f"batch is {type(batch).__name__}; expected zeroshot.Batch(inputs, targets), or "
@@ -100,13 +101,13 @@ def evaluate(
 
 def _put_back(net: Net, batch: Batch, proxies: str | Proxy | Iterable[str | Proxy]) -> Scores:
     """What the network writes into its parameters is undone, and it is scored on copies."""
-    parameters = _parameters(net.module)
+    parameters = _parameters(net)
     if any(p.is_inference() for p in parameters):  # no gradient can be asked of these
         net = replace(net, copies=True)
     groups = _alike(parameters)
     kept = [_numbers(group).clone() for group in groups]
     if not all(bool(numbers.isfinite().all()) for numbers in kept):
-        name = _named(net.module, lambda p: not bool(p.isfinite().all()))
+        name = _named(net, lambda p: not bool(p.isfinite().all()))
         raise ZeroshotError(f"parameter {name} holds NaN or infinite values; initialise it")
     proxies = listed(proxies)
     try:
@@ -225,21 +226,20 @@ def _in_full() -> Iterator[tuple[Any, str, object]]:
             yield kind, "allow_tf32", False
 
 
-def _parameters(module: nn.Module) -> list[torch.Tensor]:
-    """Its parameters, if the modules can be scored; from one walk, for it takes long."""
-    found: list[torch.Tensor] = []
-    for name, part in module.named_modules():
+def _parameters(net: Net) -> list[torch.Tensor]:
+    """Its parameters, if its modules can be scored."""
+    for name, part in net.parts:
         # What torch.compile answers holds the network; Module.compile leaves a mark on it.
         compiled = "_orig_mod" in part._modules or part._compiled_call_impl is not None
         if compiled or isinstance(part, HIDING):
             raise _hidden(name or "the network", part)
-        found += [p for p in part._parameters.values() if p is not None]
+    found = list[torch.Tensor](net.parameters.values())
     if any(is_lazy(p) for p in found):
         raise ZeroshotError(
-            f"parameter {_named(module, is_lazy)} has no shape yet: run the lazy network once"
+            f"parameter {_named(net, is_lazy)} has no shape yet: run the lazy network once"
         )
     if any(p.is_meta for p in found):
-        name = _named(module, lambda p: p.is_meta)
+        name = _named(net, lambda p: p.is_meta)
         raise ZeroshotError(f"parameter {name} is on the device 'meta', without values")
     return found
 
@@ -258,9 +258,9 @@ def _hidden(what: str, part: nn.Module) -> ZeroshotError:
     )
 
 
-def _named(module: nn.Module, is_so: Callable[[torch.Tensor], bool]) -> str:
+def _named(net: Net, is_so: Callable[[torch.Tensor], bool]) -> str:
     """The first parameter of which something is so."""
-    return next(name for name, p in module.named_parameters() if is_so(p))
+    return next(name for name, p in net.parameters.items() if is_so(p))
 
 
 def _failure(wanted: Pass[Any], batch: Batch, error: Exception) -> ZeroshotError:

@@ -190,12 +190,11 @@ class ResponseCorrelations(Pass[Float64[Tensor, "depths n n"]]):
             if values.requires_grad:
                 values.register_hook(lambda gradient: add(depth, gradient))
 
-        def deeper(module: nn.Module, *_: object) -> None:
-            if module in blocks:
-                found.append(torch.zeros_like(found[0]))
+        def deeper(*_: object) -> None:
+            found.append(torch.zeros_like(found[0]))
 
         inputs = batch.inputs.detach().clone().requires_grad_()
-        with hooked(net.module, tuple(map(type, blocks)), deeper), tapping_activations(tap):
+        with hooked(blocks, deeper), tapping_activations(tap):
             logits = net(inputs)
         if not seen:
             raise Undefined("no ReLU-like activation was seen")
@@ -221,7 +220,7 @@ class ConstantWeights(Pass[tuple[Float64[Tensor, " _"], Float64[Tensor, " _"]]])
         Undefined for layer normalisation: what it centres, equal weights sum up to zero. Also where
         the network does not run in float64.
         """
-        if any(isinstance(module, nn.LayerNorm) for module in net.module.modules()):
+        if any(isinstance(module, nn.LayerNorm) for _, module in net.parts):
             raise Undefined("layer normalisation leaves nothing that equal weights could see")
         net.check_weights()
         one, other = (self._logits(net, batch, c) for c in (self.first, self.second))
@@ -229,7 +228,7 @@ class ConstantWeights(Pass[tuple[Float64[Tensor, " _"], Float64[Tensor, " _"]]])
 
     @staticmethod
     def _logits(net: Net, batch: Batch, constant: float) -> Float64[Tensor, " _"]:
-        weights = {name: net.values(p).double() for name, p in net.module.named_parameters()}
+        weights = {name: net.values(p).double() for name, p in net.parameters.items()}
         for name, weight in weights.items():
             if is_weight(name) or "bias" in name.rpartition(".")[2]:
                 weights[name] = torch.full_like(weight, constant if is_weight(name) else 0.0)
@@ -247,8 +246,7 @@ class AttentionWeights(Pass[Bool[Tensor, " weights"]]):
 
     def run(self, net: Net, batch: Batch) -> Bool[Tensor, " weights"]:
         """Look at the modules; Undefined if none is an attention."""
-        named = net.module.named_modules()
-        prefixes = tuple(f"{name}." for name, m in named if "Attention" in type(m).__name__)
+        prefixes = tuple(f"{name}." for name, m in net.parts if "Attention" in type(m).__name__)
         found = torch.tensor([weight.startswith(prefixes) for weight in net.weights()])
         if not found.any():
             raise Undefined("the network has no attention")

@@ -39,7 +39,7 @@ class Synflow(Pass[Grads]):
         if not batch.inputs.is_floating_point():
             raise Undefined(f"no input of ones for inputs of type {batch.inputs.dtype}")
         ones = torch.ones_like(batch.inputs[:1], dtype=torch.float64)
-        leaves = {name: p.detach().double().abs() for name, p in net.module.named_parameters()}
+        leaves = {name: p.detach().double().abs() for name, p in net.parameters.items()}
         weights = tuple(leaf.requires_grad_() for leaf in weights_of(net, leaves))
         bypass = nullcontext() if self.keep_bn else bypassing_batch_norm()
         within = needing_float64(batch.inputs.dtype)
@@ -83,7 +83,7 @@ class Perturbed(Pass[Perturbation]):
 
         names = net.names()
         weights: dict[str, Tensor] = {}
-        for module in net.module.modules():
+        for _, module in net.parts:
             for part, p in module._parameters.items():
                 if p is None or names[id(p)] in weights:  # the latter if shared
                     continue
@@ -114,8 +114,7 @@ class Perturbed(Pass[Perturbation]):
         pooled: list[Tensor] = []
         normalised: list[tuple[nn.Module, Tensor]] = []
         norms = hooked(
-            net.module,
-            NORMS,
+            (part for _, part in net.parts if isinstance(part, NORMS)),
             lambda module, inward, _: normalised.append((module, inward[0].clone())),
         )
         with torch.no_grad(), norms, watching_pools(pooled):

@@ -31,7 +31,7 @@ class PeakMemory(Pass[int]):
 
     def run(self, net: Net, batch: Batch) -> int:
         """Run the batch; Undefined if there is no loss to train on."""
-        with counting_memory(net.module.parameters()) as memory:
+        with counting_memory(net.parameters.values()) as memory:
             if self.training:
                 leaves = leaves_of(net)
                 loss = batch.losses(net(batch.inputs, leaves)).mean()

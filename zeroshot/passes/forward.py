@@ -12,7 +12,7 @@ from jaxtyping import Bool, Float, Float64, UInt8
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from zeroshot.core import LAYERS, Batch, Net, Pass
+from zeroshot.core import Batch, Net, Pass
 from zeroshot.errors import Undefined
 from zeroshot.linalg import crossed
 from zeroshot.observe import by_sample, hooked, watching_activations, watching_norms
@@ -42,9 +42,9 @@ class Trace(NamedTuple):
     inputs: Tensor  # a fresh leaf, if it is real
     leaves: dict[str, Tensor]  # every parameter, as a fresh leaf
     logits: Float[Tensor, "n ..."]
-    codes: tuple[Bool[Tensor, "..."], ...]  # per activation: which inputs are positive
     layers: tuple[Layer, ...]
     blocks: tuple[Block, ...]  # one per run of a block that answers a tensor
+    codes: tuple[Bool[Tensor, "..."], ...] = ()  # see `Forward.codes`
     norms: tuple[Float64[Tensor, "c c"], ...] = ()  # see `Forward.norms`
     scales: Mapping[int, Tensor] = {}  # of some leaves, see `cheap_to_differentiate_twice`
 
@@ -55,17 +55,23 @@ class Forward(Pass[Trace]):
 
     Attributes:
         twice: whether its graph is made to be differentiated twice; the same, at less cost then.
+        codes: whether it is kept of each activation which of its inputs are positive.
         norms: whether MᵀM is kept of what each run of a batch normalisation answers, M: a row for
             each sample and position, a column for each channel.
     """
 
     twice: bool = False
+    codes: bool = False
     norms: bool = False
 
     def among(self, planned: Collection[Pass[Any]]) -> "Forward":
         """One run for all that are planned."""
         runs = [self, *(wanted for wanted in planned if isinstance(wanted, Forward))]
-        return Forward(any(run.twice for run in runs), any(run.norms for run in runs))
+        return Forward(
+            twice=any(run.twice for run in runs),
+            codes=any(run.codes for run in runs),
+            norms=any(run.norms for run in runs),
+        )
 
     def run(self, net: Net, batch: Batch) -> Trace:
         """Run it; a second time, on copies, if the network overwrote what is kept, in place."""
@@ -94,19 +100,20 @@ class Forward(Pass[Trace]):
             return kept(output)
 
         def keep_block(module: nn.Module, _: object, output: object) -> Tensor | None:
-            if module not in names or not isinstance(output, Tensor) or output.ndim < 2:
+            if not isinstance(output, Tensor) or output.ndim < 2:
                 return None
             blocks.append(Block(names[module], output, _channels(output, layers)))
             return kept(output)
 
         def keep_norm(output: Tensor) -> None:
-            rows = output.movedim(1, -1).flatten(0, -2)
-            norms.append(crossed(rows, rows))  # now: the network may overwrite it
+            with torch._C.DisableTorchFunction():  # observers need not see this
+                rows = output.movedim(1, -1).flatten(0, -2)
+                norms.append(crossed(rows, rows))  # now: the network may overwrite it
 
         observers = (
-            hooked(net.module, LAYERS, keep_layer),
-            hooked(net.module, tuple(map(type, names)), keep_block),
-            watching_activations(codes),
+            hooked((layer for _, layer in net.named_layers()), keep_layer),
+            hooked(names, keep_block),
+            watching_activations(codes) if self.codes else nullcontext(),
             watching_norms(keep_norm) if self.norms else nullcontext(),
         )
         twice = cheap_to_differentiate_twice() if self.twice else None
@@ -117,7 +124,7 @@ class Forward(Pass[Trace]):
                 watching.enter_context(context)
             logits = net(inputs, leaves)
         check_logits(logits, batch)
-        seen = tuple(codes), tuple(layers), tuple(blocks), tuple(norms)
+        seen = tuple(layers), tuple(blocks), tuple(codes), tuple(norms)
         trace = Trace(inputs, leaves, logits, *seen, scales=twice.scales if twice else {})
         return trace, any(output._version != version for output, version in versions)
 
@@ -126,7 +133,7 @@ class Forward(Pass[Trace]):
 class Codes(Pass[tuple[Bool[Tensor, "n _"], ...]]):
     """Per activation: which of its inputs are positive."""
 
-    needs = (Forward(),)
+    needs = (Forward(codes=True),)
 
     def run(self, net: Net, batch: Batch, trace: Trace) -> tuple[Bool[Tensor, "n _"], ...]:
         """Take them from the forward run; Undefined without any ReLU-like activation."""

@@ -34,7 +34,7 @@ class Numbers(Pass[int]):
 
     def run(self, net: Net, batch: Batch) -> int:
         """Count them."""
-        return sum(p.numel() for p in net.module.parameters())
+        return sum(p.numel() for p in net.parameters.values())
 
 
 @dataclass(frozen=True)
@@ -69,7 +69,7 @@ def census(net: Net, sample: Tensor) -> Cost:
     # attention off its fused inference path, whose products the counter cannot see.
     with counter, bypassing_batch_norm(), sdpa_kernel(SDPBackend.MATH):
         net(sample, leaves_of(net), statistics="stored")
-    params = sum(p.numel() for p in net.module.parameters())
+    params = sum(p.numel() for p in net.parameters.values())
     return Cost(params, counter.get_total_flops() // 2, len(net.weight_names()))
 
 
@@ -122,7 +122,7 @@ def leaves_of(net: Net) -> dict[str, Tensor]:
     """Every parameter, as a fresh leaf."""
     return {
         name: net.values(p).requires_grad_(p.is_floating_point())
-        for name, p in net.module.named_parameters()
+        for name, p in net.parameters.items()
     }
 
 
