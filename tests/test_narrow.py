@@ -7,7 +7,14 @@ from torch import Tensor, nn
 from torch.autograd import grad, gradcheck, gradgradcheck
 
 from zeroshot import narrow
-from zeroshot.narrow import Norm, average_of_neighbours, is_narrow, normalise, normalise_backward
+from zeroshot.narrow import (
+    Norm,
+    average_of_neighbours,
+    is_average_of_neighbours,
+    is_narrow,
+    normalise,
+    normalise_backward,
+)
 from zeroshot.passes.twice import cheap_on_few_channels, cheap_to_differentiate_twice
 
 MODES = (cheap_on_few_channels, cheap_to_differentiate_twice)
@@ -85,6 +92,16 @@ def test_pooling_is_pytorchs(size, any_size):
     torch.testing.assert_close(found, expected)
     outward = torch.randn_like(expected)
     torch.testing.assert_close(*(grad(out, given, outward)[0] for out in (found, expected)))
+
+
+def test_pooling_is_worth_it_with_more_channels_than_normalisation():
+    how = {"kernel_size": 3, "stride": 1, "padding": 1, "count_include_pad": False}
+    for channels in (1, narrow.CHANNELS, narrow.POOLED - 1):
+        assert is_average_of_neighbours(maps(channels=channels), **how)
+    assert not is_average_of_neighbours(maps(channels=narrow.POOLED), **how)
+    given = maps(channels=narrow.CHANNELS)
+    with cheap_on_few_channels():
+        assert torch.equal(F.avg_pool2d(given, **how), average_of_neighbours(given))
 
 
 POOLINGS = {

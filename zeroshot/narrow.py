@@ -15,7 +15,9 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.autograd import Function
 
-CHANNELS = 8  # below, and with at least so many positions, it is worth the while
+# Below, and with at least so many positions, it is worth the while.
+CHANNELS = 8  # for normalisation
+POOLED = 24  # channels, for pooling
 POSITIONS = 4096
 WIDTH = 64  # numbers of a folded row, about
 
@@ -43,13 +45,13 @@ class Norm(NamedTuple):
         return cls(*call.args)
 
 
-def is_narrow(maps: Tensor) -> bool:
-    """Whether these maps are such that the functions below are faster than PyTorch's."""
+def is_narrow(maps: Tensor, channels: int = CHANNELS) -> bool:
+    """Whether these maps, of fewer channels, are such that this file's functions are faster."""
     return (
         maps.ndim == 4
         and maps.device.type == "cpu"
         and maps.dtype in (torch.float32, torch.float64)  # others overflow
-        and maps.shape[1] < CHANNELS
+        and maps.shape[1] < channels
         and maps.numel() >= POSITIONS * maps.shape[1]
         and maps.is_contiguous(memory_format=torch.channels_last)
     )
@@ -133,7 +135,7 @@ def is_average_of_neighbours(*args: Any, **kwargs: Any) -> bool:
 
     Without what lies beyond the border.
     """
-    if not args or not is_narrow(args[0]):
+    if not args or not is_narrow(args[0], POOLED):
         return False
     _, *sizes, ceil_mode, count_include_pad, divisor = avg_pool_arguments(*args, **kwargs)
     return sizes == _SAME and not (ceil_mode or count_include_pad or divisor)
