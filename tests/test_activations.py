@@ -100,4 +100,4 @@ def test_equal_weights_are_undefined_where_a_type_is_fixed():
 
     scores = evaluate(networks.fill(Fixed()), batch(torch.float32), "epsilon,synflow,snip")
     assert scores.reasons.keys() == {"epsilon", "synflow"}
-    assert "does not run in float64" in scores.reasons["epsilon"]
+    assert "fails in pass ConstantWeights" in scores.reasons["epsilon"]

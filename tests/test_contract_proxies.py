@@ -126,12 +126,9 @@ class TestEveryProxy:
     def test_one_name(self, proxy):
         module = importlib.import_module(f"zeroshot.proxies.{proxy.name}")
         assert getattr(module, proxy.name.upper()) is proxy
-        if proxy.name == "synflow_bn":  # the formula of synflow on another pass
-            assert proxy.formula is module.synflow
-        else:
-            assert proxy.formula is getattr(module, proxy.name)
-            assert proxy.formula.__name__ == proxy.name
-            assert proxy.formula.__module__ == module.__name__
+        assert proxy.formula is getattr(module, proxy.name)
+        assert proxy.formula.__name__ == proxy.name
+        assert proxy.formula.__module__ == module.__name__
 
     def test_docstrings(self, proxy):
         module = importlib.import_module(f"zeroshot.proxies.{proxy.name}")

@@ -27,8 +27,8 @@ MAY = {
     "zeroshot.initial": ("core", "errors"),
     "zeroshot.passes": ("core", "errors", "linalg", "narrow", "observe", "passes"),
     "zeroshot.proxies": ("core", "errors", "linalg", "passes", "proxies"),
-    "zeroshot.spaces": ("core", "errors", "initial", "passes", "spaces"),
-    "zeroshot.scoring": ("core", "errors", "proxies"),
+    "zeroshot.spaces": ("core", "edition", "errors", "initial", "passes", "spaces"),
+    "zeroshot.scoring": ("core", "errors", "passes", "proxies"),
 }
 # Tensors stop before these.
 TABLES = ("zeroshot.ranking", "zeroshot.eval", "zeroshot.search", "zeroshot.store")

@@ -361,9 +361,8 @@ class TestPatterns:
         assert torch.equal(bits.flatten(1)[:, :units].bool(), codes)
 
     def test_crops_of_images_too_small(self):
-        net = of_space("convolutions")
-        with pytest.raises(ZeroshotError, match="Patterns"):
-            evaluate(net, batch(h=2, w=2), [p for p in PROXIES if p.name == "linear_regions"])
+        scores = evaluate(of_space("convolutions"), batch(h=2, w=2), "linear_regions")
+        assert scores.reasons == {"linear_regions": "images of 2 × 2 pixels have no crops of 3 × 3"}
 
 
 class TestPerturbed:

@@ -313,7 +313,7 @@ class TestRefusals:
     def test_inputs_of_the_wrong_shape(self):
         line = refusal(networks.network("Plain"), batch(c=5))
         assert "(16, 5, 16, 16)" in line
-        assert "in pass Census()" in line
+        assert line.startswith("the network fails on inputs of shape")
 
     @pytest.mark.parametrize(
         ("error", "words"),
@@ -332,8 +332,25 @@ class TestRefusals:
                 raise error
 
         line = refusal(Raises(3, 3))
-        assert line.startswith("the network fails in pass Census() on inputs of shape (16, 3, 16")
+        assert line.startswith("the network fails on inputs of shape (16, 3, 16")
         assert line.endswith(f": {words}")
+
+    def test_what_fails_in_some_passes_alone(self):
+        class Blurs(networks.Plain):
+            def forward(self, x):
+                blur = torch.ones(x.shape[1], 1, 3, 3)
+                return super().forward(nn.functional.conv2d(x, blur, groups=x.shape[1], padding=1))
+
+        shown = batch(torch.float32)
+        scores = evaluate(networks.fill(Blurs()), shown)
+        assert {"synflow", "epsilon"} < scores.reasons.keys()
+        assert scores.reasons["synflow"].startswith("the network fails in pass Synflow(keep_bn=Fa")
+        assert scores.reasons["synflow"].endswith("expected scalar type Double but found Float")
+        assert not {"naswot", "snip", "ntk_cond", "params"} & scores.reasons.keys()
+        # A loss that fails is another matter: nothing can be said of any network then.
+        wrong = Batch(shown.inputs, shown.targets, lambda answers, targets: targets.no_such_thing)
+        with pytest.raises(ZeroshotError, match=r"fails in pass LossBackward.*no_such_thing"):
+            evaluate(networks.fill(Blurs()), wrong, "snip")
 
     def test_an_interrupt_is_not_caught(self):
         class Interrupted(nn.Linear):
@@ -387,7 +404,9 @@ class TestOutOfMemory:
     def test_the_network_is_as_before(self, monkeypatch):
         net = of_space("convolutions")
         monkeypatch.setattr(
-            torch.nn.functional, "cross_entropy", lambda *a: (_ for _ in ()).throw(MemoryError())
+            torch.nn.functional,
+            "cross_entropy",
+            lambda *_, **__: (_ for _ in ()).throw(MemoryError()),
         )
         modes = [part.training for part in net.module.modules()]
         refusal(net, proxies=[SNIP])

@@ -11,6 +11,7 @@ import sys
 from contextlib import closing
 from copy import deepcopy
 from dataclasses import dataclass, replace
+from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
@@ -33,8 +34,9 @@ from zeroshot.core import Pass, Proxy
 from zeroshot.data import load_batch
 from zeroshot.edition import edition
 from zeroshot.errors import Undefined, ZeroshotError
-from zeroshot.models import find_proxies
+from zeroshot.models import find_proxies, find_space
 from zeroshot.passes import Forward, Synflow
+from zeroshot.proxies.snip import SNIP
 from zeroshot.proxies.synflow import SYNFLOW
 from zeroshot.run import formula_of
 from zeroshot.scoring import evaluate
@@ -291,6 +293,25 @@ def test_the_packages_formulas_are_known_by_their_version():
     assert edition(3, NasBench201, Synflow) == "3"
 
 
+def test_a_formula_of_the_package_under_another_name_is_not_that_proxys():
+    borrowed = replace(SYNFLOW, formula=SNIP.formula)
+    assert borrowed.edition not in (SYNFLOW.edition, replace(SYNFLOW, formula=print).edition)
+    one, other = (Proxy("own", (Synflow(),), f, "higher", "") for f in (torch.trace, torch.logdet))
+    assert one.edition != other.edition
+
+
+def test_modules_count_by_their_names():
+    one, other = (f"import {name} as m\ndef f(x): return m.log(x)\n" for name in ("math", "numpy"))
+    assert edition(1, made(one)) == edition(1, made(one)) != edition(1, made(other))
+
+
+def test_networks_of_another_package_are_of_its_version(monkeypatch):
+    assert find_space("nasbench201").code(Task) == "1"
+    before = find_space("torchvision").code(Task)
+    monkeypatch.setattr("importlib.metadata.version", lambda package: f"{package}'s next")
+    assert find_space("torchvision").code(Task) == "1 torchvision torchvision's next" != before
+
+
 def made(source, name="f"):
     """What a module of the user's own defines."""
     names = {"__name__": "mine"}
@@ -382,6 +403,24 @@ def test_closures_and_partial_functions_count():
     assert edition(1, made(CLASSES, "loop").run) != edition(1, made(CLASSES, "loop").__call__)
 
 
+class Undecorated(Space):
+    """A space that sets what its networks depend on, without the decorator that makes it known."""
+
+    name, axes, source = "undecorated", (Axis("kernel", ("1", "3")),), "this file"
+
+    def __init__(self, width=8):
+        self.width = width
+
+    def build(self, arch, task):
+        raise NotImplementedError
+
+
+def test_settings_that_are_no_fields_are_refused():
+    for command in (rank, prune):
+        with pytest.raises(ZeroshotError, match=r"the space Undecorated sets 'width'.*@dataclass"):
+            command(Undecorated(32), device="cpu")
+
+
 def held_by(value):
     return lambda answers, targets: nn.functional.cross_entropy(answers, targets, value)
 
@@ -399,6 +438,16 @@ def held_by(value):
         (nn.CrossEntropyLoss(torch.ones(3)), nn.CrossEntropyLoss(2 * torch.ones(3))),
         (nn.CrossEntropyLoss(), nn.CrossEntropyLoss(label_smoothing=0.1)),
         (nn.PReLU(init=0.1), nn.PReLU(init=0.2)),
+        (torch.relu, torch.tanh),
+        (torch.Tensor.sum, torch.Tensor.prod),
+        (math.log, math.exp),
+        (np.log, np.exp),
+        (torch.float64, torch.float16),
+        (np.dtype("f4"), np.dtype("f8")),
+        (range(3), range(4)),
+        (slice(1), slice(2)),
+        (Path("a"), Path("b")),
+        (Fraction(1, 2), Fraction(1, 3)),
     ],
 )
 def test_arrays_tensors_and_modules_count(one, other):

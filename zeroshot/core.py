@@ -606,7 +606,10 @@ class Proxy:
     @property
     def edition(self) -> str:
         """What tells stored scores of this formula from those of another; see `edition`."""
-        return edition(self.version, self.formula, *map(type, closure(self.needs)))
+        # A formula of the package under another name than its own counts by that.
+        name = getattr(self.formula, "__name__", self.name)
+        borrowed = () if name == self.name else (name,)
+        return edition(self.version, self.formula, *borrowed, *map(type, closure(self.needs)))
 
 
 def planned(proxies: Iterable[Proxy]) -> dict[Pass[Any], Pass[Any]]:

@@ -3,13 +3,21 @@
 import inspect
 from collections.abc import Iterator
 from dataclasses import is_dataclass
+from decimal import Decimal
+from enum import Enum
+from fractions import Fraction
 from functools import partial
 from hashlib import sha256
-from types import CodeType, FunctionType, MethodType
+from pathlib import PurePath
+from types import CodeType, FunctionType, MethodType, ModuleType
 from typing import Any
 
 import numpy as np
+import torch
 from torch import Tensor, nn, strided, uint8
+
+PLAIN = (bool, int, float, complex, str, bytes, range, slice, Decimal, Fraction, PurePath, Enum)
+KINDS = (torch.dtype, torch.device, torch.layout, torch.memory_format, np.dtype)
 
 
 def edition(version: int, *parts: Any) -> str:
@@ -17,7 +25,8 @@ def edition(version: int, *parts: Any) -> str:
 
     The same in every process of one Python version. What a part refers to counts if it is a plain
     constant, an array, a tensor or a network, or stands in the same module; comments, docstrings
-    and the place in the file do not. What else it takes from elsewhere counts by its name alone.
+    and the place in the file do not. What else it takes from elsewhere counts by its name alone:
+    functions, classes, modules.
 
     Args:
         version: what the author counts up.
@@ -33,8 +42,10 @@ def edition(version: int, *parts: Any) -> str:
 def _words(held: Any, home: str, seen: set[int]) -> Iterator[str]:
     """What a value says or does; `home` is the module of whoever holds it, '' at the start."""
     held = _bare(held)
-    if held is None or isinstance(held, (bool, int, float, complex, str, bytes)):
+    if held is None or isinstance(held, (*PLAIN, *KINDS)):
         yield repr(held)
+    elif isinstance(held, ModuleType):
+        yield held.__name__
     elif isinstance(held, (np.ndarray, np.generic, Tensor)):
         yield from _numbers(held)
     elif isinstance(held, (set, frozenset)):
@@ -60,6 +71,8 @@ def _words(held: Any, home: str, seen: set[int]) -> Iterator[str]:
             yield from _class(held, seen) if isinstance(held, type) else _function(held, seen)
     else:
         seen.add(id(held))
+        if isinstance(named := getattr(held, "__qualname__", getattr(held, "__name__", "")), str):
+            yield named  # a function in C, say
         yield from _words(type(held), home, seen)
         own = home in ("", type(held).__module__)
         if own or is_dataclass(held) or isinstance(held, nn.Module):

@@ -228,8 +228,7 @@ def code_of(spec: str, module: nn.Module) -> str:
     foreign = [kind for kind in types if not kind.__module__.startswith("torch.")]
     foreign.sort(key=lambda kind: (kind.__module__, kind.__qualname__))
     if home := space_of(spec):
-        space = find_space(home[0])
-        return edition(space.version, type(space), *foreign)
+        return find_space(home[0]).code(*foreign)
     held = _import(spec)
     return edition(1, *(() if isinstance(held, nn.Module) else (held,)), *foreign)
 

@@ -20,7 +20,6 @@ import zeroshot
 from zeroshot import ranking
 from zeroshot.core import Batch, Net, Proxy
 from zeroshot.data import load_batch
-from zeroshot.edition import edition
 from zeroshot.errors import ZeroshotError
 from zeroshot.files import replace_file, write_bytes, writing
 from zeroshot.models import find_device, find_members, find_space
@@ -191,20 +190,20 @@ class Pruning:
     def identity(self) -> dict[str, Any]:
         """What must agree for a checkpoint to be of the same run."""
         proxies = (*self.judged[1], *(self.final[1] if self.finalists > 1 else ()))
-        space, task, batch = type(self.space), type(self.space.task), self._sample
+        batch = self._sample
         return {
             "zeroshot": zeroshot.__version__,
             "torch": torch.__version__,
             "space": repr(self.space),
             "axes": {axis.name: list(axis.options) for axis in self.space.axes},
-            "code": edition(self.space.version, space, task, batch.loss),
+            "code": self.space.code(type(self.space.task), batch.loss),
             "formulas": {proxy.name: proxy.edition for proxy in proxies},
-            "criterion": self.criterion,
+            "criterion": _spelt_out(self.criterion),
             "method": self.method,
             "fidelity": self.fidelity,
             "settings": repr(FIDELITIES[self.fidelity]),
             "finalists": self.finalists,
-            "by": self.by if self.finalists > 1 else None,
+            "by": _spelt_out(self.by) if self.finalists > 1 else None,
             "data": self.data,
             "seed": self.seed,
             "device": self.device.split(":")[0],
@@ -367,6 +366,11 @@ class Pruning:
                 raise
             raise ZeroshotError(f"{checkpoint} is damaged; move it away to start anew") from error
         return Arch(start.space, open_), history
+
+
+def _spelt_out(by: str) -> str:
+    """What networks are ranked by, of which a file may say something else tomorrow."""
+    return ranking.saved(by).combine.__name__ if by.endswith(".txt") else by
 
 
 def _table(history: Sequence[Candidate], criterion: Criterion) -> pd.DataFrame:

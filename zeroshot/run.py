@@ -16,7 +16,6 @@ import torch
 
 import zeroshot
 from zeroshot.core import Batch, Pass, Proxy, closure, planned
-from zeroshot.edition import edition
 from zeroshot.errors import OutOfMemoryError, ZeroshotError, in_a_line
 from zeroshot.eval.tables import read_scores, record_path
 from zeroshot.files import TEMPORARY, locked, replace_file, write_bytes, writing
@@ -97,7 +96,7 @@ class Run:
         plain = {name: x for name, x in shape.items() if isinstance(x, (bool, int, float, str))}
         return Setting(
             space=repr(self.space),
-            code=edition(self.space.version, type(self.space), type(self.task), self.batch.loss),
+            code=self.space.code(type(self.task), self.batch.loss),
             task=repr(self.task),
             batch=self.batch.hash,
             init=self.init,

@@ -24,6 +24,7 @@ from zeroshot.core import (
     switched,
 )
 from zeroshot.errors import FailedFormula, OutOfMemoryError, Undefined, ZeroshotError, in_a_line
+from zeroshot.passes import Forward
 from zeroshot.proxies import listed
 
 # Modules in which layers and activations are not seen.
@@ -80,7 +81,8 @@ def evaluate(
             `Proxy` objects, your own too.
 
     Returns:
-        One number per proxy; NaN where it says nothing about this network, with the reason.
+        One number per proxy; NaN where it says nothing about this network, with the reason. So it
+        is where the network runs on the batch, but not as the proxy needs it: in float64, say.
 
     Raises:
         ZeroshotError: for an unknown proxy, for what is no network or no batch; if the network is
@@ -194,10 +196,29 @@ class _Run:
             except ZeroshotError:
                 raise
             except Exception as error:  # a network may raise anything
-                raise _failure(wanted, self.batch, error) from error
+                if out_of_memory(error) or not self._runs_plainly(wanted):
+                    raise _failure(wanted, self.batch, error) from error
+                self.undefined[wanted] = f"the network fails in pass {wanted}: {in_a_line(error)}"
+                raise Undefined(self.undefined[wanted]) from error
             finally:
                 self.seconds[repr(wanted)] = time.perf_counter() - start
         return self.seen[wanted]
+
+    def _runs_plainly(self, failed: Pass[Any]) -> bool:
+        """Whether the network and its loss run, though not as a pass of the package wants them to.
+
+        In float64, say, or with one sample. If the network does not run, that is raised.
+        """
+        if isinstance(failed, Forward) or not type(failed).__module__.startswith("zeroshot."):
+            return False
+        logits = self.result(Forward()).logits.detach()
+        try:
+            self.batch.losses(logits)
+        except Undefined:
+            return True
+        except Exception:  # a loss may be the caller's own
+            return False
+        return True
 
 
 @contextmanager
@@ -270,8 +291,8 @@ def _failure(wanted: Pass[Any], batch: Batch, error: Exception) -> ZeroshotError
         return OutOfMemoryError(
             f"out of memory in pass {wanted}: lower the batch size ({len(batch)}){chunk}"
         )
+    where = "" if isinstance(wanted, Forward) else f" in pass {wanted}"
     hint = " (images of another size: size=224, or --size 224)" if batch.inputs.ndim == 4 else ""
     return ZeroshotError(
-        f"the network fails in pass {wanted} on inputs of shape {tuple(batch.inputs.shape)}{hint}: "
-        f"{words}"
+        f"the network fails{where} on inputs of shape {tuple(batch.inputs.shape)}{hint}: {words}"
     )

@@ -65,7 +65,7 @@ def test_undefined_alone_for_a_network_that_insists_on_its_precision():
     shown = Batch(torch.eye(2), torch.tensor([0, 1]))
     scores = evaluate(Insists(), shown, [SYNFLOW, SNIP])
     assert scores.reasons.keys() == {"synflow"}
-    assert scores.reasons["synflow"].startswith("the network does not run in float64: ")
+    assert scores.reasons["synflow"].startswith("the network fails in pass Synflow")
 
 
 # The authors' code knows convolution and linear modules only, and so leaves out the transformer's

@@ -11,6 +11,7 @@ from joblib import cpu_count
 from zeroshot.core import Batch
 from zeroshot.errors import ZeroshotError, brief, whole
 from zeroshot.spaces import Space
+from zeroshot.spaces.space import check_fields
 
 if TYPE_CHECKING:
     from zeroshot.eval.truth import Truth
@@ -23,6 +24,8 @@ def check_space(space: object) -> None:
         raise ZeroshotError(f"space {name} is a class; expected an instance, as by {name}()")
     if not isinstance(space, Space):
         raise ZeroshotError(f"space {brief(space)}: expected a name or a zeroshot.Space")
+    check_fields("space", space)
+    check_fields("task", space.task)
 
 
 def check_data(data: object) -> None:

@@ -307,19 +307,23 @@ def _with_baselines(scores: pd.DataFrame, space: Space, task: Task | None = None
 
 
 def _space_of(scores: pd.DataFrame, record: Mapping[str, Any]) -> Space | None:
-    """The space that the record names, or else one that reads every architecture of a table.
+    """The package's space that the record names, or else one whose own notation the table has.
 
-    A bare number belongs to any.
+    Indices and options, as '0.2.1', could be any space's, one of the user's own too.
     """
     run = record.get("run")
-    told = run.get("space") if isinstance(run, dict) else None
+    told = run if isinstance(run, dict) else {}
+    name, code = (str(told.get(part, "")) for part in ("space", "code"))
+    if "-" in code:  # a digest: it is the user's own, whatever its name
+        return None
     for space in SPACES:
-        if isinstance(told, str) and told.partition("(")[0] != type(space).__name__:
+        if name and name.partition("(")[0] != type(space).__name__:
             continue
+        read = space.parse if name else space.parse_native
         try:
-            parsed = [space.parse(text) for text in scores["arch"].unique() if not text.isdigit()]
+            for text in scores["arch"].unique():
+                read(text)
         except ZeroshotError:
             continue
-        if len(parsed) == scores["arch"].nunique():
-            return space
+        return space
     return None

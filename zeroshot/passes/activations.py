@@ -17,7 +17,6 @@ from zeroshot.linalg import correlations, crossed
 from zeroshot.observe import by_sample, hooked, tapping_activations
 from zeroshot.passes.backward import gradients
 from zeroshot.passes.forward import Block, Forward, Trace
-from zeroshot.passes.structure import needing_float64
 
 
 @dataclass(frozen=True)
@@ -217,8 +216,7 @@ class ConstantWeights(Pass[tuple[Float64[Tensor, " _"], Float64[Tensor, " _"]]])
     def run(self, net: Net, batch: Batch) -> tuple[Float64[Tensor, " _"], Float64[Tensor, " _"]]:
         """The logits of both runs; scales of normalisations count as weights.
 
-        Undefined for layer normalisation: what it centres, equal weights sum up to zero. Also where
-        the network does not run in float64.
+        Undefined for layer normalisation: what it centres, equal weights sum up to zero.
         """
         if any(isinstance(module, nn.LayerNorm) for _, module in net.parts):
             raise Undefined("layer normalisation leaves nothing that equal weights could see")
@@ -233,7 +231,7 @@ class ConstantWeights(Pass[tuple[Float64[Tensor, " _"], Float64[Tensor, " _"]]])
             if is_weight(name) or "bias" in name.rpartition(".")[2]:
                 weights[name] = torch.full_like(weight, constant if is_weight(name) else 0.0)
         inputs = batch.inputs.double() if batch.inputs.is_floating_point() else batch.inputs
-        with torch.no_grad(), needing_float64(batch.inputs.dtype):
+        with torch.no_grad():
             return net(inputs, weights).flatten()
 
 

@@ -21,7 +21,7 @@ from zeroshot.observe import (
 )
 from zeroshot.passes.backward import Grads, gradients
 from zeroshot.passes.forward import packed, seen_codes
-from zeroshot.passes.structure import needing_float64, needing_statistics, weights_of
+from zeroshot.passes.structure import needing_statistics, weights_of
 
 
 @dataclass(frozen=True)
@@ -39,11 +39,11 @@ class Synflow(Pass[Grads]):
         if not batch.inputs.is_floating_point():
             raise Undefined(f"no input of ones for inputs of type {batch.inputs.dtype}")
         ones = torch.ones_like(batch.inputs[:1], dtype=torch.float64)
-        leaves = {name: p.detach().double().abs() for name, p in net.parameters.items()}
+        weights_of(net, dict(net.parameters))  # says what is undefined
+        leaves = {name: p.detach().abs().double() for name, p in net.parameters.items()}
         weights = tuple(leaf.requires_grad_() for leaf in weights_of(net, leaves))
         bypass = nullcontext() if self.keep_bn else bypassing_batch_norm()
-        within = needing_float64(batch.inputs.dtype)
-        with needing_statistics(), within, bypass, sdpa_kernel(SDPBackend.MATH):
+        with needing_statistics(), bypass, sdpa_kernel(SDPBackend.MATH):
             found = gradients(net(ones, leaves).sum(), weights)
         return Grads(tuple(w.detach() for w in weights), found)
 
@@ -141,7 +141,7 @@ class Patterns(Pass[UInt8[Tensor, "n _"]]):
     together: int = 1000
 
     def run(self, net: Net, batch: Batch) -> UInt8[Tensor, "n _"]:
-        """Run without gradients; Undefined without any ReLU-like activation."""
+        """Run without gradients; Undefined without a ReLU-like activation, or for tiny images."""
         thin = net.thin() if net.thin else None
         if thin is None:
             return packed(self._codes(net, batch.inputs))
@@ -159,6 +159,8 @@ class Patterns(Pass[UInt8[Tensor, "n _"]]):
 
     def _crops(self, net: Net, images: Float[Tensor, "n c h w"]) -> Float[Tensor, "m 1 3 3"]:
         n, channels, height, width = images.shape
+        if min(height, width) < 3:
+            raise Undefined(f"images of {height} × {width} pixels have no crops of 3 × 3")
         generator = net.generator("crops")
         image, channel, top, left = (
             torch.randint(limit, (self.samples, 1, 1), generator=generator).to(images.device)

@@ -152,15 +152,3 @@ def needing_statistics() -> Iterator[None]:
         if "more than 1 value per channel" not in str(error):
             raise
         raise Undefined("batch statistics of one sample with one value per channel") from error
-
-
-@contextmanager
-def needing_float64(given: torch.dtype) -> Iterator[None]:
-    """Undefined where a network for inputs of another precision does not run in float64."""
-    try:
-        yield
-    except RuntimeError as error:
-        if given == torch.float64 or "dtype" not in str(error):
-            raise
-        reason = f"the network does not run in float64: {error}"
-        raise Undefined(reason.splitlines()[0]) from error

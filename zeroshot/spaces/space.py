@@ -8,6 +8,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from functools import cache
+from importlib import metadata
 from itertools import product
 from typing import Any, ClassVar, NamedTuple
 
@@ -17,6 +18,7 @@ from jaxtyping import Float64
 from torch import Tensor, nn
 
 from zeroshot.core import Cost, Loss, Net, cross_entropy, in_float32, seeded
+from zeroshot.edition import edition
 from zeroshot.errors import ZeroshotError, whole
 from zeroshot.initial import INITS
 
@@ -125,6 +127,7 @@ class Space(ABC):
     inputs: ClassVar[int] = 2  # keep an option other than the first
     shown: ClassVar[int] = 72  # samples, at most, that supernets are shown when pruned
     version: ClassVar[int] = 1  # raised whenever an architecture becomes another network
+    built_by: ClassVar[tuple[str, ...]] = ()  # packages that build its networks
 
     def __init_subclass__(cls, **options: object) -> None:
         """Check the axes, where the class states them; see `check_axes`."""
@@ -297,6 +300,14 @@ class Space(ABC):
         pairs = zip(one.genes, other.genes, strict=True)
         return self.arch(*(pair[int(rng.integers(2))] for pair in pairs))
 
+    def code(self, *others: Any) -> str:
+        """What tells its code, and other code, from an earlier state of it.
+
+        See `zeroshot.edition`; besides, the versions of the packages that build its networks.
+        """
+        versions = (f"{package} {metadata.version(package)}" for package in self.built_by)
+        return " ".join((edition(self.version, type(self), *others), *versions))
+
     def encode(self, arch: Arch) -> Float64[np.ndarray, " options"]:
         """The chosen options as a vector, for models that predict from architectures.
 
@@ -405,6 +416,23 @@ class Space(ABC):
             raise ZeroshotError(
                 f"{self.name} has no architecture {index}: expected 0 to {self.size - 1:,}"
             )
+
+
+def check_fields(what: str, held: object) -> None:
+    """Refuse a space or task with settings that are no fields: by these alone it is told apart.
+
+    Raises:
+        ZeroshotError: if its class lacks the decorator of a dataclass, but has settings.
+    """
+    kind = type(held)
+    told = {field.name for field in fields(held)}  # type: ignore[arg-type]
+    others = [name for name in vars(held) if name not in told]
+    if others and "__dataclass_fields__" not in vars(kind):
+        raise ZeroshotError(
+            f"the {what} {kind.__name__} sets {others[0]!r}, but is no dataclass of its own, so "
+            f"that two which differ in it would share scores: write @dataclass(frozen=True) above "
+            f"the class, and `{others[0]}: … = …` in it instead of an __init__"
+        )
 
 
 def check_axes(axes: Sequence[Any], owner: str) -> None:

@@ -36,6 +36,7 @@ class TimmZoo(Zoo):
     """
 
     name = "timm"
+    built_by = ("timm",)
     source = "https://huggingface.co/docs/timm"
 
     def models(self) -> tuple[str, ...]:

@@ -29,6 +29,7 @@ class TorchvisionZoo(Zoo):
     """
 
     name = "torchvision"
+    built_by = ("torchvision",)
     source = "https://pytorch.org/vision/stable/models.html"
 
     def models(self) -> tuple[str, ...]:
