@@ -558,6 +558,9 @@ def test_refine_ranks_the_best_once_more(tmp_path):
     pd.testing.assert_frame_equal(found.refined.scores, alone.scores)
     pd.testing.assert_series_equal(found.refined.order, alone.order)
     assert found.best == found.refined.order.index[0]
+    assert "but on the same data" not in "".join(found.notes)
+    shown, _ = load_batch("noise", batch_size=4)
+    assert "but on the same data" in fast(archs=best, data=shown, refine=2).notes[-1]
     assert alone.best == alone.order.index[0]
     assert set(found.refined.scores["seed"]) == {5, 6, 7, 8, 9}
     assert len(found.order) == 8

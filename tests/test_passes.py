@@ -25,7 +25,6 @@ from zeroshot.passes import (
     census,
 )
 from zeroshot.passes.structure import UNCOUNTED
-from zeroshot.proxies import PROXIES
 from zeroshot.proxies.fisher import FISHER
 from zeroshot.scoring import evaluate
 

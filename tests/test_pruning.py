@@ -422,3 +422,13 @@ def test_a_folder_that_cannot_be_made_is_refused_before_measuring(tmp_path, monk
     with pytest.raises(ZeroshotError, match="file is a file, or lies in one; expected a folder"):
         zeroshot.prune(NASBENCH201, workers=1, out=tmp_path / "file")
     assert (tmp_path / "file").read_text() == "kept"
+
+
+def test_a_criterion_in_a_file_counts_by_what_it_says(tmp_path):
+    file = tmp_path / "own.txt"
+    told = []
+    for text in ("log(synflow) + params", "log(synflow)\n  + params", "log(synflow) - params"):
+        file.write_text(text)
+        told.append(Pruning(NASBENCH201, criterion=str(file), by=str(file), finalists=2).identity)
+    assert told[0] == told[1] != told[2]
+    assert told[2]["criterion"] == told[2]["by"] == "log(synflow) - params"

@@ -2,12 +2,14 @@ import inspect
 import json
 import math
 import pickle
+import random
 import re
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 import torch
@@ -570,3 +572,90 @@ def test_scores_of_several_networks_are_a_table():
     assert pd.DataFrame(list(found.values())).shape == (2, 2)
     assert json.loads(json.dumps(found["a"])) == found["a"]
     assert pickle.loads(pickle.dumps(found["a"])).seconds == found["a"].seconds
+
+
+class TestUnusualModules:
+    class Tokens(nn.Conv2d):
+        """A convolution that answers tokens, as patches are embedded."""
+
+        def forward(self, x):
+            return super().forward(x).flatten(2).transpose(1, 2)
+
+    class Patches(nn.Module):
+        def __init__(self, kind):
+            super().__init__()
+            self.embed = kind(3, 24, 4, stride=4)
+            self.mix, self.head = nn.Linear(24, 24), nn.Linear(24, 10)
+
+        def forward(self, x):
+            tokens = self.embed(x)
+            if tokens.ndim > 3:
+                tokens = tokens.flatten(2).transpose(1, 2)
+            return self.head(self.mix(tokens).relu().mean(1))
+
+    def test_layers_that_answer_in_another_shape(self):
+        one, other = (fill(self.Patches(kind)) for kind in (nn.Conv2d, self.Tokens))
+        proxies = "fisher,meco,intrain,deepmad"
+        expected, found = (evaluate(net, batch(torch.float32), proxies) for net in (one, other))
+        assert not found.reasons
+        for name, score in expected.items():
+            assert_close(found[name], score, 1e-6)
+
+    def test_layers_that_answer_more_than_a_tensor(self):
+        class Two(nn.Linear):
+            def forward(self, x):
+                return super().forward(x), x
+
+        class Net(nn.Module):
+            def __init__(self):
+                super().__init__()
+                self.inner, self.head = Two(3 * 256, 16), nn.Linear(16, 10)
+
+            def forward(self, x):
+                return self.head(self.inner(x.flatten(1))[0].relu())
+
+        scores = evaluate(fill(Net()), batch(torch.float32))
+        assert not {"fisher", "snip", "naswot", "ntk_cond"} & scores.reasons.keys()
+
+    def test_a_module_that_several_blocks_share(self):
+        layer = nn.Sequential(nn.Conv2d(8, 8, 3, padding=1), nn.BatchNorm2d(8), nn.ReLU())
+        head = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 10))
+        module = fill(nn.Sequential(nn.Conv2d(3, 8, 3), layer, layer, layer, head))
+        net = Net(module, blocks=("1", "2", "3"))
+        trace = passes.Forward().run(net, batch(torch.float32))
+        assert [block.name for block in trace.blocks] == ["1", "2", "3"]
+        assert not evaluate(net, batch(torch.float32), "az_trainability,az_progressivity").reasons
+
+    def test_random_numbers_of_a_networks_own(self):
+        class Draws(nn.Module):
+            def __init__(self):
+                super().__init__()
+                self.of_torch = torch.Generator().manual_seed(3)
+                self.of_numpy, self.of_python = np.random.default_rng(3), random.Random(3)
+                self.older = np.random.RandomState(3)
+                self.head = nn.Linear(3 * 256, 10)
+
+            def forward(self, x):
+                noise = torch.randn(1, generator=self.of_torch) + self.of_numpy.normal()
+                return self.head(x.flatten(1) + noise + self.of_python.random() + self.older.rand())
+
+        net = fill(Draws())
+        first = net(batch(torch.float32).inputs)
+        net = fill(Draws())
+        one, other = (evaluate(net, batch(torch.float32), "snip,jacob_cov") for _ in range(2))
+        assert one == other
+        assert torch.equal(net(batch(torch.float32).inputs), first)
+
+    def test_weights_that_a_hook_sets_are_the_same_tensors_afterwards(self):
+        module = fill(nn.Sequential(nn.Flatten(), nn.Linear(3 * 256, 10)))
+        prune.l1_unstructured(module[1], "weight", 0.5)
+        weight = module[1].weight
+        evaluate(module, batch(torch.float32), "naswot,jacob_cov")
+        assert module[1].weight is weight
+        weight.sum().backward()
+
+    def test_quantised_layers_are_refused(self):
+        # PyTorch warns of its own, which are to go.
+        quantised = type("Linear", (nn.Module,), {"__module__": "torch.ao.nn.quantized.dynamic"})
+        line = refusal(nn.Sequential(nn.Flatten(), quantised()))
+        assert line.startswith("1 is Linear of torch.ao.nn.quantized")

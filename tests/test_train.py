@@ -88,7 +88,7 @@ def test_it_learns_and_writes_what_it_says(whole):
     assert record["run"]["recipe"]["flip"] is False  # digits are not mirrored
     assert record["run"]["images"].startswith("1442 + 355 ")
     state = torch.load(whole.folder / "state.pt", weights_only=True)
-    assert set(state) == {"run", "history", "model", "optimizer", "schedule"}
+    assert set(state) == {"run", "history", "model", "optimizer", "schedule", "buffers"}
     assert (whole.folder / "curve.png").read_bytes()[:4] == b"\x89PNG"
 
 
@@ -284,6 +284,30 @@ def test_interrupted_several_times(tmp_path, few, schedule):
     assert weights(tmp_path / "a") == weights(tmp_path / "b")
 
 
+def test_resumed_with_buffers_that_are_not_saved(tmp_path, few, monkeypatch):
+    class Counts(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.layer = nn.Linear(192, 10)
+            self.register_buffer("mean", torch.zeros(192), persistent=False)
+
+        def forward(self, x):
+            x = x.flatten(1)
+            if self.training:
+                self.mean.lerp_(x.detach().mean(0), 0.5)
+            return self.layer(x - self.mean)
+
+    module = types.ModuleType("counting")
+    module.make = Counts  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "counting", module)
+    given = {"channels": None, "cells": None, "data": few, "model": "counting:make"}
+    whole = tune(tmp_path / "whole", **given)
+    with pytest.raises(KeyboardInterrupt):
+        tune(tmp_path / "cut", progress=stopping_at(8), **given)
+    resumed = tune(tmp_path / "cut", resume=True, **given)
+    assert numbers(resumed) == numbers(whole)
+
+
 def test_what_a_kill_before_the_first_checkpoint_leaves(tmp_path):
     (tmp_path / "state.pt.tmp").write_bytes(b"half")
     assert len(tune(tmp_path, resume=True, recipe=ONE).history) == 1
@@ -387,6 +411,18 @@ def test_models_and_folders(tmp_path):
     (tmp_path / "file").touch()
     refused("file is a file; expected a folder", tmp_path / "file")
     assert not out.exists()
+
+
+def test_a_mask_of_infinities_is_no_divergence(tmp_path, few, monkeypatch):
+    build = NasBench201.build
+
+    def masked(self, arch, task):
+        module = build(self, arch, task)
+        module.register_buffer("mask", torch.full((2, 2), -torch.inf).triu(1))
+        return module
+
+    monkeypatch.setattr(NasBench201, "build", masked)
+    assert len(tune(tmp_path / "out", data=few, recipe=ONE).history) == 1
 
 
 def test_networks_that_fail(tmp_path, monkeypatch):

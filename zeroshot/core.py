@@ -367,8 +367,15 @@ def standing_in(modules: Sequence[nn.Module], stand_ins: Mapping[int, Tensor]) -
 
 @contextmanager
 def keeping_attributes(modules: Iterable[nn.Module]) -> Iterator[None]:
-    """Afterwards modules that may write their attributes when they run have them as before."""
-    attributes = [_Attributes.of(part) for part in modules if _keeps_attributes(type(part))]
+    """Afterwards modules that may write their attributes when they run have them as before.
+
+    So do those with a hook before they run, which may set a weight that is computed from others.
+    """
+    attributes = [
+        _Attributes.of(part)
+        for part in modules
+        if part._forward_pre_hooks or _keeps_attributes(type(part))
+    ]
     try:
         yield
     finally:
@@ -387,18 +394,24 @@ def _keeps_attributes(kind: type[nn.Module]) -> bool:
 
 
 class _Attributes(NamedTuple):
-    """A module's attributes as they were, and what those that are collections held."""
+    """A module's attributes as they were, and what is inside collections and random numbers."""
 
     held: dict[str, Any]
     values: dict[str, Any]
     inside: list[tuple[Any, Any]]
+    drawn: list[tuple[Any, Any]]
 
     @classmethod
     def of(cls, part: nn.Module) -> "_Attributes":
         held = part.__dict__
         values = {name: value for name, value in held.items() if name not in OF_MODULES}
         some = (value for value in values.values() if type(value) in COLLECTIONS)
-        return cls(held, values, [(value, value.copy()) for value in some])
+        drawn = [
+            (value, GENERATORS[type(value)][0](value))
+            for value in values.values()
+            if type(value) in GENERATORS
+        ]
+        return cls(held, values, [(value, value.copy()) for value in some], drawn)
 
     def put_back(self) -> None:
         """What has been added goes, what has been replaced is back."""
@@ -408,6 +421,8 @@ class _Attributes(NamedTuple):
         for value, before in self.inside:
             value.clear()
             value.extend(before) if isinstance(value, list) else value.update(before)
+        for value, state in self.drawn:
+            GENERATORS[type(value)][1](value, state)
 
 
 @contextmanager
@@ -536,6 +551,17 @@ NORMS = (nn.modules.batchnorm._BatchNorm,)
 
 OF_MODULES = frozenset(nn.Module().__dict__)  # attributes that every module has
 COLLECTIONS = (dict, defaultdict, OrderedDict, list, set)
+
+# How the state of random numbers is read and put back.
+GENERATORS: dict[type, tuple[Callable[[Any], Any], Callable[[Any, Any], Any]]] = {
+    torch.Generator: (torch.Generator.get_state, torch.Generator.set_state),
+    random.Random: (random.Random.getstate, random.Random.setstate),
+    np.random.RandomState: (np.random.RandomState.get_state, np.random.RandomState.set_state),
+    np.random.Generator: (
+        lambda drawn: drawn.bit_generator.state,
+        lambda drawn, state: setattr(drawn.bit_generator, "state", state),
+    ),
+}
 
 # Which parameters count as weights, by kind of module.
 WEIGHTED: tuple[tuple[type[nn.Module] | tuple[type[nn.Module], ...], tuple[str, ...]], ...] = (

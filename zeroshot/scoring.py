@@ -254,6 +254,11 @@ def _parameters(net: Net) -> list[torch.Tensor]:
         compiled = "_orig_mod" in part._modules or part._compiled_call_impl is not None
         if compiled or isinstance(part, HIDING):
             raise _hidden(name or "the network", part)
+        if ".quantized" in type(part).__module__:
+            raise ZeroshotError(
+                f"{name or 'the network'} is {type(part).__name__} of {type(part).__module__}, "
+                "which hides its weights; give the network as it was before it was quantised"
+            )
     found = list[torch.Tensor](net.parameters.values())
     if any(is_lazy(p) for p in found):
         raise ZeroshotError(

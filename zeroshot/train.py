@@ -289,6 +289,8 @@ class _Training:
             self.schedule = CosineAnnealingLR(self.optimizer, total)
         else:  # the momentum stays as it is
             self.schedule = OneCycleLR(self.optimizer, rate, total, cycle_momentum=False)
+        # A buffer may hold infinity from the start, as masks of attention do.
+        self.finite = [name for name, t in self.module.state_dict().items() if _is_finite(t)]
         held = ("model", "optimizer", "schedule")
         self.parts = tuple(zip(held, (self.module, self.optimizer, self.schedule), strict=True))
 
@@ -322,6 +324,8 @@ class _Training:
         try:
             for name, part in self.parts if rows else ():
                 part.load_state_dict(state[name])
+            for name, buffer in self._passing().items() if rows else ():
+                buffer.copy_(state["buffers"][name])
         except Exception as error:  # damaged files can fail in any way
             words = f"{self.folder / 'state.pt'} is damaged ({in_a_line(error)})"
             raise ZeroshotError(f"{words}; move {self.folder} away to start again") from error
@@ -354,8 +358,14 @@ class _Training:
 
     def _save(self, state: dict[str, Any]) -> None:
         buffer = io.BytesIO()
-        torch.save(state | {name: part.state_dict() for name, part in self.parts}, buffer)
+        held = {name: part.state_dict() for name, part in self.parts}
+        torch.save(state | held | {"buffers": self._passing()}, buffer)
         write_bytes(self.folder / "state.pt", buffer.getvalue())
+
+    def _passing(self) -> dict[str, Tensor]:
+        """Buffers that a state lacks, as they are told not to be saved."""
+        saved = self.module.state_dict().keys()
+        return {name: t for name, t in self.module.named_buffers() if name not in saved}
 
     def _epoch(self, epoch: int, progress: Progress) -> dict[str, Any]:
         started = shown = time.perf_counter()
@@ -389,7 +399,8 @@ class _Training:
                 mean, accuracy = (sums.double() / (step + 1)).tolist()
                 words = f"epoch {epoch + 1}, loss {mean:.3f}, accuracy {accuracy:.1%}"
                 progress(epoch * self.steps + step + 1, total, words)
-        if not all(bool(t.isfinite().all()) for t in (sums, *self.module.state_dict().values())):
+        now = self.module.state_dict()
+        if not all(map(_is_finite, (sums, *(now[name] for name in self.finite)))):
             raise ZeroshotError(
                 f"training diverged in epoch {epoch + 1} (loss {mean:.3g}): lower --learning-rate "
                 f"({self.recipe.learning_rate:g})"
@@ -427,6 +438,10 @@ class _Training:
 
     def _generator(self, purpose: str, epoch: int) -> torch.Generator:
         return self.net.generator(f"{purpose} of epoch {epoch}")
+
+
+def _is_finite(numbers: Tensor) -> bool:
+    return bool(numbers.isfinite().all())
 
 
 def _augment(images: Tensor, recipe: Recipe, generator: torch.Generator) -> Tensor:

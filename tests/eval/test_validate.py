@@ -154,6 +154,14 @@ def test_infinite_and_constant_are_counted(scores, truth):
     }
 
 
+def test_the_same_for_all_of_a_seed_is_constant(scores, truth):
+    scores["constant"] = scores["seed"].astype(float)
+    found = validate(
+        pd.concat([scores, scores.assign(seed=scores["seed"] + 1, constant=7.0)]), truth
+    )
+    assert found.set_index("name")["constant"]["constant"]
+
+
 def test_a_constant_column_has_no_correlation(scores, truth):
     flat = row(validate(scores, truth, resamples=100), "flat")
     assert flat["ties"] == 1

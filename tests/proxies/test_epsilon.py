@@ -60,3 +60,15 @@ def test_undefined():
     centred = nn.Sequential(nn.Flatten(), nn.LayerNorm(768), nn.Linear(768, 10)).double()
     for module in (centred, networks.network("Transformer")):
         assert "layer norm" in evaluate(module, batch(), [EPSILON]).reasons["epsilon"]
+
+
+@pytest.mark.parametrize("side", [1, 4])
+def test_normalisation_of_groups_where_all_is_equal(side):
+    """Equal weights make channels equal: at one position nothing but rounding is left."""
+    module = nn.Sequential(
+        *(nn.Conv2d(3, 24, 3, padding=1), nn.ReLU(), nn.AdaptiveAvgPool2d(side)),
+        *(nn.GroupNorm(4, 24), nn.Flatten(), nn.Linear(24 * side**2, 10)),
+    )
+    scores = evaluate(module, batch(torch.float32), [EPSILON])
+    assert bool(scores.reasons) is (side == 1)
+    assert "group normalisation" in scores.reasons.get("epsilon", "group normalisation")

@@ -113,3 +113,25 @@ def test_official_variances_need_to_be_tracked():
     )
     with pytest.raises(Undefined, match="running variances"):
         Perturbed(fidelity="official").run(Net(network.double()), batch())
+
+
+def test_a_pooling_inside_is_none_of_the_features():
+    class Squeezes(nn.Module):
+        def __init__(self, last):
+            super().__init__()
+            self.first, self.squeeze = nn.Conv2d(3, 8, 3, padding=1), nn.Conv2d(8, 8, 1)
+            self.second, self.last = nn.Conv2d(8, 16, 3, stride=2), last
+            self.head = nn.LazyLinear(10)
+
+        def forward(self, x):
+            x = self.first(x).relu()
+            x = x * self.squeeze(nn.functional.adaptive_avg_pool2d(x, 1)).sigmoid()
+            return self.head(self.last(self.second(x).relu()).flatten(1))
+
+    shown = batch(torch.float32)
+    for last, defined in ((nn.Identity(), False), (nn.AdaptiveAvgPool2d(1), True)):
+        net = Squeezes(last)
+        net(shown.inputs)
+        scores = evaluate(net, shown, [ZEN])
+        assert ("no global pooling" not in scores.reasons.get("zen", "")) is defined
+    assert Perturbed().run(Net(net), shown).clean.shape[1] == 16

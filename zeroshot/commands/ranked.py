@@ -49,6 +49,9 @@ from zeroshot.scoring import Scores, evaluate
 from zeroshot.search.candidates import MANY, Chosen, Limits, choose, list_archs, read_archs
 from zeroshot.spaces import Arch, Space, Task
 
+SAME_BATCH = (
+    "The best were judged once more by other weights, but on the same data: a batch was given."
+)
 SAMPLE = 100  # architectures that are ranked, if nothing else is asked for
 TIMED = 10  # of the best that are fast enough, before timing stops
 
@@ -371,6 +374,8 @@ def rank(
         built=(full, task),
     )
     if refine:
+        if isinstance(data, Batch):
+            found = replace(found, notes=(*notes, SAME_BATCH))
         refined = rank(
             space,
             archs=[str(arch) for arch in found.admitted.index[:refine]],
@@ -489,6 +494,7 @@ def _gaps(
     notes = []
     if silent:
         notes.append(f"{order.name} is undefined for {silent:,} of {len(order):,} architectures.")
+    varied = outcome.scores.groupby("seed")[list(ensemble.members)].nunique(dropna=False).max()
     scores = outcome.scores.set_index("arch")[list(ensemble.members)]
     for member, values in scores.items():
         infinite = values.index[np.isinf(values)].nunique()
@@ -497,6 +503,6 @@ def _gaps(
                 f"{member} is infinite for {infinite:,} of {len(order):,} architectures, and "
                 "ranked as such."
             )
-        if len(order) > 1 and values.nunique(dropna=False) == 1:
+        if len(order) > 1 and varied[member] == 1:
             notes.append(f"{member} is the same for all {len(order):,} architectures: no say.")
     return tuple(notes)

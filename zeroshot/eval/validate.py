@@ -149,7 +149,8 @@ def validate(
     controls = [judged[control].to_numpy() for control in CONTROLS if control in proxies]
     infinite = np.isinf(scores.set_index("arch")[list(proxies)]).groupby(level=0).any()
     sign = -1.0 if lower_is_better else 1.0
-    constant = {name for name in proxies if scores[name].nunique(dropna=False) == 1}
+    varied = scores.groupby("seed")[list(proxies)].nunique(dropna=False).max()
+    constant = set(varied.index[varied == 1])
     rows = []
     for entry in entries:
         name = str(entry)

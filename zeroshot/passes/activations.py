@@ -201,6 +201,10 @@ class ResponseCorrelations(Pass[Float64[Tensor, "depths n n"]]):
         return torch.stack(found)
 
 
+GROUP_NORMS = (nn.GroupNorm, nn.modules.instancenorm._InstanceNorm)
+EQUAL = 1e-9  # numbers that differ by less, relative to the largest, may differ by rounding alone
+
+
 @dataclass(frozen=True)
 class ConstantWeights(Pass[tuple[Float64[Tensor, " _"], Float64[Tensor, " _"]]]):
     """Two runs in float64, with all weights equal to one constant and all biases zero.
@@ -216,7 +220,8 @@ class ConstantWeights(Pass[tuple[Float64[Tensor, " _"], Float64[Tensor, " _"]]])
     def run(self, net: Net, batch: Batch) -> tuple[Float64[Tensor, " _"], Float64[Tensor, " _"]]:
         """The logits of both runs; scales of normalisations count as weights.
 
-        Undefined for layer normalisation: what it centres, equal weights sum up to zero.
+        Undefined for layer normalisation: what it centres, equal weights sum up to zero; so it is
+        for that of groups where all numbers of a group are equal.
         """
         if any(isinstance(module, nn.LayerNorm) for _, module in net.parts):
             raise Undefined("layer normalisation leaves nothing that equal weights could see")
@@ -226,12 +231,21 @@ class ConstantWeights(Pass[tuple[Float64[Tensor, " _"], Float64[Tensor, " _"]]])
 
     @staticmethod
     def _logits(net: Net, batch: Batch, constant: float) -> Float64[Tensor, " _"]:
+        def check(norm: nn.Module, given: tuple[Tensor, ...], _: object) -> None:
+            """Of equal channels at one position nothing is left but rounding."""
+            groups = getattr(norm, "num_groups", None) or given[0].shape[1]
+            values = given[0].reshape(len(given[0]), groups, -1)
+            spread = values.amax(2) - values.amin(2)
+            if bool((spread <= EQUAL * values.abs().amax(2)).any()):
+                raise Undefined("group normalisation leaves nothing that equal weights could see")
+
+        norms = (part for _, part in net.parts if isinstance(part, GROUP_NORMS))
         weights = {name: net.values(p).double() for name, p in net.parameters.items()}
         for name, weight in weights.items():
             if is_weight(name) or "bias" in name.rpartition(".")[2]:
                 weights[name] = torch.full_like(weight, constant if is_weight(name) else 0.0)
         inputs = batch.inputs.double() if batch.inputs.is_floating_point() else batch.inputs
-        with torch.no_grad():
+        with torch.no_grad(), hooked(norms, check):
             return net(inputs, weights).flatten()
 
 

@@ -117,7 +117,15 @@ class Perturbed(Pass[Perturbation]):
             (part for _, part in net.parts if isinstance(part, NORMS)),
             lambda module, inward, _: normalised.append((module, inward[0].clone())),
         )
-        with torch.no_grad(), norms, watching_pools(pooled):
+
+        def forget(layer: nn.Module, _: object, output: object) -> None:
+            """A pooling before a convolution of maps was no pooling of the features."""
+            maps = isinstance(output, Tensor) and output.ndim > 3 and output.shape[2:].numel() > 1
+            if maps and not isinstance(layer, nn.Linear):
+                pooled.clear()
+
+        layers = hooked((layer for _, layer in net.named_layers()), forget)
+        with torch.no_grad(), norms, layers, watching_pools(pooled):
             net(inputs, weights)
         if not pooled:
             raise Undefined("no global pooling was seen, before which features could be compared")

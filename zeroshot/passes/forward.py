@@ -84,7 +84,9 @@ class Forward(Pass[Trace]):
         inputs = batch.inputs.detach().clone()
         inputs.requires_grad_(inputs.is_floating_point())
         leaves = leaves_of(net)
-        names = {net.module.get_submodule(name): name for name in net.blocks}
+        names: dict[nn.Module, list[str]] = {}  # of several blocks that share it: each in turn
+        for name in net.blocks:
+            names.setdefault(net.module.get_submodule(name), []).append(name)
         codes: list[Tensor] = []
         layers: list[Layer] = []
         blocks: list[Block] = []
@@ -95,14 +97,19 @@ class Forward(Pass[Trace]):
             versions.append((output, output._version))
             return output.clone() if copy else None
 
-        def keep_layer(module: nn.Module, _: object, output: Tensor) -> Tensor | None:
-            layers.append(_layer(module, output))
-            return kept(output)
+        def keep_layer(module: nn.Module, _: object, output: object) -> Tensor | None:
+            layer = _layer(module, output)
+            if layer is None:
+                return None
+            layers.append(layer)
+            return kept(layer.output)
 
         def keep_block(module: nn.Module, _: object, output: object) -> Tensor | None:
             if not isinstance(output, Tensor) or output.ndim < 2:
                 return None
-            blocks.append(Block(names[module], output, _channels(output, layers)))
+            own, runs = names[module], sum(block.name in names[module] for block in blocks)
+            name = own[min(runs, len(own) - 1)]
+            blocks.append(Block(name, output, _channels(output, layers)))
             return kept(output)
 
         def keep_norm(output: Tensor) -> None:
@@ -146,12 +153,20 @@ def check_logits(logits: Tensor, batch: Batch) -> None:
         raise Undefined(f"logits of shape {tuple(logits.shape)} for {len(batch)} samples")
 
 
-def _layer(module: nn.Module, output: Tensor) -> Layer:
+def _layer(module: nn.Module, output: object) -> Layer | None:
+    """What a layer answers; None if a class of one's own answers something that has no channels."""
+    if not isinstance(output, Tensor):
+        return None
     if isinstance(module, nn.Linear):
-        return Layer(output, module.in_features, output.ndim - 1)
-    assert isinstance(module, nn.modules.conv._ConvNd)
-    area = math.prod(module.kernel_size)
-    return Layer(output, module.in_channels // module.groups * area, 1)
+        fan_in, channels, likely = module.in_features, module.out_features, (output.ndim - 1,)
+    else:
+        assert isinstance(module, nn.modules.conv._ConvNd)
+        fan_in = module.in_channels // module.groups * math.prod(module.kernel_size)
+        unbatched = output.ndim == len(module.kernel_size) + 1
+        # A class of one's own may answer tokens, whose channels come last.
+        channels, likely = module.out_channels, (0 if unbatched else 1, output.ndim - 1)
+    axis = next((axis for axis in likely if output.shape[axis] == channels), None)
+    return None if axis is None else Layer(output, fan_in, axis)
 
 
 def _channels(output: Tensor, layers: list[Layer]) -> int:

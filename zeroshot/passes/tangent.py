@@ -145,6 +145,8 @@ class FixedTangentKernel(Pass[Float64[Tensor, "n n"]]):
         for place, name in weights.items():
             if place not in jacobians:
                 raise _not_told_apart(name)
+            if any(len(part) != len(batch) for part in jacobians[place]):
+                raise _not_told_apart(name)
             jacobian = torch.stack(jacobians[place]).sum(0).flatten(1).double()
             kernel += jacobian @ jacobian.T
         return kernel

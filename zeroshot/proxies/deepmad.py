@@ -37,4 +37,4 @@ def deepmad(trace: Trace, last: float = 8.0) -> float:
     return sum(finer) + last * coarsest
 
 
-DEEPMAD = Proxy("deepmad", (Forward(),), deepmad, "higher", "arXiv:2303.02165")
+DEEPMAD = Proxy("deepmad", (Forward(),), deepmad, "higher", "arXiv:2303.02165", version=2)

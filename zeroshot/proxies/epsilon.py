@@ -34,10 +34,12 @@ def epsilon(
         scaled.append((logits - low) / spread)
     one, other = scaled
     kept, kept_other = one > TELLING, other > TELLING
+    if not bool((kept & kept_other).any()):
+        raise Undefined("with constant weights no logits but the least can be told apart")
     both = torch.cat([one[kept], other[kept_other]])
     return (one - other).abs()[kept & kept_other].mean() / both.mean()
 
 
 TELLING = 1e-9  # smaller differences, relative to the largest, may be rounding
 
-EPSILON = Proxy("epsilon", (ConstantWeights(),), epsilon, "higher", "arXiv:2302.04406")
+EPSILON = Proxy("epsilon", (ConstantWeights(),), epsilon, "higher", "arXiv:2302.04406", version=2)

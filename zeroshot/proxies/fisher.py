@@ -24,4 +24,4 @@ def fisher(layers: tuple[Saliency, ...]) -> Float[Tensor, ""]:
     return torch.stack(each).sum()
 
 
-FISHER = Proxy("fisher", (LayerSaliency(),), fisher, "higher", "arXiv:1906.04113", version=2)
+FISHER = Proxy("fisher", (LayerSaliency(),), fisher, "higher", "arXiv:1906.04113", version=3)

@@ -39,4 +39,6 @@ def intrain(dimensions: Float64[Tensor, " layers"], found: Grads) -> Float64[Ten
     return capacity * (1 + health) / math.log(len(dimensions) + 1)
 
 
-INTRAIN = Proxy("intrain", (LayerDimensions(), LossGrads()), intrain, "higher", "arXiv:2606.18676")
+INTRAIN = Proxy(
+    "intrain", (LayerDimensions(), LossGrads()), intrain, "higher", "arXiv:2606.18676", version=2
+)

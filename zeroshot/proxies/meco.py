@@ -36,4 +36,4 @@ def least(rows: Float[Tensor, "c positions"]) -> Float64[Tensor, ""]:
     return torch.where(varies.all(), found, 0.0)  # not what rounding makes of it
 
 
-MECO = Proxy("meco", (FeatureMaps(),), meco, "higher", "NeurIPS 2023", version=2)
+MECO = Proxy("meco", (FeatureMaps(),), meco, "higher", "NeurIPS 2023", version=3)

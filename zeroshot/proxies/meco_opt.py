@@ -22,5 +22,5 @@ def meco_opt(maps: tuple[Map, ...]) -> Float64[Tensor, ""]:
 
 
 MECO_OPT = Proxy(
-    "meco_opt", (FeatureMaps(picked=8),), meco_opt, "higher", "NeurIPS 2023", version=2
+    "meco_opt", (FeatureMaps(picked=8),), meco_opt, "higher", "NeurIPS 2023", version=3
 )

@@ -26,4 +26,4 @@ def zen(seen: Perturbation) -> Float[Tensor, ""]:
     return moved.log() + (torch.stack(scales).sum() if scales else 0.0)
 
 
-ZEN = Proxy("zen", (Perturbed(),), zen, "higher", "arXiv:2102.01063")
+ZEN = Proxy("zen", (Perturbed(),), zen, "higher", "arXiv:2102.01063", version=2)

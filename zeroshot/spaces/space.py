@@ -502,6 +502,14 @@ def _shared(module: nn.Module, source: nn.Module) -> nn.Module:
     """Give a module the tensors that have the same names in another: no copies of them."""
     parts = dict(source.named_modules(remove_duplicate=False))
     for name, part in module.named_modules():
+        if name not in parts:
+            if any(True for _ in (*part.parameters(), *part.buffers())):
+                raise ZeroshotError(
+                    f"{name} has weights, but is no part of the supernet that it is taken from: "
+                    "what an axis falls back to when all its options are dropped, its first, has "
+                    "to do without"
+                )
+            continue
         for own, there in (
             (part._parameters, parts[name]._parameters),
             (part._buffers, parts[name]._buffers),
