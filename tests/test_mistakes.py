@@ -11,10 +11,11 @@ import pytest
 
 BEFORE = """
 import json
+from pathlib import Path
 import torch
 from torch import nn
 from zeroshot import Axis, Batch, Net, Proxy, Recipe, Space, Task, ZeroshotError, evaluate
-from zeroshot import load_batch
+from zeroshot import finetune, load_batch, load_benchmark, load_split, load_truth, prune
 from zeroshot.measure import latency
 from zeroshot.passes import Census
 
@@ -56,6 +57,13 @@ SAID = {
     "latency('x', batch)": "network 'x'; expected a torch.nn.Module",
     "latency(model, (x, y))": "shown is tuple; expected a torch.Tensor or a zeroshot.Batch",
     "latency(model, x, repeats=1.5)": "repeats 1.5: expected a whole number",
+    "prune('nasbench201', data=batch)": "data of type Batch: expected a name, see `load_batch`; bat",
+    "prune('nasbench201', criterion=5)": "cannot rank by 5: expected a name, an expression or a ze",
+    "finetune('nasbench201:9', data=batch, out='o')": "unknown data Batch(inputs=tensor",
+    "load_split(5)": "unknown data 5; expected one of noise",
+    "load_truth('nats-tss', path='nowhere')": "the benchmark 'nats-tss' needs its files: there is noth",
+    "load_benchmark('nats-tss', 'nowhere')": "the benchmark 'nats-tss' needs its files: there is noth",
+    "load_truth(Path('nowhere.csv'))": "there is no file nowhere.csv; check the path",
     "Recipe(epochs=1.5)": "--epochs 1.5: expected a whole number",
     "Recipe(epochs='2')": "--epochs '2': expected a whole number",
     "Recipe(batch_size=20.5)": "--batch-size 20.5: expected a whole number",

@@ -10,34 +10,37 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from zeroshot.commands import advise, prune, rank, score, validate
+    from zeroshot.commands import Advice, Ranking, Validation, advise, prune, rank, score, validate
     from zeroshot.core import Batch, Cost, Net, Pass, Proxy
-    from zeroshot.data import load_batch
+    from zeroshot.data import load_batch, load_split
     from zeroshot.deploy import export
     from zeroshot.errors import OutOfMemoryError, Undefined, ZeroshotError
     from zeroshot.eval.benchmarks import BENCHMARKS, load_benchmark, load_truth
     from zeroshot.proxies import PROXIES
-    from zeroshot.pruning import load
+    from zeroshot.pruning import Pruned, load
     from zeroshot.ranking import ENSEMBLES, Ensemble
     from zeroshot.scoring import Scores, evaluate
     from zeroshot.spaces import SPACES, Arch, Axis, Space, Task
-    from zeroshot.train import Recipe, finetune, load_trained
+    from zeroshot.train import Recipe, Trained, finetune, load_trained
 
 __version__ = "0.1.0"
 
 _HOME = {
-    "zeroshot.commands": ("advise", "prune", "rank", "score", "validate"),
+    "zeroshot.commands": (
+        *("Advice", "Ranking", "Validation"),
+        *("advise", "prune", "rank", "score", "validate"),
+    ),
     "zeroshot.core": ("Batch", "Cost", "Net", "Pass", "Proxy"),
-    "zeroshot.data": ("load_batch",),
+    "zeroshot.data": ("load_batch", "load_split"),
     "zeroshot.deploy": ("export",),
     "zeroshot.errors": ("OutOfMemoryError", "Undefined", "ZeroshotError"),
     "zeroshot.eval.benchmarks": ("BENCHMARKS", "load_benchmark", "load_truth"),
     "zeroshot.proxies": ("PROXIES",),
-    "zeroshot.pruning": ("load",),
+    "zeroshot.pruning": ("Pruned", "load"),
     "zeroshot.ranking": ("ENSEMBLES", "Ensemble"),
     "zeroshot.scoring": ("Scores", "evaluate"),
     "zeroshot.spaces": ("SPACES", "Arch", "Axis", "Space", "Task"),
-    "zeroshot.train": ("Recipe", "finetune", "load_trained"),
+    "zeroshot.train": ("Recipe", "Trained", "finetune", "load_trained"),
 }
 
 # Which documents speak of as `zeroshot.measure.latency`.
@@ -48,6 +51,7 @@ __all__ = [
     "ENSEMBLES",
     "PROXIES",
     "SPACES",
+    "Advice",
     "Arch",
     "Axis",
     "Batch",
@@ -57,11 +61,15 @@ __all__ = [
     "OutOfMemoryError",
     "Pass",
     "Proxy",
+    "Pruned",
+    "Ranking",
     "Recipe",
     "Scores",
     "Space",
     "Task",
+    "Trained",
     "Undefined",
+    "Validation",
     "ZeroshotError",
     "__version__",
     "advise",
@@ -71,6 +79,7 @@ __all__ = [
     "load",
     "load_batch",
     "load_benchmark",
+    "load_split",
     "load_trained",
     "load_truth",
     "prune",

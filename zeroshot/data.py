@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from zeroshot.core import Batch, in_float32, out_of_memory
-from zeroshot.errors import OutOfMemoryError, ZeroshotError, check_seed, whole
+from zeroshot.errors import OutOfMemoryError, ZeroshotError, brief, check_seed, whole
 from zeroshot.files import cache
 from zeroshot.spaces.space import Task
 
@@ -95,15 +95,21 @@ def load_batch(
                 "size"
             ) from error
         return Batch(inputs, task.targets(batch_size, generator), task.loss), task
-    kind, _, path = data.partition(":")
-    if data not in DATA and not (path and f"{kind}:PATH" in DATA):
-        raise ZeroshotError(f"unknown data {data!r}; expected one of {', '.join(DATA)}")
+    kind, path = _named(data)
     _check_images(data, task)
     images = _opened(kind, path)
     chosen = _balanced(images.labels, batch_size, generator)
     labels = torch.from_numpy(images.labels[chosen].astype(np.int64))
     inputs = _fitted(images.take(chosen), task, data, images.normal)
     return Batch(inputs, labels), replace(task, classes=images.classes)
+
+
+def _named(data: object) -> tuple[str, str]:
+    """Of 'KIND:PATH' the two; ZeroshotError for what is not in `DATA`."""
+    kind, _, path = data.partition(":") if isinstance(data, str) else ("", "", "")
+    if data not in DATA and not (path and f"{kind}:PATH" in DATA):
+        raise ZeroshotError(f"unknown data {brief(data)}; expected one of {', '.join(DATA)}")
+    return kind, path
 
 
 def _shown(batch: Batch, task: Task) -> Task:
@@ -152,11 +158,9 @@ def load_split(
     """
     task = task or Task()
     check_seed(seed)
-    kind, _, path = data.partition(":")
     if data == "noise":
         raise ZeroshotError("noise has nothing to learn; use --data digits or another")
-    if data not in DATA and not (path and f"{kind}:PATH" in DATA):
-        raise ZeroshotError(f"unknown data {data!r}; expected one of {', '.join(DATA)}")
+    kind, path = _named(data)
     _check_images(data, task)
     images = _opened(kind, path)
     own = _OPEN_TEST[kind](path) if kind in _OPEN_TEST else None

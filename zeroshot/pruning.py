@@ -20,6 +20,7 @@ import zeroshot
 from zeroshot import ranking
 from zeroshot.core import Batch, Net, Proxy
 from zeroshot.data import load_batch
+from zeroshot.edition import edition
 from zeroshot.errors import ZeroshotError
 from zeroshot.files import replace_file, write_bytes, writing
 from zeroshot.models import find_device, find_members, find_space
@@ -128,11 +129,11 @@ class Pruning:
     """
 
     space: Space
-    criterion: str = "te_nas"
+    criterion: str | ranking.Ensemble = "te_nas"
     method: str = "prune"
     fidelity: str = "fast"
     finalists: int = 1
-    by: str = "az_nas"
+    by: str | ranking.Ensemble = "az_nas"
     data: str = "noise"
     seed: int = 0
     device: str = "cpu"
@@ -368,8 +369,10 @@ class Pruning:
         return Arch(start.space, open_), history
 
 
-def _spelt_out(by: str) -> str:
-    """What networks are ranked by, of which a file may say something else tomorrow."""
+def _spelt_out(by: str | ranking.Ensemble) -> str:
+    """What networks are ranked by, of which a file or code may say something else tomorrow."""
+    if isinstance(by, ranking.Ensemble):
+        return f"{by.name} of {', '.join(by.members)} ({edition(1, by.combine)})"
     return ranking.saved(by).combine.__name__ if by.endswith(".txt") else by
 
 

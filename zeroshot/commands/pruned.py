@@ -6,22 +6,23 @@ from pathlib import Path
 from typing import Any
 
 from zeroshot.commands.arguments import check_space, respelling, truth_of, workers_of
-from zeroshot.errors import check_seed, whole
+from zeroshot.errors import ZeroshotError, check_seed, whole
 from zeroshot.files import locked, writing
 from zeroshot.models import Device, find_device, find_space, refining_ensemble
 from zeroshot.progress import Progress, telling
 from zeroshot.pruning import DRAWS, Pruned, Pruning
+from zeroshot.ranking import Ensemble
 from zeroshot.spaces import Space
 
 
 def prune(
     space: str | Space,
     *,
-    criterion: str = "te_nas",
+    criterion: str | Ensemble = "te_nas",
     method: str = "prune",
     fidelity: str = "fast",
     finalists: int = 1,
-    by: str | None = None,
+    by: str | Ensemble | None = None,
     data: str = "noise",
     seed: int = 0,
     workers: int | None = None,
@@ -77,6 +78,11 @@ def prune(
     """
     space = find_space(space) if isinstance(space, str) else space
     check_space(space)
+    if not isinstance(data, str):
+        raise ZeroshotError(
+            f"data of type {type(data).__name__}: expected a name, see `load_batch`; batches are "
+            "drawn from it anew for every repeat"
+        )
     whole("finalists", finalists)
     check_seed(seed, 1 if finalists == 1 else 1 + DRAWS)
     source = accuracies = None

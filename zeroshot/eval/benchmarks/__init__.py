@@ -97,9 +97,9 @@ BENCHMARKS: tuple[Benchmark, ...] = (
 
 
 def load_truth(
-    spec: str,
+    spec: str | Path,
     column: str | None = None,
-    path: Path | None = None,
+    path: str | Path | None = None,
     *,
     trust: bool = False,
     archs: Iterable[str] = (),
@@ -126,6 +126,7 @@ def load_truth(
     """
     if better not in ("higher", "lower"):
         raise ZeroshotError(f"better {better!r}: expected 'higher' or 'lower'")
+    spec = str(spec)
     file, named = _file(spec)
     if file is not None and file.suffix != ".json":
         if named and column and named != column:
@@ -144,7 +145,8 @@ def load_truth(
             raise ZeroshotError(f"{spec!r} and column {column!r} name two data sets; name one")
         return load_nbsz(Query(named or column or "", file))["accuracy"]
     benchmark, dataset = _named(spec)
-    table = benchmark.load(Query(dataset, path, trust, tuple(dict.fromkeys(archs))))
+    where = None if path is None else Path(path)
+    table = benchmark.load(Query(dataset, where, trust, tuple(dict.fromkeys(archs))))
     column = column or str(table.columns[0])
     if column not in table.columns:
         names = [str(name) for name in table.columns]
@@ -173,7 +175,7 @@ def is_negated(spec: str, column: str | None = None, better: str = "higher") -> 
 
 
 def load_benchmark(
-    spec: str, path: Path | None = None, *, trust: bool = False, archs: Iterable[str] = ()
+    spec: str, path: str | Path | None = None, *, trust: bool = False, archs: Iterable[str] = ()
 ) -> pd.DataFrame:
     """All that a benchmark tells of a data set, indexed by arch; see `Benchmark.load`.
 
@@ -187,7 +189,8 @@ def load_benchmark(
         ZeroshotError: if there is no such benchmark or data set, or its files are damaged.
     """
     benchmark, dataset = _named(spec)
-    return benchmark.load(Query(dataset, path, trust, tuple(dict.fromkeys(archs))))
+    where = None if path is None else Path(path)
+    return benchmark.load(Query(dataset, where, trust, tuple(dict.fromkeys(archs))))
 
 
 def _named(spec: str) -> tuple[Benchmark, str]:
