@@ -134,13 +134,13 @@ def score(
 
     Args:
         models: 'nasbench201:13714' (or its string), 'torchvision:resnet18',
-            'package.module:factory', or a module; one or several.
+            'package.module:factory', a module or a `zeroshot.Net`; one or several.
         proxies: names, comma-separated or as a tuple; 'all'; 'package.module:MY_PROXY'.
         data: what they are shown, or a batch of your own; see `load_batch`.
         batch_size: number of samples.
         size: of the images; by default the space's own, or 32.
         init: initialisation, a name of `zeroshot.initial.INITS`. A module given is left as it is.
-        seed: of weights, batch and all draws.
+        seed: of weights, batch and all draws; a `Net` keeps its own for its draws.
         device: auto, cpu, cuda or cuda:i. A module given stays where it is.
         out: a .csv or .parquet file that is not there yet, for a table: column `model`, then one
             per proxy.
@@ -148,7 +148,7 @@ def score(
             all.
 
     Returns:
-        Scores by model, in the order given.
+        Scores by model, in the order given: by its name, or by number and class, as '0: ResNet'.
 
     Raises:
         ZeroshotError: for a model, proxy, data or device that is not there or not usable, and for

@@ -42,7 +42,6 @@ def write_report(
     better: Mapping[str, str] | None = None,
     ensembles: tuple[Ensemble, ...] = ENSEMBLES,
     lower_is_better: bool = False,
-    title: str = "Do the scores predict accuracy?",
 ) -> Path:
     """Write validation.csv, plots/*.png and report.html.
 
@@ -58,7 +57,6 @@ def write_report(
         better: direction of each column, as given to `validate`.
         ensembles: as given to `validate`.
         lower_is_better: as given to `validate`.
-        title: of the page.
 
     Returns:
         The path of report.html.
@@ -119,7 +117,7 @@ def write_report(
         facts(record),
     ]
     path = folder / "report.html"
-    _write(path, page(title, parts).encode())
+    _write(path, page("Do the scores predict accuracy?", parts).encode())
     return path
 
 
@@ -130,7 +128,6 @@ def write_advice(
     record: Mapping[str, object],
     *,
     better: Mapping[str, str] | None = None,
-    title: str = "Which proxies are worth computing?",
 ) -> Path:
     """Write advice.csv and advice.html, as `write_report` does.
 
@@ -140,7 +137,6 @@ def write_advice(
         scores: the scores it was given.
         record: facts of the run.
         better: direction of each column, as given to `advise`.
-        title: of the page.
 
     Returns:
         The path of advice.html.
@@ -167,7 +163,7 @@ def write_advice(
         facts(record),
     ]
     path = folder / "advice.html"
-    _write(path, page(title, parts).encode())
+    _write(path, page("Which proxies are worth computing?", parts).encode())
     return path
 
 

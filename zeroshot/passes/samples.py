@@ -84,7 +84,7 @@ def _counting(weight: Tensor) -> torch.dtype:
 
 
 def _grads(net: Net, batch: Batch, parts: int) -> Iterator[tuple[Tensor, ...]]:
-    """Gradients of the mean cross-entropy of each part of the batch, run by itself."""
+    """Gradients of the mean loss of each part of the batch, run by itself."""
     cuts = (tensor.tensor_split(parts) for tensor in (batch.inputs, batch.targets))
     for inputs, targets in zip(*cuts, strict=True):
         leaves = leaves_of(net)

@@ -1,4 +1,4 @@
-"""What every search space is made of: Axis, Arch, Task, Cost, Space."""
+"""What every search space is made of: Axis, Task, Arch, Space."""
 
 import json
 import math
