@@ -16,7 +16,7 @@ from zeroshot.commands import prune, rank
 from zeroshot.errors import OutOfMemoryError, ZeroshotError
 from zeroshot.spaces import NasBench201
 from zeroshot.spread import spread
-from zeroshot.store import Store
+from zeroshot.store import Store, contents
 
 distributed = pytest.importorskip("distributed")
 
@@ -183,7 +183,7 @@ def test_a_killed_worker_costs_nothing_and_doubles_nothing(cluster, tmp_path):
     assert (tmp_path / "a.csv").read_bytes() == (tmp_path / "b.csv").read_bytes()
     assert counts == list(range(len(ARCHS) + 1))
     with Store(path) as store:
-        assert store.settings()["networks"].tolist() == [len(ARCHS)]
+        assert contents.settings(store)["networks"].tolist() == [len(ARCHS)]
     again = small(scheduler=address, store=path)  # all of it is there: nothing is sent
     assert again.record["from the store"]["networks"] == len(ARCHS)
 

@@ -41,7 +41,7 @@ from zeroshot.proxies.synflow import SYNFLOW
 from zeroshot.run import formula_of
 from zeroshot.scoring import evaluate
 from zeroshot.spaces import Arch, Axis, NasBench201, Space, Task
-from zeroshot.store import Formula, Kept, Selection, Setting, Store
+from zeroshot.store import Formula, Kept, Selection, Setting, Store, contents, upkeep
 
 SPACE = NasBench201(channels=4, cells=1)
 # Some are isomorphic, some not connected, so that there are NaNs with reasons.
@@ -137,11 +137,11 @@ def test_what_there_is_comes_in_as_many_statements_for_one_as_for_many(path):
             store.add(SETTING, FORMULAS, str(number), 0, Kept(dict.fromkeys("xyz", 1.0)))
         for wanted in (1, 300):
             reads = []
-            store._db.set_trace_callback(reads.append)
+            store.db.set_trace_callback(reads.append)
             assert (
                 len(store.load(SETTING, FORMULAS, [(str(n), 0) for n in range(wanted)])) == wanted
             )
-            store._db.set_trace_callback(None)
+            store.db.set_trace_callback(None)
             counts.append(sum(words.startswith("SELECT") for words in reads))
     assert counts[0] == counts[1] < 10
 
@@ -199,7 +199,7 @@ def test_what_shares_a_network_shares_its_scores(path, evaluations):
 def test_the_cost_alone_opens_no_store(tmp_path):
     small(proxies="params,flops", store=tmp_path / "a.sqlite")
     with Store(tmp_path / "a.sqlite") as store:
-        assert store.settings().empty
+        assert contents.settings(store).empty
 
 
 @dataclass(frozen=True)
@@ -276,7 +276,7 @@ def test_finalists_of_pruning_are_kept(tmp_path, path, monkeypatch):
     options = {"criterion": "params", "finalists": 4, "by": "naswot", "workers": 1}
     first = prune(Few(), store=path, **options)
     with Store(path) as store:
-        table = store.settings()
+        table = contents.settings(store)
     assert table["architectures"].tolist() == [4, 2]  # all once, the best once more
     monkeypatch.setattr(zeroshot.worker, "evaluate", None)  # nothing is scored again
     again = prune(Few(), store=path, **options)
@@ -509,7 +509,7 @@ def test_a_changed_formula_or_pass_is_computed_anew(tmp_path, path, monkeypatch)
     with pytest.raises(ZeroshotError, match=r"belongs to another run: there, formulas is .*'mine'"):
         scores(out=tmp_path / "a.csv")
     with Store(path) as store:
-        assert store.formulas(1)["name"].tolist() == ["mine"] * 3
+        assert contents.formulas(store, 1)["name"].tolist() == ["mine"] * 3
 
 
 def test_a_changed_space_is_scored_anew(path, monkeypatch):
@@ -575,8 +575,8 @@ def test_eight_processes_write_at_once_and_one_is_killed(path):
         _, errors = writer.communicate(timeout=60)
         assert writer.returncode == (-signal.SIGKILL if writer is victim else 0), errors
     with Store(path) as store:
-        assert store.damage() == []
-        assert len(store.settings()) == 1
+        assert upkeep.damage(store) == []
+        assert len(contents.settings(store)) == 1
         own = [Formula(f"own{number}", "[]", "1", "higher", "[]") for number in range(8)]
         found = store.load(SETTING, (X, *own), [*keys, *(("all", seed) for seed in range(60))])
         done = sum(key[0].startswith("7.") for key in found)
@@ -590,7 +590,7 @@ def test_eight_processes_write_at_once_and_one_is_killed(path):
 
 
 def test_a_writer_that_waits_too_long_says_so(path, monkeypatch):
-    monkeypatch.setattr(stores, "PATIENCE", 0.05)
+    monkeypatch.setattr(stores.file, "PATIENCE", 0.05)
     with Store(path) as store, closing(sqlite3.connect(path, isolation_level=None)) as other:
         other.execute("BEGIN IMMEDIATE")
         store.load(SETTING, (X,), [("a", 0)])  # readers do not wait
@@ -682,7 +682,7 @@ def copied(filled, path):
 
 def test_settings(filled):
     with Store(filled, create=False) as store:
-        table = store.settings()
+        table = contents.settings(store)
         assert table["number"].tolist() == [1, 2]
         first = table.iloc[0]
         assert (first["space"], first["name"]) == (repr(SPACE), "nasbench201")
@@ -698,24 +698,24 @@ def test_settings(filled):
         )
         assert table["written"].str.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ").all()
         with pytest.raises(ZeroshotError, match="has no setting 3; `zeroshot store list` shows"):
-            store.formulas(3)
+            contents.formulas(store, 3)
         with pytest.raises(ZeroshotError, match="has no setting 99999999999999999999;"):
-            store.setting(99999999999999999999)
+            contents.setting(store, 99999999999999999999)
 
 
 def test_formulas_and_scores(filled):
     with Store(filled, create=False) as store:
-        table = store.formulas(1).set_index("name")
+        table = contents.formulas(store, 1).set_index("name")
         assert table["networks"].to_dict() == {"naswot": 12, "dss": 10}
         reason, undefined = table.loc["dss", "reasons"], table.loc["dss", "undefined"]
         assert reason.endswith(f"({undefined})")
         assert undefined == 10
-        told = store.of(1, ARCHS[1])
+        told = contents.scores_of(store, 1, ARCHS[1])
         row = told[(told["seed"] == 0) & (told["proxy"] == "naswot")]
         assert row["score"].tolist() == small(ARCHS[1:2]).scores["naswot"].tolist()
         assert told[told["proxy"] == "dss"]["score"].isna().all()
         with pytest.raises(ZeroshotError, match="setting 1 has no score of x; spell the"):
-            store.of(1, "x")
+            contents.scores_of(store, 1, "x")
 
 
 @pytest.mark.parametrize("end", ["csv", "parquet"])
@@ -749,9 +749,9 @@ def test_export_leaves_out_what_is_not_whole(filled, tmp_path):
     assert found.record["not a number"]["dss"]
     with Store(filled) as store:
         with pytest.raises(ZeroshotError, match="setting 1 has no proxy 'x'; it has naswot, dss"):
-            store.export(1, ("x",))
+            contents.export(store, 1, ("x",))
         with pytest.raises(ZeroshotError, match="of naswot, dss for seed 5; name fewer with"):
-            store.export(1, seeds=(5,))
+            contents.export(store, 1, seeds=(5,))
 
 
 def test_export_of_two_editions(path):
@@ -762,39 +762,43 @@ def test_export_of_two_editions(path):
         with pytest.raises(
             ZeroshotError, match=r"has 2 editions of x; name one by its number \(1, 2"
         ):
-            store.export(1)
+            contents.export(store, 1)
         with pytest.raises(ZeroshotError, match="--proxies 1,2: expected each proxy once"):
-            store.export(1, ("1", "2"))
-        assert store.export(1, ("2",))[0]["x"].tolist() == [2.0]
+            contents.export(store, 1, ("1", "2"))
+        assert contents.export(store, 1, ("2",))[0]["x"].tolist() == [2.0]
         store.add(SETTING, (Y,), "b", 0, Kept({"y": 1.0}))
         with pytest.raises(
             ZeroshotError, match="no architecture of setting 1 has all of x, y for seed 0; name"
         ):
-            store.export(1, ("2", "y"))
+            contents.export(store, 1, ("2", "y"))
 
 
 def test_deleting(copied):
     with Store(copied) as store:
-        whole = store.count(Selection(before="2999-01-01"))
+        whole = upkeep.count(store, Selection(before="2999-01-01"))
         assert whole == {"scores": 24, "networks": 14, "all scores": 24}
-        year = store.settings()["written"].min()[:4]
+        year = contents.settings(store)["written"].min()[:4]
         weeks = [f"{year}-W01"] if sys.version_info >= (3, 11) else []
         for earlier in ("2020-01-01", f"{year}-01-01", f"{year}0101", *weeks):
-            assert store.count(Selection(before=earlier))["scores"] == 0
-        assert store.count(Selection(space="nasbench201"))["scores"] == 24
-        assert store.count(Selection(space=repr(SPACE)))["scores"] == 24
-        assert store.count(Selection(space="darts"))["scores"] == 0
-        assert store.count(Selection(space="nasbench201", before="2020-01-01"))["scores"] == 0
-        assert store.count(selected(outdated=True))["scores"] == 0
+            assert upkeep.count(store, Selection(before=earlier))["scores"] == 0
+        assert upkeep.count(store, Selection(space="nasbench201"))["scores"] == 24
+        assert upkeep.count(store, Selection(space=repr(SPACE)))["scores"] == 24
+        assert upkeep.count(store, Selection(space="darts"))["scores"] == 0
+        assert (
+            upkeep.count(store, Selection(space="nasbench201", before="2020-01-01"))["scores"] == 0
+        )
+        assert upkeep.count(store, selected(outdated=True))["scores"] == 0
         newer = replace(formula_of(*find_proxies("naswot")), edition="9")
         old = Selection(current=(newer,))
-        assert store.count(old) == {"scores": 14, "networks": 14, "all scores": 24}
-        assert store.delete(old) == 14
-        assert store.formulas(1)["name"].tolist() == ["dss"]
-        assert store.settings()["number"].tolist() == [1]  # of the other there is nothing left
-        assert store.damage() == []
-        assert store.delete(Selection(space="nasbench201")) == 10
-        assert store.settings().empty
+        assert upkeep.count(store, old) == {"scores": 14, "networks": 14, "all scores": 24}
+        assert upkeep.delete(store, old) == 14
+        assert contents.formulas(store, 1)["name"].tolist() == ["dss"]
+        assert contents.settings(store)["number"].tolist() == [
+            1
+        ]  # of the other there is nothing left
+        assert upkeep.damage(store) == []
+        assert upkeep.delete(store, Selection(space="nasbench201")) == 10
+        assert contents.settings(store).empty
         store.add(SETTING, (X,), "a", 0, Kept({"x": 1.0}))
     with pytest.raises(ZeroshotError, match="nothing is selected; expected --outdated, --space or"):
         Selection()
@@ -807,14 +811,14 @@ def test_merging(filled, path):
     first = Kept({"x": 1.0}, {}, {"A()": 1.0})
     with Store(path) as store:
         store.add(SETTING, (X,), "a", 0, first)
-        assert store.merge(filled) == 24
-        assert store.merge(filled) == 0
-        assert store.settings()["networks"].tolist() == [1, 12, 2]
-        assert store.damage() == []
+        assert upkeep.merge(store, filled) == 24
+        assert upkeep.merge(store, filled) == 0
+        assert contents.settings(store)["networks"].tolist() == [1, 12, 2]
+        assert upkeep.damage(store) == []
     with Store(filled) as store:
-        whole, _ = store.export(1, ("naswot", "dss"))
+        whole, _ = contents.export(store, 1, ("naswot", "dss"))
     with Store(path) as store:
-        pd.testing.assert_frame_equal(store.export(2, ("naswot", "dss"))[0], whole)
+        pd.testing.assert_frame_equal(contents.export(store, 2, ("naswot", "dss"))[0], whole)
     other = path.with_name("other.sqlite")
     with Store(other) as store:  # of the same network, other formulas, one of them known
         store.add(SETTING, (Y,), "b", 0, Kept({"y": math.nan}, {"y": "why"}))
@@ -823,15 +827,15 @@ def test_merging(filled, path):
         store.add(SETTING, (newer,), "a", 0, Kept({"x": 7.0}))
     before = other.read_bytes()
     with Store(path) as store:
-        assert store.merge(other) == 3
+        assert upkeep.merge(store, other) == 3
         found = store.load(SETTING, (X, Y), [("a", 0), ("b", 0)])
         assert found["a", 0] == Kept({"x": 1.0, "y": 2.0}, {}, {"A()": 1.0, "B()": 2.0})
         assert found["b", 0].reasons == {"y": "why"}
         assert store.load(SETTING, (newer,), [("a", 0)])["a", 0].scores == {"x": 7.0}
         with pytest.raises(ZeroshotError, match="there is no store"):
-            store.merge(path.with_name("none.sqlite"))
+            upkeep.merge(store, path.with_name("none.sqlite"))
         with pytest.raises(ZeroshotError, match="are one file; name another store"):
-            store.merge(path.parent / "." / path.name)
+            upkeep.merge(store, path.parent / "." / path.name)
     assert other.read_bytes() == before
 
 

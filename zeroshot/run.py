@@ -4,7 +4,7 @@ import json
 import math
 import time
 from collections import Counter
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, fields
 from hashlib import sha256
@@ -27,6 +27,7 @@ from zeroshot.record import circumstances
 from zeroshot.spaces.space import Arch, Space, Task
 from zeroshot.spread import spread
 from zeroshot.store import Formula, Kept, Key, Setting, Store, remove
+from zeroshot.store.kept import facts
 from zeroshot.worker import Work
 
 
@@ -345,25 +346,15 @@ def _passes(run: Run) -> dict[str, list[str]]:
 def _record(
     run: Run,
     networks: Sequence[Kept],
-    reasons: dict[str, Counter[str]],
+    reasons: Mapping[str, Mapping[str, int]],
     rows: int,
     elapsed: float,
     workers: int | str,
 ) -> dict[str, Any]:
-    passes = _passes(run)
-    ran = set[str]().union(*passes.values())
-    seconds: Counter[str] = Counter()
-    for kept in networks:
-        seconds.update({name: took for name, took in kept.seconds.items() if name in ran})
-        for name, reason in kept.reasons.items():
-            reasons[name][reason] += 1
     return {
         "run": run.identity,
         "rows": rows,
-        "networks scored": len(networks),
-        "not a number": {name: dict(found) for name, found in reasons.items() if found},
-        "passes": passes,
-        "seconds per pass": {name: round(value, 3) for name, value in seconds.most_common()},
+        **facts(networks, _passes(run), reasons),
         "seconds in this session": round(elapsed, 3),
         "workers": workers,
         **circumstances(run.device),

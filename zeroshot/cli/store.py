@@ -21,11 +21,11 @@ stored = typer.Typer(
 @stored.command("list")
 def list_settings(store: StoreFile = None) -> None:
     """List settings: space, data, initialisation, and what is kept of them."""
-    from zeroshot.store import Store
+    from zeroshot.store import Store, contents
 
     path = store_path(store)
     with Store(path, create=False) as kept:
-        found = kept.settings()
+        found = contents.settings(kept)
     console = new_console()
     facts = ("space", "data", "init", "device", "torch")
     counts = ("architectures", "seeds")
@@ -76,11 +76,15 @@ def show_setting(
     store: StoreFile = None,
 ) -> None:
     """Show the proxies of a setting, or all scores of one of its architectures."""
-    from zeroshot.store import Store
+    from zeroshot.store import Store, contents
 
     with Store(store_path(store), create=False) as kept:
-        setting = kept.setting(number)
-        found = kept.formulas(number) if arch is None else kept.of(number, arch)
+        setting = contents.setting(kept, number)
+        found = (
+            contents.formulas(kept, number)
+            if arch is None
+            else contents.scores_of(kept, number, arch)
+        )
     console = new_console()
     if arch is None:
         say(console, f"{setting.space}, {setting.task}, {setting.samples} of {setting.data}")
@@ -144,18 +148,18 @@ def prune_scores(
 ) -> None:
     """Delete scores that match all given conditions."""
     from zeroshot import commands
-    from zeroshot.store import Store
+    from zeroshot.store import Store, upkeep
 
     selection = commands.selected(space=space, before=before, outdated=outdated)
     path = store_path(store)
     console = new_console()
     with Store(path, create=False) as kept:
-        found = kept.count(selection)
+        found = upkeep.count(kept, selection)
         words = f"{found['scores']:,} of {found['all scores']:,} scores in {path}"
         if found["scores"] and not yes:
             typer.confirm(f"Delete {words}, of {found['networks']:,} networks?", abort=True)
         if found["scores"]:
-            kept.delete(selection)
+            upkeep.delete(kept, selection)
     say(console, f"deleted {words}")
 
 
@@ -165,11 +169,11 @@ def merge_stores(
     store: StoreFile = None,
 ) -> None:
     """Add the scores of another store."""
-    from zeroshot.store import Store
+    from zeroshot.store import Store, upkeep
 
     path = store_path(store)
     with Store(path) as kept:
-        came = kept.merge(other)
+        came = upkeep.merge(kept, other)
     say(new_console(), f"{came:,} scores of {other} came into {path}")
 
 

@@ -15,7 +15,7 @@ from zeroshot.models import find_device, find_space
 from zeroshot.proxies import PROXIES
 from zeroshot.run import Outcome, Run, check_out, execute, formula_of, write
 from zeroshot.spaces import SPACES
-from zeroshot.store import SETTING_KEY, Selection, Setting, Store
+from zeroshot.store import SETTING_KEY, Selection, Setting, Store, contents, upkeep
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,9 +51,9 @@ def export_store(
 
     Args:
         store: the file.
-        number: of the setting; see `Store.settings`.
+        number: of the setting; see `zeroshot.store.contents`.
         out: a .csv or .parquet file, which must not be there.
-        proxies: names, or numbers as `Store.formulas` tells them; by default all.
+        proxies: names, or numbers as `zeroshot.store.contents.formulas` tells them; by default all.
         seeds: by default all. Architectures that lack a score of one are left out.
 
     Raises:
@@ -65,7 +65,7 @@ def export_store(
         if path.exists():
             raise ZeroshotError(f"{path} is there already; choose another --out")
     with Store(Path(store), create=False) as kept:
-        outcome = Outcome(*kept.export(number, proxies, seeds))
+        outcome = Outcome(*contents.export(kept, number, proxies, seeds))
     write(outcome, out)
     return outcome
 
@@ -103,14 +103,14 @@ def check_store(store: str | Path, *, sample: int = 3, seed: int = 0) -> Check:
     skipped: dict[int, str] = {}
     known = {formula_of(proxy): proxy for proxy in PROXIES}
     with Store(Path(store), create=False) as kept:
-        damage = kept.damage()
+        damage = upkeep.damage(kept)
         runs: dict[int, Run] = {}
-        for number in [] if damage else kept.settings()["number"].tolist():
+        for number in [] if damage else contents.settings(kept)["number"].tolist():
             try:
-                runs[number] = _repeated(kept.setting(number))
+                runs[number] = _repeated(contents.setting(kept, number))
             except ZeroshotError as error:
                 skipped[number] = str(error)
-        there = [(number, *key) for number in runs for key in kept.networks(number)]
+        there = [(number, *key) for number in runs for key in contents.networks(kept, number)]
         order = np.random.default_rng(seed).permutation(len(there))[: max(sample, 0)]
         for number, arch, seed_ in (there[position] for position in order):
             run, key = runs[number], (arch, seed_)
