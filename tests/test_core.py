@@ -9,8 +9,9 @@ from torch.utils.checkpoint import checkpoint
 
 from tests import networks
 from tests.checks import batch, unchanged
-from zeroshot.core import Batch, Net, seeded
+from zeroshot.core import Batch, Net
 from zeroshot.errors import Undefined, ZeroshotError
+from zeroshot.restore import seeded
 from zeroshot.scoring import evaluate
 
 

@@ -20,15 +20,16 @@ FILES = {
 MAY = {
     "zeroshot.errors": (),
     "zeroshot.edition": (),
-    "zeroshot.core": ("edition", "errors"),
+    "zeroshot.restore": (),
+    "zeroshot.core": ("edition", "errors", "restore"),
     "zeroshot.narrow": (),
     "zeroshot.observe": ("errors", "narrow"),
     "zeroshot.linalg": ("errors",),
     "zeroshot.initial": ("core", "errors"),
     "zeroshot.passes": ("core", "errors", "linalg", "narrow", "observe", "passes"),
     "zeroshot.proxies": ("core", "errors", "linalg", "passes", "proxies"),
-    "zeroshot.spaces": ("core", "edition", "errors", "initial", "passes", "spaces"),
-    "zeroshot.scoring": ("core", "errors", "passes", "proxies"),
+    "zeroshot.spaces": ("core", "edition", "errors", "initial", "passes", "restore", "spaces"),
+    "zeroshot.scoring": ("core", "errors", "passes", "proxies", "restore"),
 }
 # Tensors stop before these.
 TABLES = ("zeroshot.ranking", "zeroshot.eval", "zeroshot.search", "zeroshot.store")

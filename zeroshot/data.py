@@ -12,9 +12,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from zeroshot.core import Batch, in_float32, out_of_memory
+from zeroshot.core import Batch, out_of_memory
 from zeroshot.errors import OutOfMemoryError, ZeroshotError, brief, check_seed, whole
 from zeroshot.files import cache
+from zeroshot.restore import in_float32
 from zeroshot.spaces.space import Task
 
 CLASSES = 1_000_000  # what is above is no class index

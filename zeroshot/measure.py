@@ -11,8 +11,9 @@ import time
 import torch
 from torch import Tensor, nn
 
-from zeroshot.core import Batch, Net, keeping_attributes, keeping_modes
+from zeroshot.core import Batch, Net
 from zeroshot.errors import ZeroshotError, whole
+from zeroshot.restore import keeping_attributes, keeping_modes
 
 
 def latency(

@@ -14,12 +14,13 @@ from types import ModuleType
 import torch
 from torch import nn
 
-from zeroshot.core import Net, Proxy, seeded
+from zeroshot.core import Net, Proxy
 from zeroshot.edition import edition
 from zeroshot.errors import ZeroshotError, brief, in_a_line, whole
 from zeroshot.initial import INITS
 from zeroshot.proxies import PROXIES, listed
 from zeroshot.ranking import ENSEMBLES, Ensemble, check_by, check_members, named, single
+from zeroshot.restore import seeded
 from zeroshot.spaces import SPACES, Space, Task
 
 

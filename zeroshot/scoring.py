@@ -12,20 +12,11 @@ from torch import nn
 from torch._utils import _flatten_dense_tensors, _unflatten_dense_tensors
 from torch.nn.parameter import is_lazy
 
-from zeroshot.core import (
-    ALONE,
-    REPEATABLE,
-    Batch,
-    Net,
-    Pass,
-    Proxy,
-    out_of_memory,
-    planned,
-    switched,
-)
+from zeroshot.core import Batch, Net, Pass, Proxy, out_of_memory, planned
 from zeroshot.errors import FailedFormula, OutOfMemoryError, Undefined, ZeroshotError, in_a_line
 from zeroshot.passes import Forward
 from zeroshot.proxies import listed
+from zeroshot.restore import ALONE, REPEATABLE, switched
 
 # Modules in which layers and activations are not seen.
 HIDING = (torch.jit.ScriptModule, nn.DataParallel, nn.parallel.DistributedDataParallel)

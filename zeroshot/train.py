@@ -24,15 +24,7 @@ from torch import Tensor, nn
 from torch.optim.lr_scheduler import CosineAnnealingLR, OneCycleLR
 
 import zeroshot
-from zeroshot.core import (
-    REPEATABLE,
-    Net,
-    keeping_modes,
-    logits_of,
-    out_of_memory,
-    seeded,
-    switched,
-)
+from zeroshot.core import Net, logits_of, out_of_memory
 from zeroshot.data import Part, load_split
 from zeroshot.errors import OutOfMemoryError, ZeroshotError, in_a_line, real, whole
 from zeroshot.eval.plots import ACCENT, SPOT, STYLE, tidy
@@ -40,6 +32,7 @@ from zeroshot.files import TEMPORARY, locked, write_bytes, writing
 from zeroshot.models import code_of, find_device, find_model, find_space, space_of
 from zeroshot.progress import Progress, telling
 from zeroshot.record import circumstances
+from zeroshot.restore import REPEATABLE, keeping_modes, seeded, switched
 from zeroshot.run import check_identity
 from zeroshot.spaces import Task
 from zeroshot.spaces.space import with_shape

@@ -17,10 +17,11 @@ import torch
 from jaxtyping import Float64
 from torch import Tensor, nn
 
-from zeroshot.core import Cost, Loss, Net, cross_entropy, in_float32, seeded
+from zeroshot.core import Cost, Loss, Net, cross_entropy
 from zeroshot.edition import edition
 from zeroshot.errors import ZeroshotError, whole
 from zeroshot.initial import INITS
+from zeroshot.restore import in_float32, seeded
 
 
 class Axis(NamedTuple):
