@@ -1,14 +1,19 @@
 """Files of ours: written whole or not at all, by one process at a time, errors told in a line."""
 
 import errno
+import json
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from filelock import FileLock, Timeout
 
 from zeroshot.errors import ZeroshotError
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 TEMPORARY = ".tmp"  # ends the name of what is being written
 
@@ -33,6 +38,32 @@ def replace_file(path: Path, write: Callable[[Path], object]) -> None:
 def write_bytes(path: Path, content: bytes) -> None:
     """Write this so that it appears whole or not at all."""
     replace_file(path, lambda part: part.write_bytes(content))
+
+
+def write_json(path: Path, content: Any) -> None:
+    """Write this as JSON that people can read, whole or not at all."""
+    write_bytes(path, (json.dumps(content, indent=2) + "\n").encode())
+
+
+def write_table(table: "pd.DataFrame", path: Path) -> None:
+    """Write a table where `replace_file` says, as the file's name asks."""
+    if path.suffixes[-2:] == [".csv", TEMPORARY]:
+        table.to_csv(path, index=False, lineterminator="\n")
+    else:
+        table.to_parquet(path, index=False)
+
+
+def record_path(out: Path) -> Path:
+    """Where the run record of a table lies."""
+    return out.with_name(out.name + ".json")
+
+
+def check_out(out: Path) -> None:
+    """Refuse a name that is no table's, or in no folder."""
+    if out.suffix not in (".csv", ".parquet"):
+        raise ZeroshotError(f"--out {out}: expected a name that ends in .csv or .parquet")
+    if not out.parent.is_dir():
+        raise ZeroshotError(f"--out {out}: the folder {out.parent} does not exist; create it first")
 
 
 @contextmanager

@@ -22,13 +22,12 @@ from zeroshot.core import Batch, Net, Proxy
 from zeroshot.data import load_batch
 from zeroshot.edition import edition
 from zeroshot.errors import ZeroshotError
-from zeroshot.files import replace_file, write_bytes, writing
+from zeroshot.files import replace_file, write_bytes, write_json, writing
 from zeroshot.models import find_device, find_members, find_space
 from zeroshot.progress import Progress, silent
-from zeroshot.record import circumstances
+from zeroshot.record import check_identity, circumstances
 from zeroshot.run import (
     Run,
-    check_identity,
     execute,
     spelled,
 )
@@ -86,7 +85,7 @@ class Pruned:
         with writing(out):
             out.mkdir(parents=True, exist_ok=True)
             for name, text in (("architecture", found), ("record", self.record)):
-                write_bytes(out / f"{name}.json", (json.dumps(text, indent=2) + "\n").encode())
+                write_json(out / f"{name}.json", text)
             replace_file(out / "history.csv", lambda path: self.history.to_csv(path, index=False))
             replace_file(out / "pruning.png", lambda path: figure.savefig(path, format="png"))
 
@@ -254,10 +253,7 @@ class Pruning:
             if checkpoint is not None:
                 state = {"run": self.identity, "open": arch.open, "history": rows_of(seen)}
                 with writing(checkpoint):
-                    replace_file(
-                        checkpoint,
-                        lambda path: path.write_text(json.dumps(state), encoding="utf-8"),
-                    )
+                    write_bytes(checkpoint, json.dumps(state).encode())
 
         def measure(
             arch: Arch, options: Sequence[tuple[int, int]], number: int

@@ -1,5 +1,6 @@
-"""What the record of every run tells besides its own: command, time, versions and machine."""
+"""The record beside what a run writes: which run it is, and how it came about."""
 
+import json
 import platform
 import shlex
 import sys
@@ -12,6 +13,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import torch
+
+from zeroshot.errors import ZeroshotError
+from zeroshot.files import record_path
 
 
 def circumstances(device: str) -> dict[str, Any]:
@@ -43,3 +47,36 @@ def processor() -> str:
             if line.startswith("model name"):
                 return f"{line.partition(':')[2].strip()} ({platform.machine()})"
     return platform.processor() or platform.machine()
+
+
+def check_identity(found: Any, identity: dict[str, Any], path: Path) -> None:
+    """Refuse a file, or folder, of another run, naming what differs."""
+    wanted = json.loads(json.dumps(identity))
+    found = found if isinstance(found, dict) else {}
+    for key, value in wanted.items():
+        if found.get(key) != value:
+            there, here = _short(found.get(key), value), _short(value, found.get(key))
+            raise ZeroshotError(
+                f"{path} belongs to another run: there, {key} is {there}, now it is {here}; "
+                "choose another --out, or move it away"
+            )
+
+
+def _short(value: Any, other: Any) -> str:
+    """A value in a few words; of a dictionary the names, or what differs if these agree."""
+    if isinstance(value, dict):
+        same = isinstance(other, dict) and value.keys() == other.keys()
+        value = {k: v for k, v in value.items() if v != other[k]} if same else ", ".join(value)
+    text = str(value)
+    return text if len(text) < 60 else text[:57] + "..."
+
+
+def read_identity(out: Path) -> Any:
+    """Of which run a table is, by the record beside it."""
+    try:
+        return json.loads(record_path(out).read_text(encoding="utf-8"))["run"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ZeroshotError(
+            f"{record_path(out)} does not tell of which run {out} is; "
+            "choose another --out, or move both away"
+        ) from error

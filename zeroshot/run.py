@@ -17,13 +17,21 @@ import torch
 import zeroshot
 from zeroshot.core import Batch, Pass, Proxy, closure, planned
 from zeroshot.errors import OutOfMemoryError, ZeroshotError, in_a_line
-from zeroshot.eval.tables import read_scores, record_path
-from zeroshot.files import TEMPORARY, locked, replace_file, write_bytes, writing
+from zeroshot.eval.tables import read_scores
+from zeroshot.files import (
+    check_out,
+    locked,
+    record_path,
+    replace_file,
+    write_json,
+    write_table,
+    writing,
+)
 from zeroshot.initial import INITS
 from zeroshot.passes import Census
 from zeroshot.progress import Progress, silent
 from zeroshot.ranking import KEYS
-from zeroshot.record import circumstances
+from zeroshot.record import check_identity, circumstances, read_identity
 from zeroshot.spaces.space import Arch, Space, Task
 from zeroshot.spread import spread
 from zeroshot.store import Formula, Kept, Key, Setting, Store, remove
@@ -364,53 +372,11 @@ def _record(
 # -- files -----------------------------------------------------------------------------------------
 
 
-def check_identity(found: Any, identity: dict[str, Any], path: Path) -> None:
-    """Refuse a file, or folder, of another run, naming what differs."""
-    wanted = json.loads(json.dumps(identity))
-    found = found if isinstance(found, dict) else {}
-    for key, value in wanted.items():
-        if found.get(key) != value:
-            there, here = _short(found.get(key), value), _short(value, found.get(key))
-            raise ZeroshotError(
-                f"{path} belongs to another run: there, {key} is {there}, now it is {here}; "
-                "choose another --out, or move it away"
-            )
-
-
-def _short(value: Any, other: Any) -> str:
-    """A value in a few words; of a dictionary the names, or what differs if these agree."""
-    if isinstance(value, dict):
-        same = isinstance(other, dict) and value.keys() == other.keys()
-        value = {k: v for k, v in value.items() if v != other[k]} if same else ", ".join(value)
-    text = str(value)
-    return text if len(text) < 60 else text[:57] + "..."
-
-
 def write(outcome: Outcome, out: Path, kept: str = "") -> None:
     """Write table and record, each whole or not at all; `kept` is what an error's line adds."""
     with writing(out, kept):
-        record = json.dumps(outcome.record, indent=2) + "\n"
-        write_bytes(record_path(out), record.encode())
+        write_json(record_path(out), outcome.record)
         replace_file(out, lambda part: write_table(outcome.scores, part))
-
-
-def check_out(out: Path) -> None:
-    """Refuse a name that is no table's, or in no folder."""
-    if out.suffix not in (".csv", ".parquet"):
-        raise ZeroshotError(f"--out {out}: expected a name that ends in .csv or .parquet")
-    if not out.parent.is_dir():
-        raise ZeroshotError(f"--out {out}: the folder {out.parent} does not exist; create it first")
-
-
-def read_identity(out: Path) -> Any:
-    """Of which run a table is, by the record beside it."""
-    try:
-        return json.loads(record_path(out).read_text(encoding="utf-8"))["run"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise ZeroshotError(
-            f"{record_path(out)} does not tell of which run {out} is; "
-            "choose another --out, or move both away"
-        ) from error
 
 
 def _finished(run: Run, out: Path) -> Outcome:
@@ -425,11 +391,3 @@ def _finished(run: Run, out: Path) -> Outcome:
             f"{out} has other rows or columns than its record says; move that file away"
         )
     return Outcome(scores, json.loads(record_path(out).read_text(encoding="utf-8")))
-
-
-def write_table(table: pd.DataFrame, path: Path) -> None:
-    """Write a table where `replace_file` says, as the file's name asks."""
-    if path.suffixes[-2:] == [".csv", TEMPORARY]:
-        table.to_csv(path, index=False, lineterminator="\n")
-    else:
-        table.to_parquet(path, index=False)

@@ -28,12 +28,11 @@ from zeroshot.core import Net, logits_of, out_of_memory
 from zeroshot.data import Part, load_split
 from zeroshot.errors import OutOfMemoryError, ZeroshotError, in_a_line, real, whole
 from zeroshot.eval.plots import ACCENT, SPOT, STYLE, tidy
-from zeroshot.files import TEMPORARY, locked, write_bytes, writing
+from zeroshot.files import TEMPORARY, locked, write_bytes, write_json, writing
 from zeroshot.models import code_of, find_device, find_model, find_space, space_of
 from zeroshot.progress import Progress, telling
-from zeroshot.record import circumstances
+from zeroshot.record import check_identity, circumstances
 from zeroshot.restore import REPEATABLE, keeping_modes, seeded, switched
-from zeroshot.run import check_identity
 from zeroshot.spaces import Task
 from zeroshot.spaces.space import with_shape
 
@@ -216,7 +215,7 @@ def finetune(
                 history = training.run(state, told)
             _draw(history, folder / "curve.png")
             record = _record(identity, history, len(test.labels), where, time.time() - started)
-            write_bytes(folder / "record.json", (json.dumps(record, indent=2) + "\n").encode())
+            write_json(folder / "record.json", record)
     return load_trained(folder, device=where)
 
 

@@ -18,7 +18,7 @@ from zeroshot.core import Batch, Net, Proxy
 from zeroshot.data import load_batch
 from zeroshot.errors import ZeroshotError, brief, check_seed, real, whole
 from zeroshot.eval.tables import read_table
-from zeroshot.files import replace_file, writing
+from zeroshot.files import check_out, replace_file, write_table, writing
 from zeroshot.models import (
     Device,
     default_ensemble,
@@ -34,17 +34,8 @@ from zeroshot.progress import Progress, telling
 from zeroshot.proxies import PROXIES
 from zeroshot.pruning import DRAWS
 from zeroshot.ranking import Ensemble
-from zeroshot.record import device_name
-from zeroshot.run import (
-    Outcome,
-    Run,
-    check_identity,
-    check_out,
-    execute,
-    read_identity,
-    write,
-    write_table,
-)
+from zeroshot.record import check_identity, device_name, read_identity
+from zeroshot.run import Outcome, Run, execute, write
 from zeroshot.scoring import Scores, evaluate
 from zeroshot.search.candidates import MANY, Chosen, Limits, choose, list_archs, read_archs
 from zeroshot.spaces import Arch, Space, Task

@@ -10,10 +10,10 @@ import pandas as pd
 
 from zeroshot.data import load_batch
 from zeroshot.errors import ZeroshotError, check_seed
-from zeroshot.eval.tables import record_path
+from zeroshot.files import check_out, record_path
 from zeroshot.models import find_device, find_space
 from zeroshot.proxies import PROXIES
-from zeroshot.run import Outcome, Run, check_out, execute, formula_of, write
+from zeroshot.run import Outcome, Run, execute, formula_of, write
 from zeroshot.spaces import SPACES
 from zeroshot.store import SETTING_KEY, Selection, Setting, Store, contents, upkeep
 

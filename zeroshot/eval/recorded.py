@@ -8,7 +8,8 @@ from typing import Any
 import pandas as pd
 
 from zeroshot.errors import ZeroshotError
-from zeroshot.eval.tables import read_scores, record_path
+from zeroshot.eval.tables import read_scores
+from zeroshot.files import record_path
 from zeroshot.ranking import KEYS
 
 # What scores have to have in common to be compared with each other.

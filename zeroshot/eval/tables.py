@@ -55,11 +55,6 @@ def read_table(path: Path, words: Collection[str] = ("arch",)) -> pd.DataFrame:
     return _named(table, path)
 
 
-def record_path(out: Path) -> Path:
-    """Where the run record of a table lies."""
-    return out.with_name(out.name + ".json")
-
-
 def read_text(path: Path) -> str:
     """The text of a file, unpacked if its name ends in .gz.
 
