@@ -19,7 +19,7 @@ NOT_HERE = {"memory", "memory_train"}
 @pytest.fixture(autouse=True)
 def without_values(monkeypatch):
     """What says 'meta' would be refused."""
-    monkeypatch.setattr(scoring, "_parameters", lambda module: list(module.parameters()))
+    monkeypatch.setattr(scoring, "_parameters", lambda net: list(net.parameters.values()))
 
 
 def elsewhere(net: Net) -> Net:
