@@ -1,7 +1,8 @@
 """The library calls behind the commands, with the same names and defaults."""
 
 from zeroshot.commands.pruned import prune
-from zeroshot.commands.ranked import Ranking, rank, score
+from zeroshot.commands.ranked import Ranking, rank
+from zeroshot.commands.scored import score
 from zeroshot.commands.stored import Check, check_store, export_store, selected
 from zeroshot.commands.validated import Advice, Validation, advise, validate
 

@@ -1,42 +1,34 @@
-"""Score networks, and rank a space's."""
+"""Rank the networks of a space."""
 
 import math
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from functools import cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
-import torch
-from torch import nn
 
-from zeroshot import measure, ranking
+from zeroshot import ranking
 from zeroshot.commands.arguments import check_data, check_space, workers_of
-from zeroshot.core import Batch, Net, Proxy
+from zeroshot.commands.timed import TIMED, Timing
+from zeroshot.core import Batch, Proxy
 from zeroshot.data import load_batch
-from zeroshot.errors import ZeroshotError, brief, check_seed, real, whole
-from zeroshot.eval.tables import read_table
-from zeroshot.files import check_out, replace_file, write_table, writing
+from zeroshot.errors import ZeroshotError, check_seed, real, whole
 from zeroshot.models import (
     Device,
     default_ensemble,
     find_device,
     find_members,
-    find_model,
     find_proxies,
     find_space,
     reshaped,
-    space_of,
 )
 from zeroshot.progress import Progress, telling
 from zeroshot.proxies import PROXIES
 from zeroshot.pruning import DRAWS
 from zeroshot.ranking import Ensemble
-from zeroshot.record import check_identity, device_name, read_identity
-from zeroshot.run import Outcome, Run, execute, write
-from zeroshot.scoring import Scores, evaluate
+from zeroshot.run import Outcome, Run, execute
 from zeroshot.search.candidates import MANY, Chosen, Limits, choose, list_archs, read_archs
 from zeroshot.spaces import Arch, Space, Task
 
@@ -44,7 +36,6 @@ SAME_BATCH = (
     "The best were judged once more by other weights, but on the same data: a batch was given."
 )
 SAMPLE = 100  # architectures that are ranked, if nothing else is asked for
-TIMED = 10  # of the best that are fast enough, before timing stops
 
 
 @dataclass(frozen=True, eq=False)
@@ -106,87 +97,6 @@ class Ranking:
         found = [space.cost(space.parse(str(arch)), task) for arch in best]
         rows = [(cost.params, cost.macs) for cost in found]
         return pd.DataFrame(rows, index=best, columns=["params", "flops"])
-
-
-def score(
-    models: str | nn.Module | Net | Sequence[str | nn.Module | Net],
-    *,
-    proxies: str | Proxy | Iterable[str | Proxy] = "all",
-    data: str | Batch = "noise",
-    batch_size: int = 64,
-    size: int | None = None,
-    init: str = "default",
-    seed: int = 0,
-    device: Device = "auto",
-    out: str | Path | None = None,
-    progress: Progress | bool | None = None,
-) -> dict[str, Scores]:
-    """Score networks, one after the other.
-
-    Args:
-        models: 'nasbench201:13714' (or its string), 'torchvision:resnet18',
-            'package.module:factory', a module or a `zeroshot.Net`; one or several.
-        proxies: names, comma-separated or as a tuple; 'all'; 'package.module:MY_PROXY'.
-        data: what they are shown, or a batch of your own; see `load_batch`.
-        batch_size: number of samples.
-        size: of the images; by default the space's own, or 32.
-        init: initialisation, a name of `zeroshot.initial.INITS`. A module given is left as it is.
-        seed: of weights, batch and all draws; a `Net` keeps its own for its draws.
-        device: auto, cpu, cuda or cuda:i. A module given stays where it is.
-        out: a .csv or .parquet file that is not there yet, for a table: column `model`, then one
-            per proxy.
-        progress: True shows a bar; a function is called with the numbers of networks done and in
-            all.
-
-    Returns:
-        Scores by model, in the order given: by its name, or by number and class, as '0: ResNet'.
-
-    Raises:
-        ZeroshotError: for a model, proxy, data or device that is not there or not usable, and for
-            `out` that is there already or cannot be written.
-    """
-    path = None if out is None else Path(out)
-    if path is not None:
-        check_out(path)
-        if path.exists():
-            raise ZeroshotError(f"--out {path}: the file exists; choose another, or move it away")
-    wanted = find_proxies(proxies)
-    where = find_device(device)
-    several = [models] if isinstance(models, (str, nn.Module, Net)) else models
-    if not isinstance(several, Collection) or not len(several):
-        raise ZeroshotError(f"models {models!r}: expected a name, a module, or a list of these")
-    for what, number in (("batch_size", batch_size), ("size", size)):
-        if number is not None:
-            whole(what, number)
-    check_seed(seed)
-    check_data(data)
-    for model in several:
-        if not isinstance(model, (str, nn.Module, Net)):
-            raise ZeroshotError(f"model {brief(model)}: expected a name or a torch.nn.Module")
-
-    @cache  # networks of one task are shown one batch
-    def shown(task: Task) -> tuple[Batch, Task]:
-        return load_batch(data, batch_size=batch_size, task=task, seed=seed)
-
-    found: dict[str, Scores] = {}
-    with telling(progress, "networks") as told:
-        for number, model in enumerate(several):
-            told(number, len(several))
-            home = space_of(model) if isinstance(model, str) else None
-            task = find_space(home[0]).task if home else Task()
-            batch, task = shown(task if size is None else replace(task, size=size))
-            if isinstance(model, str):
-                name, net = model, find_model(model, task, init=init, seed=seed, device=where)
-            else:
-                net = model if isinstance(model, Net) else Net(model, seed=seed)
-                name = f"{number}: {type(net.module).__name__}"
-            found[name] = evaluate(net, batch, wanted)
-        told(len(several), len(several))
-    if path is not None:
-        table = pd.DataFrame.from_dict(found, orient="index").rename_axis("model").reset_index()
-        with writing(path):
-            replace_file(path, lambda part: write_table(table, part))
-    return found
 
 
 def rank(
@@ -292,30 +202,15 @@ def rank(
     wanted: tuple[Proxy, ...] = () if proxies is None else find_proxies(proxies)
     timed = latency or max_latency is not None
     ordered = by is not None or not wanted or timed or refine > 0  # else a table was asked for
-    if by is None:
-        by = default_ensemble(space)
-        if wanted and set(find_members(by)[0].members) - {proxy.name for proxy in wanted}:
-            by = wanted[0].name
-    if not wanted:
-        by, wanted = find_members(by)
-    else:
-        wanted += _lacking(by, wanted)
+    by, wanted = _ordering(space, by, wanted)
     ensemble = ranking.find(by, tuple(proxy.name for proxy in wanted))
     batch, task = load_batch(data, batch_size=batch_size, task=space.task, seed=seed)
     notes: tuple[str, ...] = ()
     if small and space == full:
         notes += (f"{space.name} has no small shape: its networks were scored as they are.",)
     if archs is None:
-        asked = sample
-        if sample is not None and MANY >= space.size <= sample:
-            sample = None
-        generator = np.random.default_rng(seed)
-        drawn = choose(full, task, sample=sample, limits=limits, rng=generator)
-        chosen = drawn.archs
-        notes += _how_drawn(drawn)
-        if asked not in (None, SAMPLE) and len(chosen) < asked:
-            within = f" with at most {limits}" if str(limits) else ""
-            notes += (f"{space.name} has {len(chosen):,} architectures{within}, not {asked:,}.",)
+        chosen, told_of_it = _drawn(space, full, task, sample, limits, seed)
+        notes += told_of_it
     elif isinstance(archs, (str, Path)):
         chosen = read_archs(space, Path(archs), arch)
     else:
@@ -353,7 +248,7 @@ def rank(
         enough = len(rated) if latency else refine or TIMED
         limit = math.inf if max_latency is None else max_latency
         beside = path and path.with_name(f"{path.stem}.latency{path.suffix}")
-        times = _Timing(full, task, where).of(rated, limit, enough, beside)
+        times = Timing(full, task, where).of(rated, limit, enough, beside)
     found = Ranking(
         order=order,
         members=ensemble.members,
@@ -388,56 +283,29 @@ def rank(
     return found
 
 
-@dataclass(frozen=True)
-class _Timing:
-    """What a latency depends on, besides the architecture."""
+def _ordering(
+    space: Space, by: str | Ensemble | None, wanted: tuple[Proxy, ...]
+) -> tuple[str | Ensemble, tuple[Proxy, ...]]:
+    """What a space is ordered by, and all proxies: those asked for, and those that it needs."""
+    if by is None:
+        by = default_ensemble(space)
+        if wanted and set(find_members(by)[0].members) - {proxy.name for proxy in wanted}:
+            by = wanted[0].name
+    return find_members(by) if not wanted else (by, wanted + _lacking(by, wanted))
 
-    space: Space
-    task: Task
-    device: str
 
-    @property
-    def identity(self) -> dict[str, Any]:
-        """What must agree for latencies of a file to be of use here."""
-        device = device_name(self.device)
-        return {"space": repr(self.space), "task": repr(self.task), "device": device}
-
-    def of(self, order: pd.Index, limit: float, enough: int, path: Path | None) -> pd.Series:
-        """Milliseconds of architectures, from the best down until `enough` are within the limit.
-
-        What is in the file already is not timed again, for it would come out otherwise: the same
-        call has to find the same best.
-        """
-        known: dict[str, float] = {}
-        if path is not None and path.exists():
-            check_identity(read_identity(path), self.identity, path)
-            table = read_table(path)
-            if not {"arch", "latency"} <= set(table.columns):
-                raise ZeroshotError(f"{path} has no columns arch and latency; move it away")
-            known = dict(zip(table["arch"].astype(str), table["latency"], strict=True))
-        found: dict[str, float] = {}
-        try:
-            for arch in map(str, order):
-                found[arch] = known[arch] if arch in known else self.latency(arch)
-                enough -= found[arch] <= limit
-                if not enough:
-                    break
-        finally:  # what has been timed is kept, whatever stops it
-            if path is not None and not known.keys() >= found.keys():
-                table = pd.DataFrame((found | known).items(), columns=["arch", "latency"])
-                write(Outcome(table, {"run": self.identity}), path)
-        if min(found.values()) > limit:
-            raise ZeroshotError(
-                f"a latency of {limit:g} ms: of {len(found):,} architectures the fastest takes "
-                f"{min(found.values()):.3g} ms here; raise the limit"
-            )
-        return pd.Series(found, name="latency").rename_axis("arch")
-
-    def latency(self, arch: str) -> float:
-        """Milliseconds of one, here and now."""
-        sample = self.task.inputs(1, torch.Generator().manual_seed(0))
-        net = self.space.network(self.space.parse(arch), self.task, device=self.device)
-        return 1000 * measure.latency(net, sample)
+def _drawn(
+    space: Space, full: Space, task: Task, sample: int | None, limits: Limits, seed: int
+) -> tuple[Sequence[Arch], tuple[str, ...]]:
+    """A sample of a space, or all of it, and what there is to know of it."""
+    whole_of_it = sample is not None and MANY >= space.size <= sample
+    given = None if whole_of_it else sample
+    found = choose(full, task, sample=given, limits=limits, rng=np.random.default_rng(seed))
+    notes = _how_drawn(found)
+    if sample not in (None, SAMPLE) and len(found.archs) < sample:
+        within = f" with at most {limits}" if str(limits) else ""
+        notes += (f"{space.name} has {len(found.archs):,} architectures{within}, not {sample:,}.",)
+    return found.archs, notes
 
 
 def _lacking(by: str | Ensemble, wanted: tuple[Proxy, ...]) -> tuple[Proxy, ...]:

@@ -1,0 +1,107 @@
+"""Score networks, one after the other."""
+
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import replace
+from functools import cache
+from pathlib import Path
+
+import pandas as pd
+from torch import nn
+
+from zeroshot.commands.arguments import check_data
+from zeroshot.core import Batch, Net, Proxy
+from zeroshot.data import load_batch
+from zeroshot.errors import ZeroshotError, brief, check_seed, whole
+from zeroshot.files import check_out, replace_file, write_table, writing
+from zeroshot.models import (
+    Device,
+    find_device,
+    find_model,
+    find_proxies,
+    find_space,
+    space_of,
+)
+from zeroshot.progress import Progress, telling
+from zeroshot.scoring import Scores, evaluate
+from zeroshot.spaces import Task
+
+
+def score(
+    models: str | nn.Module | Net | Sequence[str | nn.Module | Net],
+    *,
+    proxies: str | Proxy | Iterable[str | Proxy] = "all",
+    data: str | Batch = "noise",
+    batch_size: int = 64,
+    size: int | None = None,
+    init: str = "default",
+    seed: int = 0,
+    device: Device = "auto",
+    out: str | Path | None = None,
+    progress: Progress | bool | None = None,
+) -> dict[str, Scores]:
+    """Score networks, one after the other.
+
+    Args:
+        models: 'nasbench201:13714' (or its string), 'torchvision:resnet18',
+            'package.module:factory', a module or a `zeroshot.Net`; one or several.
+        proxies: names, comma-separated or as a tuple; 'all'; 'package.module:MY_PROXY'.
+        data: what they are shown, or a batch of your own; see `load_batch`.
+        batch_size: number of samples.
+        size: of the images; by default the space's own, or 32.
+        init: initialisation, a name of `zeroshot.initial.INITS`. A module given is left as it is.
+        seed: of weights, batch and all draws; a `Net` keeps its own for its draws.
+        device: auto, cpu, cuda or cuda:i. A module given stays where it is.
+        out: a .csv or .parquet file that is not there yet, for a table: column `model`, then one
+            per proxy.
+        progress: True shows a bar; a function is called with the numbers of networks done and in
+            all.
+
+    Returns:
+        Scores by model, in the order given: by its name, or by number and class, as '0: ResNet'.
+
+    Raises:
+        ZeroshotError: for a model, proxy, data or device that is not there or not usable, and for
+            `out` that is there already or cannot be written.
+    """
+    path = None if out is None else Path(out)
+    if path is not None:
+        check_out(path)
+        if path.exists():
+            raise ZeroshotError(f"--out {path}: the file exists; choose another, or move it away")
+    wanted = find_proxies(proxies)
+    where = find_device(device)
+    several = [models] if isinstance(models, (str, nn.Module, Net)) else models
+    if not isinstance(several, Collection) or not len(several):
+        raise ZeroshotError(f"models {models!r}: expected a name, a module, or a list of these")
+    for what, number in (("batch_size", batch_size), ("size", size)):
+        if number is not None:
+            whole(what, number)
+    check_seed(seed)
+    check_data(data)
+    for model in several:
+        if not isinstance(model, (str, nn.Module, Net)):
+            raise ZeroshotError(f"model {brief(model)}: expected a name or a torch.nn.Module")
+
+    @cache  # networks of one task are shown one batch
+    def shown(task: Task) -> tuple[Batch, Task]:
+        return load_batch(data, batch_size=batch_size, task=task, seed=seed)
+
+    found: dict[str, Scores] = {}
+    with telling(progress, "networks") as told:
+        for number, model in enumerate(several):
+            told(number, len(several))
+            home = space_of(model) if isinstance(model, str) else None
+            task = find_space(home[0]).task if home else Task()
+            batch, task = shown(task if size is None else replace(task, size=size))
+            if isinstance(model, str):
+                name, net = model, find_model(model, task, init=init, seed=seed, device=where)
+            else:
+                net = model if isinstance(model, Net) else Net(model, seed=seed)
+                name = f"{number}: {type(net.module).__name__}"
+            found[name] = evaluate(net, batch, wanted)
+        told(len(several), len(several))
+    if path is not None:
+        table = pd.DataFrame.from_dict(found, orient="index").rename_axis("model").reset_index()
+        with writing(path):
+            replace_file(path, lambda part: write_table(table, part))
+    return found
