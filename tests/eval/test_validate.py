@@ -51,7 +51,7 @@ def test_columns_and_rows(scores, truth):
         *("name", "kind", "n", "coverage", "measured", "unmatched"),
         *("infinite", "constant", "ties"),
         *correlations,
-        *("partial_spearman", "precision_top10", "ndcg", "picked", "best", "interval"),
+        *("precision_top10", "ndcg", "picked", "partial_spearman", "best", "interval"),
         *every[:2],
         *("best_delta", "best_delta_lo", "best_delta_hi", "beats_best"),
         *every[2:4],

@@ -26,6 +26,7 @@ from zeroshot.eval.compare import (
 from zeroshot.eval.correlate import (
     EXACT,
     STATISTICS,
+    Array,
     partial_spearman,
     percentiles,
     tied_pairs,
@@ -81,16 +82,16 @@ def validate(
         - ties: share of tied pairs among the n ratings
         - kendall, kendall_lo, kendall_hi; spearman, spearman_lo, spearman_hi: with 95 % intervals,
           each of one row alone
-        - kendall_all_lo, kendall_all_hi: intervals that hold for all rows at once; see
-          `compare.together`. So for the two differences, except that baselines are not among them.
-          NaN where n is below 10
-        - partial_spearman: given the ranks of params and flops, or of one where the other is
-          missing. NaN for these two, and if both are missing
         - precision_top10: share of the top 10 % by score in the top 10 % by accuracy
         - ndcg: see `correlate.ndcg`
         - picked: accuracy of the architecture it would pick
+        - partial_spearman: given the ranks of params and flops, or of one where the other is
+          missing. NaN for these two, and if both are missing
         - best: the best accuracy there was to pick
         - interval: "bootstrap", or "linearised bootstrap" for Kendall's τ of n > 2,000
+        - kendall_all_lo, kendall_all_hi: intervals that hold for all rows at once; see
+          `compare.together`. So for the two differences, except that baselines are not among them.
+          NaN where n is below 10
         - best_delta, best_delta_lo, best_delta_hi, beats_best: Kendall's τ less that of the best
           proxy or ensemble of `compare.candidates`, paired; see `compare.Resamples.difference`.
           That one was chosen on the same data, which the interval does not know. NaN for itself
@@ -120,25 +121,8 @@ def validate(
         raise ZeroshotError(f"seed {seed}: expected a whole number, at least 0")
     proxies = proxies_of(scores)
     better = better or {}
-    if not truth.index.is_unique:
-        arch = truth.index[truth.index.duplicated()][0]
-        raise ZeroshotError(f"the true accuracies hold {arch} more than once; keep one")
     archs = pd.Index(scores["arch"].unique())
-    accuracy = truth.reindex(archs).dropna().astype(np.float64)
-    endless = accuracy.index[np.isinf(accuracy)]
-    if len(endless):
-        raise ZeroshotError(
-            f"the true accuracy of {endless[0]} is {accuracy[endless[0]]}; leave it out, or make "
-            "it NaN, where no accuracy is known"
-        )
-    if len(accuracy) < 3:
-        numbers = all(str(arch).isdecimal() for arch in truth.index)
-        hint = "; a number may count rows, so is no index: spell architectures" if numbers else ""
-        raise ZeroshotError(
-            f"{len(accuracy)} of {len(archs)} scored architectures have a true accuracy; at least "
-            f"3 are needed. Scores hold e.g. {_first(archs)}, accuracies {_first(truth.index)}"
-            f"{hint}"
-        )
+    accuracy = _known(truth, archs)
     if not proxies:
         raise ZeroshotError("the scores have no proxy column; nothing to validate")
     entries = (*proxies, *_present(ensembles, proxies))
@@ -156,8 +140,8 @@ def validate(
         name = str(entry)
         known = drawn.known(name)
         x, y = judged[name].to_numpy()[known], accuracy.to_numpy()[known]
-        values = {key: statistic(x, y) for key, statistic in STATISTICS.items()}
-        interval = {key: percentiles(found) for key, found in drawn.of(name).items()}
+        figures = _figures(x, y, drawn.of(name))
+        figures["picked"] *= sign
         partial = float("nan")
         if controls and name not in CONTROLS:
             given = np.stack([control[known] for control in controls], axis=1)
@@ -173,16 +157,8 @@ def validate(
                 "infinite": int(infinite[list(_members(entry))].any(axis=1).sum()),
                 "constant": len(constant & set(_members(entry))),
                 "ties": tied_pairs(x),
-                "kendall": values["kendall"],
-                "kendall_lo": interval["kendall"][0],
-                "kendall_hi": interval["kendall"][1],
-                "spearman": values["spearman"],
-                "spearman_lo": interval["spearman"][0],
-                "spearman_hi": interval["spearman"][1],
+                **figures,
                 "partial_spearman": partial,
-                "precision_top10": values["precision_top10"],
-                "ndcg": values["ndcg"],
-                "picked": sign * values["picked"],
                 "best": sign * float(accuracy.max()),
                 "interval": "bootstrap" if len(x) <= EXACT else "linearised bootstrap",
             }
@@ -209,6 +185,39 @@ def validate(
     front = pareto(cost, table["kendall"])
     table = pd.concat([*found, cost.rename("seconds"), front.rename("pareto")], axis=1)
     return table.reset_index(drop=True)
+
+
+def _known(truth: pd.Series, archs: pd.Index) -> pd.Series:
+    """The accuracies of scored architectures that are known; ZeroshotError if they are unsound."""
+    if not truth.index.is_unique:
+        arch = truth.index[truth.index.duplicated()][0]
+        raise ZeroshotError(f"the true accuracies hold {arch} more than once; keep one")
+    accuracy = truth.reindex(archs).dropna().astype(np.float64)
+    endless = accuracy.index[np.isinf(accuracy)]
+    if len(endless):
+        raise ZeroshotError(
+            f"the true accuracy of {endless[0]} is {accuracy[endless[0]]}; leave it out, or make "
+            "it NaN, where no accuracy is known"
+        )
+    if len(accuracy) < 3:
+        numbers = all(str(arch).isdecimal() for arch in truth.index)
+        hint = "; a number may count rows, so is no index: spell architectures" if numbers else ""
+        raise ZeroshotError(
+            f"{len(accuracy)} of {len(archs)} scored architectures have a true accuracy; at least "
+            f"3 are needed. Scores hold e.g. {_first(archs)}, accuracies {_first(truth.index)}"
+            f"{hint}"
+        )
+    return accuracy
+
+
+def _figures(x: Array, y: Array, resampled: Mapping[str, Array]) -> dict[str, float]:
+    """Every statistic of ratings and accuracies; of those resampled, the interval too."""
+    figures: dict[str, float] = {}
+    for name, statistic in STATISTICS.items():
+        figures[name] = statistic(x, y)
+        if name in resampled:
+            figures[f"{name}_lo"], figures[f"{name}_hi"] = percentiles(resampled[name])
+    return figures
 
 
 def _against(
