@@ -19,7 +19,6 @@ import typer
 import zeroshot
 from tests.checks import batch, toy
 from zeroshot.cli import app
-from zeroshot.cli.lists import proxy_module
 from zeroshot.core import Pass
 from zeroshot.eval.verdict import duration
 
@@ -61,7 +60,7 @@ def proxies() -> str:
         "|---|---|---|---|---|---|---|---|",
     ]
     for proxy in zeroshot.PROXIES:
-        place = proxy_module(proxy)
+        place = proxy.formula.__module__
         asks = (sys.modules[place].__doc__ or "").split(": ", 1)[-1].strip()
         says = inspect.getdoc(proxy.formula) or ""
         cells = (

@@ -1,14 +1,17 @@
 """`zeroshot list`."""
 
 import sys
+from collections.abc import Callable, Iterator
 from enum import Enum
 from itertools import groupby
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
 from zeroshot.cli.screen import new_console, new_table
 from zeroshot.errors import ZeroshotError
+
+Row = tuple[str, ...]
 
 
 class What(str, Enum):
@@ -22,62 +25,79 @@ class What(str, Enum):
     inits = "inits"
 
 
+def _proxies() -> Iterator[Row]:
+    from zeroshot.proxies import PROXIES
+
+    yield "proxy", "better", "needs", "source", "what it is"
+    for proxy in PROXIES:
+        needs = ", ".join(repr(need).replace("()", "") for need in proxy.needs)
+        told = sys.modules[proxy.formula.__module__].__doc__ or ""
+        yield proxy.name, proxy.better, needs, proxy.source, told.split(": ", 1)[-1].strip()
+
+
+def _ensembles() -> Iterator[Row]:
+    from zeroshot.ranking import ENSEMBLES
+
+    yield "ensemble", "members", "rule", "source"
+    for each in ENSEMBLES:
+        yield each.name, ", ".join(each.members), each.combine.__name__, each.source
+
+
+def _spaces() -> Iterator[Row]:
+    from zeroshot.spaces import SPACES
+
+    yield "space", "architectures", "axes", "source"
+    for space in SPACES:
+        try:
+            sizes, size = [len(axis.options) for axis in space.axes], space.size
+        except ZeroshotError as error:  # what it is made of is not installed
+            yield space.name, "", str(error), space.source
+            continue
+        runs = [(size, len(list(run))) for size, run in groupby(sizes)]
+        listed = " × ".join(f"{size}^{n}" if n > 1 else f"{size}" for size, n in runs)
+        axes = listed if len(runs) <= 4 else f"{len(sizes)} of {min(sizes)} to {max(sizes)}"
+        count = f"{size:,}" if size < 10**19 else f"{size:.1e}"
+        yield space.name, count, axes, space.source
+
+
+def _benchmarks() -> Iterator[Row]:
+    from zeroshot.eval.benchmarks import BENCHMARKS
+
+    yield "benchmark", "space", "data sets", "needs", "source"
+    for each in BENCHMARKS:
+        sets = ", ".join(each.datasets) or "as the file"
+        yield each.name, each.space, sets, each.file, each.source
+
+
+def _data() -> Iterator[Row]:
+    from zeroshot.data import DATA
+
+    yield "data", "what it is"
+    yield from DATA.items()
+
+
+def _inits() -> Iterator[Row]:
+    from zeroshot.initial import INITS
+
+    yield "init", "what it is"
+    yield from ((name, (fill.__doc__ or "").strip()) for name, fill in INITS.items())
+
+
+# The headings, then the rows; what they are of is loaded when it is asked for.
+LISTS: dict[What, Callable[[], Iterator[Row]]] = {
+    What.proxies: _proxies,
+    What.ensembles: _ensembles,
+    What.spaces: _spaces,
+    What.benchmarks: _benchmarks,
+    What.data: _data,
+    What.inits: _inits,
+}
+
+
 def list_(what: Annotated[What, typer.Argument(help="What to list.")]) -> None:
     """List the proxies, spaces and so on that there are."""
-    console = new_console()
-    if what is What.proxies:
-        from zeroshot.proxies import PROXIES
-
-        table = new_table("proxy", "better", "needs", "source", "what it is")
-        for proxy in PROXIES:
-            needs = ", ".join(repr(need).replace("()", "") for need in proxy.needs)
-            words = (sys.modules[proxy_module(proxy)].__doc__ or "").split(": ", 1)[-1].strip()
-            table.add_row(proxy.name, proxy.better, needs, proxy.source, words)
-    elif what is What.ensembles:
-        from zeroshot.ranking import ENSEMBLES
-
-        table = new_table("ensemble", "members", "rule", "source")
-        for ensemble in ENSEMBLES:
-            members = ", ".join(ensemble.members)
-            table.add_row(ensemble.name, members, ensemble.combine.__name__, ensemble.source)
-    elif what is What.spaces:
-        from zeroshot.spaces import SPACES
-
-        table = new_table("space", "architectures", "axes", "source")
-        for space in SPACES:
-            try:
-                sizes, size = [len(axis.options) for axis in space.axes], space.size
-            except ZeroshotError as error:  # what it is made of is not installed
-                table.add_row(space.name, "", str(error), space.source)
-                continue
-            runs = [(size, len(list(run))) for size, run in groupby(sizes)]
-            listed = " × ".join(f"{size}^{n}" if n > 1 else f"{size}" for size, n in runs)
-            axes = listed if len(runs) <= 4 else f"{len(sizes)} of {min(sizes)} to {max(sizes)}"
-            count = f"{size:,}" if size < 10**19 else f"{size:.1e}"
-            table.add_row(space.name, count, axes, space.source)
-    elif what is What.benchmarks:
-        from zeroshot.eval.benchmarks import BENCHMARKS
-
-        table = new_table("benchmark", "space", "data sets", "needs", "source")
-        for benchmark in BENCHMARKS:
-            sets = ", ".join(benchmark.datasets) or "as the file"
-            table.add_row(benchmark.name, benchmark.space, sets, benchmark.file, benchmark.source)
-    elif what is What.data:
-        from zeroshot.data import DATA
-
-        table = new_table("data", "what it is")
-        for name, words in DATA.items():
-            table.add_row(name, words)
-    else:
-        from zeroshot.initial import INITS
-
-        table = new_table("init", "what it is")
-        for name, fill in INITS.items():
-            table.add_row(name, (fill.__doc__ or "").strip())
-    console.print(table)
-
-
-def proxy_module(proxy: Any) -> str:
-    """The module that says what a proxy is: the one of its name, or else its formula's."""
-    own = f"zeroshot.proxies.{proxy.name}"
-    return own if own in sys.modules else proxy.formula.__module__
+    headings, *rows = LISTS[what]()
+    table = new_table(*headings)
+    for row in rows:
+        table.add_row(*row)
+    new_console().print(table)
