@@ -15,6 +15,7 @@ from zeroshot.commands.timed import TIMED, Timing
 from zeroshot.core import Batch, Proxy
 from zeroshot.data import load_batch
 from zeroshot.errors import ZeroshotError, check_seed, real, whole
+from zeroshot.files import replace_file, write_table, writing
 from zeroshot.models import (
     Device,
     default_ensemble,
@@ -164,8 +165,9 @@ def rank(
             as 'tcp://host:8786', or a `distributed.Client`.
         device: auto, cpu, cuda or cuda:i.
         store: a file of scores: what is there is not computed again, what is computed is added.
-        out: a .csv or .parquet file. The same call goes on where it was interrupted. The best are
-            kept beside it, in a file with 'refined' in its name.
+        out: a .csv or .parquet file. The same call goes on where it was interrupted. Beside it lie
+            the order, where one was asked for, in a file with 'order' in its name, the best ranked
+            again in one with 'refined', and latencies in one with 'latency'.
         progress: True shows a bar; a function is called with the numbers of networks done and in
             all.
 
@@ -242,12 +244,16 @@ def rank(
         left = len(chosen) - len(run.archs)
         notes += (f"{left:,} of the {len(chosen):,} architectures given are beyond the limits.",)
     notes += _gaps(order, ensemble, outcome, path or kept, needed=ordered)
+    if path is not None and ordered:
+        with writing(path):
+            table = order.rename_axis("arch").reset_index()
+            replace_file(_beside(path, "order"), lambda part: write_table(table, part))
     times = None
     if timed:
         rated = order.dropna().index
         enough = len(rated) if latency else refine or TIMED
         limit = math.inf if max_latency is None else max_latency
-        beside = path and path.with_name(f"{path.stem}.latency{path.suffix}")
+        beside = path and _beside(path, "latency")
         times = Timing(full, task, where).of(rated, limit, enough, beside)
     found = Ranking(
         order=order,
@@ -276,11 +282,15 @@ def rank(
             scheduler=scheduler,
             device=device,
             store=store,
-            out=path and path.with_name(f"{path.stem}.refined{path.suffix}"),
+            out=path and _beside(path, "refined"),
             progress=progress,
         )
         found = replace(found, refined=replace(refined, built=(full, task)))
     return found
+
+
+def _beside(path: Path, what: str) -> Path:
+    return path.with_name(f"{path.stem}.{what}{path.suffix}")
 
 
 def _ordering(
