@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, ClassVar, Generic, Literal, NamedTuple, TypeVar, cast
+from typing import Any, ClassVar, Generic, Literal, NamedTuple, TypeVar
 
 import torch
 import torch.nn.functional as F
@@ -242,8 +242,12 @@ class Net:
     @cached_property
     def parameters(self) -> dict[str, nn.Parameter]:
         """Its parameters by name, shared ones once, by that of the first place that holds them."""
-        found = _tensors(self.parts)
-        return {name: cast(nn.Parameter, own) for own, name, buffer in found if not buffer}
+        found: dict[int, tuple[str, nn.Parameter]] = {}
+        for prefix, part in self.parts:
+            for name, own in part._parameters.items():
+                if own is not None and id(own) not in found:
+                    found[id(own)] = f"{prefix}.{name}" if prefix else name, own
+        return dict(found.values())
 
     @property
     def device(self) -> torch.device:
