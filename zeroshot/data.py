@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from zeroshot.core import Batch, out_of_memory
-from zeroshot.errors import OutOfMemoryError, ZeroshotError, brief, check_seed, whole
+from zeroshot.errors import OutOfMemoryError, ZeroshotError, brief, check_seed, first_line, whole
 from zeroshot.files import cache
 from zeroshot.restore import in_float32
 from zeroshot.spaces.space import Task
@@ -295,7 +295,7 @@ def _cifar(name: str, train: bool = True) -> Callable[[str], _Images]:
             found = kind(str(root), train=train, download=True)
         except (OSError, RuntimeError) as error:
             raise ZeroshotError(
-                f"{name} could not be downloaded to {root} ({_first_line(error)}); put the archive "
+                f"{name} could not be downloaded to {root} ({first_line(error)}); put the archive "
                 f"{kind.filename} there, or use --data digits or npz:PATH, which need no network"
             ) from error
         return _in_memory(found.data, found.targets, len(found.classes))
@@ -310,7 +310,7 @@ def _folder(path: str) -> _Images:
         found = datasets.ImageFolder(str(Path(path).expanduser()))
     except (OSError, RuntimeError) as error:
         raise ZeroshotError(
-            f"folder:{path} cannot be read ({_first_line(error)}); expected one folder per class "
+            f"folder:{path} cannot be read ({first_line(error)}); expected one folder per class "
             "with images in it"
         ) from error
     steps = transforms.Compose(
@@ -324,7 +324,7 @@ def _folder(path: str) -> _Images:
                 pixels.append(steps(found.loader(found.samples[index][0])))
             except Exception as error:  # a damaged image can fail in any way
                 raise ZeroshotError(
-                    f"{found.samples[index][0]} is no readable image ({_first_line(error)})"
+                    f"{found.samples[index][0]} is no readable image ({first_line(error)})"
                 ) from error
         return torch.stack(pixels)
 
@@ -353,7 +353,7 @@ def _npz(path: str, part: str = "train") -> _Images:
                 f"npz:{path} cannot be read (it is no archive of numbers); expected one that "
                 f"numpy.savez wrote, with {x} and {y}"
             ) from error
-        raise ZeroshotError(f"npz:{path} cannot be read ({_first_line(error)})") from error
+        raise ZeroshotError(f"npz:{path} cannot be read ({first_line(error)})") from error
     if pixels.ndim not in (3, 4) or labels.shape != (len(pixels),):
         raise ZeroshotError(
             f"npz:{path} has {x} {pixels.shape} and {y} {labels.shape}; "
@@ -379,10 +379,6 @@ def _npz(path: str, part: str = "train") -> _Images:
 def _npz_test(path: str) -> _Images | None:
     with np.load(Path(path).expanduser(), allow_pickle=False) as held:  # `_npz` has read it before
         return _npz(path, "test") if {"x_test", "y_test"} & set(held.files) else None
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]
 
 
 _OPEN: dict[str, Callable[[str], _Images]] = {

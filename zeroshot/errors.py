@@ -31,18 +31,26 @@ class Undefined(Exception):  # noqa: N818 - a statement about a network, not a f
     """A proxy says nothing about this network. The engine turns it into NaN with this reason."""
 
 
+def first_line(error: BaseException) -> str:
+    """The first line of an exception's words, or the name of its type."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]
+
+
 def in_a_line(error: BaseException) -> str:
     """What an exception says, in one line; behind its type, where that adds something."""
-    words = (str(error).strip().splitlines() or [""])[0]
-    if words and isinstance(error, (ZeroshotError, Undefined, RuntimeError)):
-        return words
-    return f"{type(error).__name__}: {words}".rstrip(": ")
+    words = first_line(error)
+    plain = isinstance(error, (ZeroshotError, Undefined, RuntimeError))
+    return words if plain or not str(error).strip() else f"{type(error).__name__}: {words}"
+
+
+def cut(text: str, room: int = 80) -> str:
+    """A text, its end cut off where it takes more room."""
+    return text if len(text) <= room else f"{text[: room - 1]}…"
 
 
 def brief(value: object) -> str:
     """What a value looks like, in a line of bounded length."""
-    words = " ".join(repr(value).split())
-    return words if len(words) <= 100 else f"{words[:97]}..."
+    return cut(" ".join(repr(value).split()), 100)
 
 
 def whole(what: str, value: object) -> int:

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from zeroshot.errors import ZeroshotError
+from zeroshot.errors import ZeroshotError, first_line
 from zeroshot.ranking import KEYS, proxies_of
 
 SUFFIXES = (".csv", ".csv.gz", ".parquet")
@@ -295,4 +295,4 @@ def _check(text: str, path: Path, words: Collection[str]) -> dict[str, list[str]
 
 
 def _first(error: BaseException) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")
+    return first_line(error).rstrip(".")

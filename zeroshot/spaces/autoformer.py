@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from zeroshot.core import Cost
-from zeroshot.errors import ZeroshotError
+from zeroshot.errors import ZeroshotError, cut
 from zeroshot.spaces.space import Arch, Axis, Space, Task
 
 REACH = 14  # relative positions further away than that, in patches, are as if they were at that
@@ -159,7 +159,7 @@ class AutoFormer(Space):
 
     @staticmethod
     def _wrong(text: str, expected: str) -> NoReturn:
-        shown = text if len(text) <= 80 else f"{text[:79]}…"
+        shown = cut(text)
         raise ZeroshotError(f"{shown!r} is no autoformer architecture: expected {expected}")
 
     # -- what an architecture is ---------------------------------------------------------------

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from zeroshot.core import Cost
-from zeroshot.errors import ZeroshotError
+from zeroshot.errors import ZeroshotError, cut
 from zeroshot.spaces.space import Arch, Axis, Space, Task
 
 OPS = ("none", "conv1x1", "conv3x3", "conv5x5", "conv7x7", "max_pool3x3", "max_pool5x5")
@@ -93,7 +93,7 @@ class Chain(Space):
         """Read that notation; commas may stand between the layers."""
 
         def wrong(expected: str) -> NoReturn:
-            shown = text if len(text) <= 80 else f"{text[:79]}…"
+            shown = cut(text)
             raise ZeroshotError(f"{shown!r} is no chain architecture: expected {expected}")
 
         words = re.split(r",?\s+|(?<=\)),", text)

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from zeroshot.core import Cost
-from zeroshot.errors import ZeroshotError
+from zeroshot.errors import ZeroshotError, cut
 from zeroshot.spaces.mixed import Mixed
 from zeroshot.spaces.space import Arch, Axis, Space, Task
 
@@ -361,7 +361,7 @@ def _first(cell: _Genes) -> _Genes:
 
 
 def _wrong(found: str, expected: str) -> NoReturn:
-    found = found if len(found) <= 80 else f"{found[:79]}…"
+    found = cut(found)
     raise ZeroshotError(f"{found} is no darts architecture: expected {expected}")
 
 

@@ -10,7 +10,7 @@ from typing import NamedTuple, NoReturn
 from torch import Tensor, nn
 
 from zeroshot.core import Cost
-from zeroshot.errors import ZeroshotError
+from zeroshot.errors import ZeroshotError, cut
 from zeroshot.spaces.space import Arch, Axis, Space, Task
 
 ACTIVATIONS: dict[str, type[nn.Module]] = {
@@ -177,7 +177,7 @@ class MobileNet(Space):
         """
 
         def wrong(expected: str) -> NoReturn:
-            shown = text if len(text) <= 80 else f"{text[:79]}…"
+            shown = cut(text)
             raise ZeroshotError(f"{shown!r} is no mobilenet architecture: expected {expected}")
 
         count = len(self.stages)

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from zeroshot.core import Cost
-from zeroshot.errors import ZeroshotError
+from zeroshot.errors import ZeroshotError, cut
 from zeroshot.spaces.constrained import Constrained
 from zeroshot.spaces.space import Arch, Axis, Task, tupled
 
@@ -154,7 +154,7 @@ class NasBench101(Constrained):
         """
 
         def wrong(expected: str) -> NoReturn:
-            shown = text if len(text) <= 80 else f"{text[:79]}…"
+            shown = cut(text)
             raise ZeroshotError(f"{shown!r} is no nasbench101 architecture: expected {expected}")
 
         text = _from_naslib(text)

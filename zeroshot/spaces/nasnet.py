@@ -9,7 +9,7 @@ from typing import Any, NamedTuple, NoReturn
 import torch
 from torch import Tensor, nn
 
-from zeroshot.errors import ZeroshotError
+from zeroshot.errors import ZeroshotError, cut
 from zeroshot.spaces.darts import FactorizedReduce, separable
 from zeroshot.spaces.nasbench201 import ReluConvBn
 from zeroshot.spaces.space import Arch, Axis, Space, Task
@@ -226,7 +226,7 @@ def _first(genes: tuple[int, ...]) -> tuple[int, ...]:
 
 
 def _wrong(found: str, expected: str) -> NoReturn:
-    found = found if len(found) <= 80 else f"{found[:79]}…"
+    found = cut(found)
     raise ZeroshotError(f"{found!r} is no nasnet architecture: expected {expected}")
 
 

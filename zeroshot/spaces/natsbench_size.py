@@ -7,7 +7,7 @@ from itertools import pairwise
 from torch import Tensor, nn
 
 from zeroshot.core import Cost
-from zeroshot.errors import ZeroshotError
+from zeroshot.errors import ZeroshotError, cut
 from zeroshot.spaces.nasbench201 import (
     CONV3,
     SKIP,
@@ -61,7 +61,7 @@ class NatsBenchSize(Space):
         """Read the official string."""
         parts = text.split(":")
         if len(parts) != len(LAYERS) or not all(re.fullmatch("[0-9]+", part) for part in parts):
-            shown = repr(text if len(text) <= 80 else f"{text[:79]}…")
+            shown = repr(cut(text))
             raise ZeroshotError(
                 f"{shown} is no natsbench_size architecture: expected {len(LAYERS)} numbers of "
                 "channels, as in '64:64:64:64:64'"

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from zeroshot.core import Cost
-from zeroshot.errors import ZeroshotError
+from zeroshot.errors import ZeroshotError, cut
 from zeroshot.spaces.space import Arch, Axis, Space, Task
 
 # What each node reads: earlier nodes. One that reads none reads what comes into the stage.
@@ -120,7 +120,7 @@ class RandWire(Space):
         """Read that, with or without blanks and with the seed 0 if there is none."""
 
         def wrong(expected: str) -> NoReturn:
-            shown = text if len(text) <= 80 else f"{text[:79]}…"
+            shown = cut(text)
             raise ZeroshotError(f"{shown!r} is no randwire architecture: expected {expected}")
 
         short = re.sub(r"\d+\.\d+", lambda number: f"{float(number[0]):g}", re.sub(r"\s", "", text))

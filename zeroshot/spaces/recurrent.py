@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from zeroshot.core import Cost
-from zeroshot.errors import Undefined, ZeroshotError
+from zeroshot.errors import Undefined, ZeroshotError, cut
 from zeroshot.spaces.space import Arch, Axis, Space, Task
 
 
@@ -116,7 +116,7 @@ class EnasRnn(Space):
         if len(words) != len(self.axes) or not all(
             word.isdecimal() and len(word) < 9 for word in words
         ):
-            shown = text if len(text) <= 80 else f"{text[:79]}…"
+            shown = cut(text)
             raise ZeroshotError(
                 f"{shown!r} is no enas_rnn architecture: expected {len(self.axes)} numbers, the "
                 f"function of the first node, then input and function of each of {self.nodes - 1}"
@@ -316,7 +316,7 @@ class NasBenchNlp(Space):
         """Read a recipe; the nodes may stand in any order."""
 
         def wrong(expected: str) -> NoReturn:
-            shown = text if len(text) <= 80 else f"{text[:79]}…"
+            shown = cut(text)
             raise ZeroshotError(f"{shown!r} is no nasbench_nlp architecture: expected {expected}")
 
         try:

@@ -10,7 +10,7 @@ from typing import NamedTuple
 from torch import Tensor, nn
 
 from zeroshot.core import Cost
-from zeroshot.errors import ZeroshotError
+from zeroshot.errors import ZeroshotError, cut
 from zeroshot.spaces.constrained import Constrained
 from zeroshot.spaces.darts import FactorizedReduce
 from zeroshot.spaces.nasbench201 import (
@@ -280,7 +280,7 @@ def _check(space: TransNasBench101Micro | TransNasBench101Macro) -> None:
 
 
 def _shown(text: str) -> str:
-    return repr(text if len(text) <= 80 else f"{text[:79]}…")
+    return repr(cut(text))
 
 
 def _halved(size: int) -> int:

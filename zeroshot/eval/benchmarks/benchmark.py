@@ -9,7 +9,7 @@ from typing import NoReturn
 import numpy as np
 import pandas as pd
 
-from zeroshot.errors import ZeroshotError
+from zeroshot.errors import ZeroshotError, first_line
 
 
 @dataclass(frozen=True)
@@ -111,7 +111,7 @@ def needed(query: Query, name: str, what: str, folder: bool = False) -> Path:
 
 def unreadable(path: Path, what: str, error: BaseException) -> NoReturn:
     """Refuse a file that is readable, but not what it should be."""
-    words = (str(error).splitlines() or [""])[0]
+    words = first_line(error)
     raise ZeroshotError(
         f"{path} is not {what} ({type(error).__name__}: {words}); get it again"
     ) from error

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
-from zeroshot.errors import ZeroshotError
+from zeroshot.errors import ZeroshotError, cut
 from zeroshot.eval.benchmarks.benchmark import Query, needed, tabulate
 from zeroshot.eval.benchmarks.pickles import names_asked
 
@@ -89,7 +89,7 @@ def _genotype(text: str) -> _Genotype:
         given = {keyword.arg: keyword.value for keyword in call.keywords}
         normal, reduce = (_pairs(ast.literal_eval(given[cell])) for cell in ("normal", "reduce"))
     except (SyntaxError, ValueError, TypeError, KeyError, RecursionError, MemoryError) as error:
-        shown = text if len(text) <= 80 else f"{text[:79]}…"
+        shown = cut(text)
         raise ZeroshotError(
             f"{shown!r} is no genotype of DARTS, which the benchmark 'nb301' needs"
         ) from error

@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from zeroshot.errors import ZeroshotError
+from zeroshot.errors import ZeroshotError, first_line
 
 # How torch.save began its files before it wrote zip archives.
 _TORCH_MAGIC = 0x1950A86A20F9469CFC6C
@@ -48,7 +48,7 @@ def read_pickle(
         raise ZeroshotError(f"there is no file {path}; check the path") from error
     except Exception as error:  # a damaged or hostile pickle can fail in any way
         if not names:
-            words = (str(error).splitlines() or [""])[0] or type(error).__name__
+            words = first_line(error)
             raise ZeroshotError(
                 f"{path} is truncated or no pickle ({words}); get it again"
             ) from error
