@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 
 import zeroshot.spread
-from zeroshot.commands import prune, rank
+from zeroshot.commands import advise, prune, rank
 from zeroshot.errors import OutOfMemoryError, ZeroshotError
 from zeroshot.spaces import NasBench201
 from zeroshot.spread import spread
@@ -196,6 +196,12 @@ def test_supernets_are_measured_there(cluster, mine):
     pd.testing.assert_frame_equal(there.history, here.history, check_exact=True)
     assert there.name == here.name
     assert len(there.history) == 5
+
+
+def test_advice_is_of_networks_scored_there(cluster):
+    given = {"sample": 3, "proxies": "naswot", "batch_size": 4, "small": True, "device": "cpu"}
+    there = advise("nasbench201", scheduler=cluster, **given)
+    pd.testing.assert_frame_equal(there.scores, advise("nasbench201", workers=1, **given).scores)
 
 
 def test_an_interrupted_run_goes_on(cluster, tmp_path):

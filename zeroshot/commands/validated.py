@@ -169,6 +169,7 @@ def advise(
     init: str = "default",
     small: bool = False,
     workers: int | None = None,
+    scheduler: Any = None,
     device: Device = "auto",
     store: str | Path | None = None,
     out: str | Path | None = None,
@@ -191,6 +192,7 @@ def advise(
         small: smaller networks, for spaces that have such a shape. What the proxies cost is then
             told of these.
         workers: processes; by default one per core, and on CUDA one per GPU.
+        scheduler: of a dask cluster that is to do the work instead, as for `rank`.
         device: auto, cpu, cuda or cuda:i.
         store: a file of scores: what is there is not computed again, what is computed is added.
         out: folder for advice.csv, advice.html, scores.csv and its record; the same call goes on
@@ -231,6 +233,7 @@ def advise(
         init=init,
         small=small,
         workers=workers,
+        scheduler=scheduler,
         device=device,
         store=store,
         out=None if folder is None else folder / "scores.csv",
