@@ -41,6 +41,7 @@ from zeroshot.cli.screen import (
 )
 from zeroshot.errors import ZeroshotError
 from zeroshot.progress import progress_bar
+from zeroshot.search import SAMPLE
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -112,7 +113,8 @@ def score(
 def rank(
     space: SpaceName,
     sample: Annotated[
-        int | None, typer.Option(help="Number of architectures to draw at random; default: 100.")
+        int | None,
+        typer.Option(help=f"Number of architectures to draw at random; default: {SAMPLE}."),
     ] = None,
     all_: Annotated[
         bool, typer.Option("--all", help="Rank all architectures instead of a sample.")
@@ -190,7 +192,7 @@ def rank(
     if len(asked) > 1:
         raise ZeroshotError(f"{' and '.join(asked)}: expected one of them")
     path = used_store(store, no_store)
-    drawn = None if all_ or archs else 100 if sample is None else sample
+    drawn = None if all_ or archs else SAMPLE if sample is None else sample
     loading = workers_started(workers, drawn, device, scheduler, out)
     with stoppable(kept_where(path, out)), loading:
         from zeroshot import commands

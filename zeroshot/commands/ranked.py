@@ -30,13 +30,13 @@ from zeroshot.proxies import PROXIES
 from zeroshot.pruning import DRAWS
 from zeroshot.ranking import Ensemble
 from zeroshot.run import Outcome, Run, execute
+from zeroshot.search import SAMPLE
 from zeroshot.search.candidates import MANY, Chosen, Limits, choose, list_archs, read_archs
 from zeroshot.spaces import Arch, Space, Task
 
 SAME_BATCH = (
     "The best were judged once more by other weights, but on the same data: a batch was given."
 )
-SAMPLE = 100  # architectures that are ranked, if nothing else is asked for
 
 
 @dataclass(frozen=True, eq=False)
