@@ -245,7 +245,9 @@ def rank(
         _say_reuse(console, part.record)
         _say_gaps(console, part.record)
     if out:
-        say(console, f"{len(found.scores):,} rows in {out}, the run record in {out}.json")
+        order = out.with_name(f"{out.stem}.order{out.suffix}")
+        beside = f", the order in {order}" if order.exists() else ""
+        say(console, f"{len(found.scores):,} rows in {out}, the run record in {out}.json{beside}")
     elif hidden:
         say(console, f"{hidden} more scores of each are not shown; --out writes all of them")
 
