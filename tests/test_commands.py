@@ -117,6 +117,8 @@ def test_the_order_lies_beside_the_scores(tmp_path):
     for name, ranking in (("a", found), ("a.refined", found.refined)):
         table = pd.read_csv(tmp_path / f"{name}.order.csv").set_index("arch")
         pd.testing.assert_series_equal(table["naswot"], ranking.order, check_names=False)
+    fast(archs=ARCHS, proxies="naswot", out=tmp_path / "b.csv")  # a table was asked for
+    assert not (tmp_path / "b.order.csv").exists()
 
 
 def test_costs_of_the_refined_are_of_networks_as_built():

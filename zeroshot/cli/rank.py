@@ -184,8 +184,8 @@ def rank(
 ) -> None:
     """Rank architectures of a space without training any.
 
-    With --out, the same command goes on where it was interrupted; the order lies beside the scores,
-    in NAME.order.csv.
+    With --out, the same command goes on where it was interrupted. The order lies beside the scores,
+    in NAME.order.csv, unless --proxies without --by ask for a table alone.
     """
     asked = [f"--sample {sample}"] if sample is not None else []
     asked += (["--all"] if all_ else []) + ([f"--archs {archs}"] if archs else [])

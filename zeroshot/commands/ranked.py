@@ -166,8 +166,8 @@ def rank(
         device: auto, cpu, cuda or cuda:i.
         store: a file of scores: what is there is not computed again, what is computed is added.
         out: a .csv or .parquet file. The same call goes on where it was interrupted. Beside it lie
-            the order, in a file with 'order' in its name, the best ranked again in one with
-            'refined', and latencies in one with 'latency'.
+            the order, in a file with 'order' in its name, unless proxies alone were asked for; the
+            best ranked again in one with 'refined', and latencies in one with 'latency'.
         progress: True shows a bar; a function is called with the numbers of networks done and in
             all.
 
@@ -244,7 +244,7 @@ def rank(
         left = len(chosen) - len(run.archs)
         notes += (f"{left:,} of the {len(chosen):,} architectures given are beyond the limits.",)
     notes += _gaps(order, ensemble, outcome, path or kept, needed=ordered)
-    if path is not None and order.notna().any():
+    if path is not None and ordered:
         with writing(path):
             table = order.rename_axis("arch").reset_index()
             replace_file(_beside(path, "order"), lambda part: write_table(table, part))
