@@ -32,4 +32,4 @@ def apd(ranks: Float64[Tensor, " norms"], weights: tuple[Tensor, ...]) -> Float6
     return ranks.sum() * sum(spreads, ranks.new_zeros(()))
 
 
-APD = Proxy("apd", (StableRanks(), Weights()), apd, "higher", "NeurIPS 2025", version=2)
+APD = Proxy("apd", (StableRanks(), Weights()), apd, "higher", "NeurIPS 2025", version=3)

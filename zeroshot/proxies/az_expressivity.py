@@ -30,5 +30,5 @@ def entropy(spectrum: Float64[Tensor, " _"]) -> Float64[Tensor, ""]:
 
 
 AZ_EXPRESSIVITY = Proxy(
-    "az_expressivity", (BlockSpectra(),), az_expressivity, "higher", "arXiv:2403.19232", version=2
+    "az_expressivity", (BlockSpectra(),), az_expressivity, "higher", "arXiv:2403.19232", version=3
 )

@@ -26,5 +26,5 @@ def az_progressivity(spectra: tuple[Float64[Tensor, " _"], ...]) -> Float64[Tens
 
 
 AZ_PROGRESSIVITY = Proxy(
-    "az_progressivity", (BlockSpectra(),), az_progressivity, "higher", "arXiv:2403.19232", version=2
+    "az_progressivity", (BlockSpectra(),), az_progressivity, "higher", "arXiv:2403.19232", version=3
 )

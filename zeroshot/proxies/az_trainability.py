@@ -26,5 +26,5 @@ def az_trainability(seen: Handover) -> Float64[Tensor, ""]:
 
 
 AZ_TRAINABILITY = Proxy(
-    "az_trainability", (BlockHandover(),), az_trainability, "higher", "arXiv:2403.19232", version=2
+    "az_trainability", (BlockHandover(),), az_trainability, "higher", "arXiv:2403.19232", version=3
 )
