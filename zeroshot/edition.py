@@ -39,6 +39,11 @@ def edition(version: int, *parts: Any) -> str:
     return f"{version}-{sha256(repr(words).encode()).hexdigest()[:12]}"
 
 
+def is_own(told: str) -> bool:
+    """Whether an edition is of code of the user's own."""
+    return "-" in told
+
+
 def _words(held: Any, home: str, seen: set[int]) -> Iterator[str]:
     """What a value says or does; `home` is the module of whoever holds it, '' at the start."""
     held = _bare(held)

@@ -58,6 +58,11 @@ def record_path(out: Path) -> Path:
     return out.with_name(out.name + ".json")
 
 
+def beside(out: Path, what: str) -> Path:
+    """Where another table lies that belongs to a table: `what` stands in its name."""
+    return out.with_name(f"{out.stem}.{what}{out.suffix}")
+
+
 def check_out(out: Path) -> None:
     """Refuse a name that is no table's, or in no folder."""
     if out.suffix not in (".csv", ".parquet"):

@@ -26,11 +26,7 @@ from zeroshot.files import replace_file, write_bytes, write_json, writing
 from zeroshot.models import find_device, find_members, find_space
 from zeroshot.progress import Progress, silent
 from zeroshot.record import check_identity, circumstances
-from zeroshot.run import (
-    Run,
-    execute,
-    spelled,
-)
+from zeroshot.run import Run, execute, spelled
 from zeroshot.search.prune import (
     Candidate,
     Criterion,

@@ -342,6 +342,12 @@ def ratings(
     return mean_over_seeds(by_seed).rename(ensemble.name)
 
 
+def constant(scores: pd.DataFrame, columns: Iterable[str]) -> set[str]:
+    """The columns that are the same for all architectures, whatever the seed."""
+    varied = scores.groupby("seed")[list(columns)].nunique(dropna=False).max()
+    return set(varied.index[varied == 1])
+
+
 def mean_over_seeds(by_seed: Sequence[pd.Series]) -> pd.Series:
     """The mean of the ratings of seeds that have any; NaN where one of these has none.
 

@@ -245,9 +245,11 @@ def rank(
         _say_reuse(console, part.record)
         _say_gaps(console, part.record)
     if out:
-        order = out.with_name(f"{out.stem}.order{out.suffix}")
-        beside = f", the order in {order}" if order.exists() else ""
-        say(console, f"{len(found.scores):,} rows in {out}, the run record in {out}.json{beside}")
+        from zeroshot.files import beside
+
+        order = beside(out, "order")
+        more = f", the order in {order}" if order.exists() else ""
+        say(console, f"{len(found.scores):,} rows in {out}, the run record in {out}.json{more}")
     elif hidden:
         say(console, f"{hidden} more scores of each are not shown; --out writes all of them")
 

@@ -15,7 +15,7 @@ from zeroshot.commands.timed import TIMED, Timing
 from zeroshot.core import Batch, Proxy
 from zeroshot.data import load_batch
 from zeroshot.errors import ZeroshotError, check_seed, real, whole
-from zeroshot.files import replace_file, write_table, writing
+from zeroshot.files import beside, replace_file, write_table, writing
 from zeroshot.models import (
     Device,
     default_ensemble,
@@ -247,14 +247,14 @@ def rank(
     if path is not None and ordered:
         with writing(path):
             table = order.rename_axis("arch").reset_index()
-            replace_file(_beside(path, "order"), lambda part: write_table(table, part))
+            replace_file(beside(path, "order"), lambda part: write_table(table, part))
     times = None
     if timed:
         rated = order.dropna().index
         enough = len(rated) if latency else refine or TIMED
         limit = math.inf if max_latency is None else max_latency
-        beside = path and _beside(path, "latency")
-        times = Timing(full, task, where).of(rated, limit, enough, beside)
+        file = path and beside(path, "latency")
+        times = Timing(full, task, where).of(rated, limit, enough, file)
     found = Ranking(
         order=order,
         members=ensemble.members,
@@ -282,15 +282,11 @@ def rank(
             scheduler=scheduler,
             device=device,
             store=store,
-            out=path and _beside(path, "refined"),
+            out=path and beside(path, "refined"),
             progress=progress,
         )
         found = replace(found, refined=replace(refined, built=(full, task)))
     return found
-
-
-def _beside(path: Path, what: str) -> Path:
-    return path.with_name(f"{path.stem}.{what}{path.suffix}")
 
 
 def _ordering(
@@ -363,7 +359,7 @@ def _gaps(
     notes = []
     if silent:
         notes.append(f"{order.name} is undefined for {silent:,} of {len(order):,} architectures.")
-    varied = outcome.scores.groupby("seed")[list(ensemble.members)].nunique(dropna=False).max()
+    constant = ranking.constant(outcome.scores, ensemble.members)
     scores = outcome.scores.set_index("arch")[list(ensemble.members)]
     for member, values in scores.items():
         infinite = values.index[np.isinf(values)].nunique()
@@ -372,6 +368,6 @@ def _gaps(
                 f"{member} is infinite for {infinite:,} of {len(order):,} architectures, and "
                 "ranked as such."
             )
-        if len(order) > 1 and varied[member] == 1:
+        if len(order) > 1 and member in constant:
             notes.append(f"{member} is the same for all {len(order):,} architectures: no say.")
     return tuple(notes)

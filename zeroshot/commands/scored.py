@@ -13,14 +13,7 @@ from zeroshot.core import Batch, Net, Proxy
 from zeroshot.data import load_batch
 from zeroshot.errors import ZeroshotError, brief, check_seed, whole
 from zeroshot.files import check_out, replace_file, write_table, writing
-from zeroshot.models import (
-    Device,
-    find_device,
-    find_model,
-    find_proxies,
-    find_space,
-    space_of,
-)
+from zeroshot.models import Device, find_device, find_model, find_proxies, find_space, space_of
 from zeroshot.progress import Progress, telling
 from zeroshot.scoring import Scores, evaluate
 from zeroshot.spaces import Task

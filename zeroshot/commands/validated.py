@@ -12,6 +12,7 @@ from zeroshot import ranking
 from zeroshot.commands.arguments import respelling, truth_of
 from zeroshot.commands.ranked import Ranking, rank
 from zeroshot.core import Batch, Proxy
+from zeroshot.edition import is_own
 from zeroshot.errors import ZeroshotError, brief, whole
 from zeroshot.files import writing
 from zeroshot.models import Device, find_proxies
@@ -317,7 +318,7 @@ def _space_of(scores: pd.DataFrame, record: Mapping[str, Any]) -> Space | None:
     run = record.get("run")
     told = run if isinstance(run, dict) else {}
     name, code = (str(told.get(part, "")) for part in ("space", "code"))
-    if "-" in code:  # a digest: it is the user's own, whatever its name
+    if is_own(code):  # whatever its name
         return None
     for space in SPACES:
         if name and name.partition("(")[0] != type(space).__name__:

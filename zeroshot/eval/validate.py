@@ -31,7 +31,7 @@ from zeroshot.eval.correlate import (
     percentiles,
     tied_pairs,
 )
-from zeroshot.ranking import ENSEMBLES, Ensemble, proxies_of
+from zeroshot.ranking import ENSEMBLES, Ensemble, constant, proxies_of
 
 CONTROLS = ("params", "flops")
 RESAMPLES = 100  # at least: the ends of a 95 % interval are then beyond the third from each side
@@ -133,8 +133,7 @@ def validate(
     controls = [judged[control].to_numpy() for control in CONTROLS if control in proxies]
     infinite = np.isinf(scores.set_index("arch")[list(proxies)]).groupby(level=0).any()
     sign = -1.0 if lower_is_better else 1.0
-    varied = scores.groupby("seed")[list(proxies)].nunique(dropna=False).max()
-    constant = set(varied.index[varied == 1])
+    flat = constant(scores, proxies)
     rows = []
     for entry in entries:
         name = str(entry)
@@ -155,7 +154,7 @@ def validate(
                 "measured": len(accuracy),
                 "unmatched": len(archs) - len(accuracy),
                 "infinite": int(infinite[list(_members(entry))].any(axis=1).sum()),
-                "constant": len(constant & set(_members(entry))),
+                "constant": len(flat & set(_members(entry))),
                 "ties": tied_pairs(x),
                 **figures,
                 "partial_spearman": partial,

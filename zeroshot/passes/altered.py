@@ -39,9 +39,9 @@ class Synflow(Pass[Grads]):
         if not batch.inputs.is_floating_point():
             raise Undefined(f"no input of ones for inputs of type {batch.inputs.dtype}")
         ones = torch.ones_like(batch.inputs[:1], dtype=torch.float64)
-        weights_of(net, dict(net.parameters))  # says what is undefined
+        own, names = weights_of(net, dict(net.parameters)), net.names()
         leaves = {name: p.detach().abs().double() for name, p in net.parameters.items()}
-        weights = tuple(leaf.requires_grad_() for leaf in weights_of(net, leaves))
+        weights = tuple(leaves[names[id(weight)]].requires_grad_() for weight in own)
         bypass = nullcontext() if self.keep_bn else bypassing_batch_norm()
         with needing_statistics(), bypass, sdpa_kernel(SDPBackend.MATH):
             found = gradients(net(ones, leaves).sum(), weights)

@@ -143,11 +143,10 @@ class FixedTangentKernel(Pass[Float64[Tensor, "n n"]]):
                 jacobians.setdefault(id(scale), []).append(of_scale)
         kernel = summed.new_zeros(len(batch), len(batch), dtype=torch.float64)
         for place, name in weights.items():
-            if place not in jacobians:
+            parts = jacobians.get(place, [])
+            if not parts or any(len(part) != len(batch) for part in parts):
                 raise _not_told_apart(name)
-            if any(len(part) != len(batch) for part in jacobians[place]):
-                raise _not_told_apart(name)
-            jacobian = torch.stack(jacobians[place]).sum(0).flatten(1).double()
+            jacobian = torch.stack(parts).sum(0).flatten(1).double()
             kernel += jacobian @ jacobian.T
         return kernel
 

@@ -144,9 +144,7 @@ def load_truth(
         if named and column and named != column:
             raise ZeroshotError(f"{spec!r} and column {column!r} name two data sets; name one")
         return load_nbsz(Query(named or column or "", file))["accuracy"]
-    benchmark, dataset = _named(spec)
-    where = None if path is None else Path(path)
-    table = benchmark.load(Query(dataset, where, trust, tuple(dict.fromkeys(archs))))
+    table = load_benchmark(spec, path, trust=trust, archs=archs)
     column = column or str(table.columns[0])
     if column not in table.columns:
         names = [str(name) for name in table.columns]
