@@ -12,10 +12,12 @@ from torch.autograd import Function, grad
 from tests import networks
 from tests.checks import TASK, TINY, batch
 from zeroshot.core import Net
-from zeroshot.passes import TangentKernel, tangent, windows
-from zeroshot.passes.tape import Tape, Unseen
+from zeroshot.passes import TangentKernel, tangent
+from zeroshot.passes.tape import Replay, Tape, Unseen, strided, windows
+from zeroshot.passes.tape.rows import Gradient
+from zeroshot.passes.tape.steps import Convolution
+from zeroshot.passes.tape.windows import Source
 from zeroshot.passes.twice import cheap_on_few_channels
-from zeroshot.passes.windows import Convolution, Gradient, Source
 from zeroshot.spaces.darts import Darts
 
 
@@ -167,7 +169,7 @@ def rows(module: nn.Module, inputs: Tensor, chunk: int) -> dict[str, Tensor | No
     leaves = leaves_of(module)
     with cheap_on_few_channels(), Tape(leaves.values()) as tape:
         logits = Net(module)(inputs, leaves)
-    parts = zip(*tape.rows_of(logits, tuple(leaves.values()), chunk), strict=True)
+    parts = zip(*Replay(tape.steps).rows_of(logits, tuple(leaves.values()), chunk), strict=True)
     return {
         name: None if part[0] is None else torch.cat(part)
         for name, part in zip(leaves, parts, strict=True)
@@ -232,9 +234,9 @@ class TestTape:
         leaves = leaves_of(net.module)
         with Tape(leaves.values()) as tape:
             logits = net(shown.inputs, leaves)
-        counts = []
-        for _ in tape.rows_of(logits, tuple(leaves.values()), 8):
-            counts.append(len(tape._sources))
+        counts, replay = [], Replay(tape.steps)
+        for _ in replay.rows_of(logits, tuple(leaves.values()), 8):
+            counts.append(len(replay._sources))
         sources = 3 * 3 + 2 * 3 + 1  # of cells, reductions and the stem
         assert counts == [sources, sources]
 
@@ -421,12 +423,12 @@ class TestAConvolutionBackwards:
     @pytest.mark.parametrize("fused", [True, False])
     def test_convolutions_are_added(self, monkeypatch, rows, dtype, fused):
         if not fused:  # as where PyTorch has no oneDNN
-            monkeypatch.setattr(windows, "_ADDING", None)
+            monkeypatch.setattr(strided, "_ADDING", None)
         lines = torch.randn(2, 4, 15, rows, dtype=dtype).permute(0, 3, 1, 2)
         kernel = torch.randn(rows, 1, 3, 9, dtype=dtype)
         planes = torch.randn(3, 2, 4, 5, rows, dtype=dtype)
         how = (1, 3), (1, 3), rows
         more = F.conv2d(lines, kernel, None, how[1], how[0], 1, rows).permute(0, 2, 3, 1)
         expected = [planes[0].clone(), planes[1] + more, planes[2].clone()]
-        windows._add_convolution(planes[1], lines, kernel, *how)
+        strided.add_convolution(planes[1], lines, kernel, *how)
         torch.testing.assert_close(planes, torch.stack(expected))

@@ -17,7 +17,7 @@ from zeroshot.observe import freezing_batch_norm, tensors_in
 from zeroshot.passes.backward import gradients, rows_of
 from zeroshot.passes.forward import Forward, check_logits
 from zeroshot.passes.structure import leaves_of
-from zeroshot.passes.tape import Tape, Unseen
+from zeroshot.passes.tape import Replay, Tape, Unseen
 from zeroshot.passes.twice import cheap_on_few_channels, convolution_arguments
 
 # A tape is taken for networks with at most so many channels, for which it keeps at most so many
@@ -81,10 +81,11 @@ class TangentKernel(Pass[Float64[Tensor, "n n"]]):
         except (Unseen, ArithmeticError, RuntimeError, TypeError, ValueError):
             return None  # if it is the network that fails, it will do so again
         check_logits(logits, batch)
-        if tape.nbytes > MEMORY:
+        replay = Replay(tape.steps)
+        if replay.nbytes > MEMORY:
             return None
         chunk = self.chunk or _at_once(tape)
-        return leaves, lambda group: tape.rows_of(logits, group, chunk)
+        return leaves, lambda group: replay.rows_of(logits, group, chunk)
 
     def _differentiated(self, net: Net, batch: Batch) -> tuple[dict[str, Tensor], RowsOf]:
         """Leaves and rows by autograd."""

@@ -9,111 +9,22 @@ and then v ⋆ z for W, Wᵀ ∗ v for z, and Σ u x̂ for γ. Two things save m
 the windows of z, the product of u with the windows gives the gradient of W and mean(u x̂) alike.
 And Wᵀ ∗ x̂, channel by channel, is the same for every row, so that v need never be written down.
 Convolutions that read one map and receive one gradient, as a mixture's do, are one convolution.
-
-Rows lie innermost, as a processor's vectors would have them: for three channels, a convolution that
-runs over channels uses three numbers of a vector, and one that runs over rows uses all of them.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import cached_property
-from itertools import chain, product
-from typing import NamedTuple
+from itertools import chain
 
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
+from zeroshot.passes.tape.rows import Found, Gradient, as_it_lies
+from zeroshot.passes.tape.steps import Convolution, Norm
+from zeroshot.passes.tape.strided import Part, add_convolution, parts
+
 LANES = 12
-
-# Adds a convolution to what is there as it runs, if PyTorch has oneDNN. One row confuses it.
-_ADDING = getattr(torch.ops.mkldnn, "_convolution_pointwise_", None)
-
-# A gradient of a tensor for each row of the Jacobian. Rows lie innermost in memory, channels next.
-Rows = Float[Tensor, "... rows"]
-
-
-@dataclass(frozen=True, eq=False)
-class Gradient:
-    """Gradients that are `rows` times a number and, perhaps, a mask; not multiplied before needed.
-
-    Attributes:
-        rows: may be read by others.
-        scale: of all of them.
-        mask: zeros and ones, for all rows; one number where `rows` has one for each.
-        own: whether nothing else reads `rows`.
-    """
-
-    rows: Rows
-    scale: float = 1.0
-    mask: Tensor | None = None
-    own: bool = False
-
-    @property
-    def whole(self) -> Rows:
-        """The product."""
-        rows = self.rows if self.mask is None else self.rows * self.mask
-        return rows if self.scale == 1.0 else rows * self.scale
-
-    def add_to(self, rows: Rows) -> Rows:
-        """Add the product to other rows, in place."""
-        if self.mask is None:
-            return rows.add_(self.rows, alpha=self.scale)
-        return rows.addcmul_(self.rows, self.mask, value=self.scale)
-
-
-Found = Iterable[tuple[Tensor, Gradient]]  # a tensor, and gradients of it
-
-
-@dataclass(frozen=True, eq=False)
-class Norm:
-    """Batch normalisation by the batch's statistics, as it ran."""
-
-    weight: Tensor | None  # γ
-    scale: Float[Tensor, " c"]  # s, 1 / deviation
-    normal: Float[Tensor, "n c ..."]  # x̂
-
-    @cached_property
-    def slope(self) -> Float[Tensor, " c"]:
-        """γ s."""
-        return self.scale if self.weight is None else self.scale * self.weight
-
-    def back(self, gradient: Gradient, inputs: Tensor) -> Found:
-        """Gradients for its inputs and γ."""
-        given, normal = gradient.whole, self.normal.unsqueeze(-1)
-        axes = (0, *range(2, self.normal.ndim))
-        along = (given * normal).mean(axes, keepdim=True)
-        centred = given - given.mean(axes, keepdim=True)
-        slope = self.slope.view(-1, *[1] * (given.ndim - 2))
-        yield inputs, Gradient((centred - normal * along) * slope, own=True)
-        if self.weight is not None:
-            count = self.normal.numel() // len(self.scale)
-            yield self.weight, Gradient(along.view(len(self.scale), -1) * count, own=True)
-
-
-@dataclass(frozen=True, eq=False)
-class Convolution:
-    """A convolution without groups, as it ran."""
-
-    maps: Float[Tensor, "n i h w"]  # z
-    weight: Float[Tensor, "o i a b"]
-    stride: tuple[int, int]
-    padding: tuple[int, int]
-    dilation: tuple[int, int]
-
-    @cached_property
-    def kin(self) -> tuple[object, ...]:
-        """Equal where one is the other with zeros around its kernel."""
-        sizes = zip(self.weight.shape[2:], self.padding, self.dilation, strict=True)
-        beyond = tuple(2 * padding - apart * (size - 1) for size, padding, apart in sizes)
-        return self.stride, self.dilation, beyond, tuple(k % 2 for k in self.weight.shape[2:])
-
-    @property
-    def nbytes(self) -> int:
-        """About what a `Source` keeps of it, at most."""
-        return self.maps.nbytes * (self.weight[0, 0].numel() + 2 * len(self.weight))
-
 
 Member = tuple[Convolution, Norm | None]  # a convolution, and what alone reads its output
 
@@ -185,7 +96,7 @@ class Source:
         if self.kept is not None:
             mixed = torch.cat(lines, dim=0).T.div(-self.count)[..., None, None]
             for plane, kept in zip(planes, self.kept, strict=True):
-                _add_convolution(plane, kept, mixed)
+                add_convolution(plane, kept, mixed)
         yield self.maps, Gradient(planes.permute(1, 0, 2, 3, 4), own=True)
 
     def _weights(
@@ -237,15 +148,8 @@ class Source:
             for plane, kernel in zip(planes, kernels, strict=True):
                 part.add_to(plane, lines, kernel.expand(count, 1, -1, -1).contiguous(), outward)
 
-    def _parts(self, weight: Tensor, given: Sequence[int]) -> Iterator["_Part"]:
-        """The gradient for the input as convolutions of step one, each for some of its places."""
-        sizes = weight.shape[2:]
-        axes = zip(sizes, *self.how, self.maps.shape[2:], given, strict=True)
-        for down, right in product(*(list(_along(*axis)) for axis in axes)):
-            kernel = weight.new_zeros(*weight.shape[1::-1], down.length, right.length)
-            for (a, top), (b, left) in product(down.seen, right.seen):
-                kernel[:, :, top, left] = weight[:, :, a, b].T
-            yield _Part(kernel, down, right)
+    def _parts(self, weight: Tensor, given: Sequence[int]) -> Iterator[Part]:
+        return parts(weight, self.how, self.maps.shape[2:], given)
 
     def _cut(self, rows: Tensor, weight: Tensor) -> Tensor:
         """What concerns a weight's own kernel."""
@@ -301,82 +205,6 @@ def _seen(
     return torch.ops.aten.convolution_backward(given, windows, weight, *how)[1].flatten(1)
 
 
-def _add_convolution(
-    plane: Float[Tensor, "n h w o"],
-    maps: Float[Tensor, "n i high wide"],
-    kernel: Tensor,
-    padding: tuple[int, int] = (0, 0),
-    stride: tuple[int, int] = (1, 1),
-    groups: int = 1,
-) -> None:
-    """Add a convolution to a plane."""
-    if _ADDING is None or plane.dtype != torch.float32 or plane.shape[-1] == 1:
-        found = F.conv2d(maps, kernel, None, stride, padding, 1, groups)
-        plane.add_(found.permute(0, 2, 3, 1))
-    else:
-        how = list(padding), list(stride), [1, 1], groups, "add", None, None, [], None
-        _ADDING.binary(plane.permute(0, 3, 1, 2), maps, kernel, None, *how)
-
-
-class _Axis(NamedTuple):
-    """Rows or columns of a map that see the same numbers of a kernel."""
-
-    seen: list[tuple[int, int]]  # which number of the kernel lies where in one of step one
-    length: int  # of that
-    padding: int
-    read: slice  # of what it gives
-    write: slice
-    is_whole: bool  # all that it gives is for all of them
-
-
-class _Part(NamedTuple):
-    """A convolution of step one for some places."""
-
-    kernel: Float[Tensor, "i o c d"]
-    down: _Axis
-    right: _Axis
-
-    @property
-    def write(self) -> tuple[slice, slice, slice]:
-        """The places, of all maps."""
-        return slice(None), self.down.write, self.right.write
-
-    def run(self, maps: Tensor, kernel: Tensor, groups: int = 1, step: int = 1) -> Tensor:
-        """What a kernel of this size gives for the places, channels last.
-
-        `step` columns of `maps` are one.
-        """
-        padding = self.down.padding, self.right.padding * step
-        found = F.conv2d(maps, kernel, None, (1, step), padding, 1, groups)
-        return found.permute(0, 2, 3, 1)[:, self.down.read, self.right.read]
-
-    def add_to(self, plane: Tensor, maps: Tensor, kernel: Tensor, step: int) -> None:
-        """Add what a kernel for each channel gives to the places of a plane."""
-        groups = len(kernel)
-        if self.down.is_whole and self.right.is_whole:
-            padding = self.down.padding, self.right.padding * step
-            _add_convolution(plane, maps, kernel, padding, (1, step), groups)
-        else:
-            plane[self.write].add_(self.run(maps, kernel, groups, step))
-
-
-def _along(
-    size: int, stride: int, padding: int, dilation: int, length: int, given: int
-) -> Iterator[_Axis]:
-    """How a map's `length` rows, or columns, see `given` ones of a convolution's output."""
-    for first in range(min(stride, length)):
-        steps = [(k, first + padding - dilation * k) for k in range(size)]
-        seen = [(k, step // stride) for k, step in steps if step % stride == 0]
-        low, high = (edge((off for _, off in seen), default=0) for edge in (min, max))
-        count = len(range(first, length, stride))
-        beyond = max(-low, high + count - given, 0)
-        places = [(k, off - low) for k, off in seen]
-        long = high - low + 1
-        read = slice(low + beyond, low + beyond + count)
-        is_whole = read == slice(0, given + 2 * beyond - long + 1) and stride == 1
-        yield _Axis(places, long, beyond, read, slice(first, None, stride), is_whole)
-
-
 def _padded(weight: Tensor, size: Sequence[int]) -> Tensor:
     high, wide = ((s - k) // 2 for s, k in zip(size, weight.shape[2:], strict=True))
     return F.pad(weight, (wide, wide, high, high))
@@ -385,8 +213,3 @@ def _padded(weight: Tensor, size: Sequence[int]) -> Tensor:
 def _flat(weight: Tensor) -> Tensor:
     """In the order of windows."""
     return weight.permute(0, 2, 3, 1).flatten(1)
-
-
-def as_it_lies(rows: Float[Tensor, "n c h w rows"]) -> Float[Tensor, "n h w c rows"]:
-    """Gradients of maps, contiguous."""
-    return rows.permute(0, 2, 3, 1, 4).contiguous()
