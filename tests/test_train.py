@@ -16,11 +16,13 @@ from sklearn.datasets import load_digits
 from torch import nn
 from torchvision import datasets
 
-import zeroshot.train
+import zeroshot.train.run
 from zeroshot.data import load_split
 from zeroshot.errors import OutOfMemoryError, ZeroshotError
 from zeroshot.spaces import Darts, NasBench201, Task
-from zeroshot.train import Recipe, Trained, _augment, finetune, load_trained
+from zeroshot.train import Recipe, Trained, finetune, load_trained
+from zeroshot.train.augment import augment
+from zeroshot.train.loop import Training
 
 ARCH = "nasbench201:13714"
 QUICK = Recipe(epochs=2, batch_size=24)
@@ -57,7 +59,7 @@ def whole(tmp_path_factory):
 @pytest.fixture(autouse=True)
 def no_drawing(whole, monkeypatch):
     """Only the first run draws its curve: it takes as long as a short training."""
-    monkeypatch.setattr(zeroshot.train, "_draw", lambda history, path: None)
+    monkeypatch.setattr(zeroshot.train.run, "draw", lambda history, path: None)
 
 
 @pytest.fixture
@@ -165,14 +167,14 @@ def test_an_auxiliary_classifier_is_trained(tmp_path, few, monkeypatch):
 def test_augmentation():
     images = torch.arange(1.0, 65).reshape(1, 1, 8, 8).expand(200, 3, 8, 8)
     generator = torch.Generator().manual_seed(0)
-    assert torch.equal(_augment(images, Recipe(crop=0, flip=False), generator), images)
-    flipped = _augment(images, Recipe(crop=0, flip=True), generator)
+    assert torch.equal(augment(images, Recipe(crop=0, flip=False), generator), images)
+    flipped = augment(images, Recipe(crop=0, flip=True), generator)
     mirrored = [torch.equal(image, images[0].flip(-1)) for image in flipped]
     assert 60 < sum(mirrored) < 140
     assert all(torch.equal(f, images[0]) for f, m in zip(flipped, mirrored, strict=True) if not m)
-    moved = _augment(images, Recipe(crop=2, flip=False), generator)
+    moved = augment(images, Recipe(crop=2, flip=False), generator)
     assert len({float(image[0, 4, 4]) for image in moved}) == 25
-    cut = _augment(images, Recipe(crop=0, flip=False, cutout=4), generator)
+    cut = augment(images, Recipe(crop=0, flip=False, cutout=4), generator)
     holes = (cut == 0).sum((2, 3))
     assert torch.equal(holes[:, 0], holes[:, 2])
     assert (int(holes.min()), int(holes.max())) == (4, 16)  # at a corner, inside
@@ -205,7 +207,7 @@ def test_the_best_weights_are_kept(tmp_path, few, monkeypatch):
         seen.append({name: t.clone() for name, t in self.module.state_dict().items()})
         return next(accuracies)
 
-    monkeypatch.setattr(zeroshot.train._Training, "_accuracy", accuracy)
+    monkeypatch.setattr(Training, "_accuracy", accuracy)
     found = tune(tmp_path / "out", data=few, recipe=Recipe(epochs=4, batch_size=32))
     assert (found.record["best epoch"], found.record["best test accuracy"]) == (2, 70)
     for name, epoch in (("best", 1), ("last", 3)):

@@ -10,7 +10,8 @@ from tests.checks import TINY, batch, same
 from zeroshot.errors import ZeroshotError
 from zeroshot.observe import watching_activations
 from zeroshot.scoring import evaluate
-from zeroshot.spaces.nasbench201 import EDGES, OPS, NasBench201
+from zeroshot.spaces.cells import EDGES, OPS
+from zeroshot.spaces.nasbench201 import NasBench201
 from zeroshot.spaces.space import Task
 
 SPACE = NasBench201()

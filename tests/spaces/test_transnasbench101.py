@@ -10,8 +10,8 @@ from tests import networks
 from zeroshot.core import Net
 from zeroshot.errors import ZeroshotError
 from zeroshot.passes import census
-from zeroshot.spaces.darts import FactorizedReduce
-from zeroshot.spaces.nasbench201 import EDGES, function
+from zeroshot.spaces.cells import EDGES, function
+from zeroshot.spaces.layers import FactorizedReduce
 from zeroshot.spaces.space import Task
 from zeroshot.spaces.transnasbench101 import OPS, TransNasBench101Macro, TransNasBench101Micro
 

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from zeroshot.core import Cost
 from zeroshot.errors import ZeroshotError, cut
+from zeroshot.spaces.layers import FactorizedReduce, ReluConvBn, separable
 from zeroshot.spaces.mixed import Mixed
 from zeroshot.spaces.space import Arch, Axis, Space, Task
 
@@ -444,49 +445,9 @@ def _imagenet_stem(inward: int, width: int) -> _Stem:
     first = nn.Sequential(
         nn.Conv2d(inward, half, 3, stride=2, padding=1, bias=False),
         nn.BatchNorm2d(half),
-        *_relu_conv_bn(half, width, 3, stride=2),
+        *ReluConvBn(half, width, 3, stride=2),
     )
-    return _Stem(first, _relu_conv_bn(width, width, 3, stride=2), width, True)
-
-
-def _relu_conv_bn(inward: int, outward: int, kernel: int, stride: int = 1) -> nn.Sequential:
-    return nn.Sequential(
-        nn.ReLU(),
-        nn.Conv2d(inward, outward, kernel, stride, kernel // 2, bias=False),
-        nn.BatchNorm2d(outward),
-    )
-
-
-class FactorizedReduce(nn.Module):
-    """Half the size by two 1×1 convolutions with stride 2, the second one pixel further on."""
-
-    def __init__(self, inward: int, outward: int) -> None:
-        super().__init__()
-        self.relu = nn.ReLU()
-        self.here = nn.Conv2d(inward, outward - outward // 2, 1, bias=False)
-        self.further = nn.Conv2d(inward, outward // 2, 1, bias=False)
-        self.norm = nn.BatchNorm2d(outward)
-
-    def forward(self, inputs: Tensor) -> Tensor:
-        """Both convolutions, side by side."""
-        active = self.relu(inputs)
-        moved = nn.functional.pad(active, (0, 1, 0, 1))[:, :, 1:, 1:]  # zeros only where odd
-        # Strided 1×1 convolutions of few channels overwrite foreign memory on CPUs: PyTorch 2.15,
-        # in the gradients of large maps laid out channels last. So the pixels are picked before.
-        here, further = (maps[:, :, ::2, ::2] for maps in (active, moved))
-        return self.norm(torch.cat([self.here(here), self.further(further)], dim=1))
-
-
-def separable(channels: int, kernel: int, stride: int = 1, dilation: int = 1) -> list[nn.Module]:
-    """A depthwise convolution, a 1×1 convolution, batch norm."""
-    padding = dilation * (kernel // 2)
-    return [
-        nn.Conv2d(
-            channels, channels, kernel, stride, padding, dilation, groups=channels, bias=False
-        ),
-        nn.Conv2d(channels, channels, 1, bias=False),
-        nn.BatchNorm2d(channels),
-    ]
+    return _Stem(first, ReluConvBn(width, width, 3, stride=2), width, True)
 
 
 class _Operations:
@@ -529,9 +490,9 @@ class _Cell(nn.Module):
         super().__init__()
         before, last = widths
         self.before = (
-            FactorizedReduce(before, channels) if halve else _relu_conv_bn(before, channels, 1)
+            FactorizedReduce(before, channels) if halve else ReluConvBn(before, channels, 1)
         )
-        self.last = _relu_conv_bn(last, channels, 1)
+        self.last = ReluConvBn(last, channels, 1)
         self.stride = 2 if reduces else 1
         outer, inner = _Operations(channels, self.stride), _Operations(channels, 1)
         self.mixtures = nn.ModuleDict(

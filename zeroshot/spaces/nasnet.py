@@ -10,8 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from zeroshot.errors import ZeroshotError, cut
-from zeroshot.spaces.darts import FactorizedReduce, separable
-from zeroshot.spaces.nasbench201 import ReluConvBn
+from zeroshot.spaces.layers import FactorizedReduce, ReluConvBn, separable
 from zeroshot.spaces.space import Arch, Axis, Space, Task
 
 OPS = (

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from zeroshot.core import Cost
 from zeroshot.errors import ZeroshotError, cut
-from zeroshot.spaces.nasbench201 import (
+from zeroshot.spaces.cells import (
     CONV3,
     SKIP,
     Cell,

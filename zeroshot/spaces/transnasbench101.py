@@ -11,9 +11,7 @@ from torch import Tensor, nn
 
 from zeroshot.core import Cost
 from zeroshot.errors import ZeroshotError, cut
-from zeroshot.spaces.constrained import Constrained
-from zeroshot.spaces.darts import FactorizedReduce
-from zeroshot.spaces.nasbench201 import (
+from zeroshot.spaces.cells import (
     CONV1,
     CONV3,
     EDGES,
@@ -22,13 +20,14 @@ from zeroshot.spaces.nasbench201 import (
     Conv,
     Head,
     Operations,
-    ReluConvBn,
     Sum,
     function,
     plain_cell,
     smallest_cells,
     total,
 )
+from zeroshot.spaces.constrained import Constrained
+from zeroshot.spaces.layers import FactorizedReduce, ReluConvBn
 from zeroshot.spaces.space import Arch, Axis, Space, Task, tupled
 
 OPS = ("none", "skip_connect", "nor_conv_1x1", "nor_conv_3x3")  # the first of NAS-Bench-201
