@@ -9,11 +9,11 @@ import torch
 from torch import nn
 
 import zeroshot
-from zeroshot import pruning
 from zeroshot.core import Pass
 from zeroshot.errors import ZeroshotError
+from zeroshot.models import find_members
 from zeroshot.passes import Patterns
-from zeroshot.pruning import Pruning
+from zeroshot.pruning import METHODS, Pruning, load, run
 from zeroshot.search.prune import Measured
 from zeroshot.spaces import (
     DARTS,
@@ -34,9 +34,9 @@ from zeroshot.supernets import FIDELITIES, Supernets
 def quick(monkeypatch):
     """Small images and batches, few crops, one repeat: the protocol, in a second."""
     monkeypatch.setattr(NasBench201, "task", Task(size=8))
-    monkeypatch.setattr(pruning, "SHOWN", 4)
-    monkeypatch.setattr(pruning, "BEST", 3)
-    monkeypatch.setattr(pruning, "DRAWS", 2)
+    monkeypatch.setattr(run, "SHOWN", 4)
+    monkeypatch.setattr(run, "BEST", 3)
+    monkeypatch.setattr(run, "DRAWS", 2)
     for name, how in FIDELITIES.items():
         small = replace(how, batch_size=6, repeats=1, patterns=Patterns(samples=60, together=30))
         monkeypatch.setitem(FIDELITIES, name, small)
@@ -123,12 +123,12 @@ def test_ends_in_a_network_and_says_how(fidelity):
     assert left.isdisjoint(zip(gone["axis"], gone["option"], strict=True))
 
 
-@pytest.mark.parametrize("method", pruning.METHODS)
+@pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("criterion", ["naswot", "vote", "log(synflow) + log(jacob_cov)"])
 def test_other_criteria(criterion, method):
     found = Pruning(FEW, criterion, method).run()
     assert found.arch.is_network
-    members = pruning.find_members(criterion)[0].members
+    members = find_members(criterion)[0].members
     assert {f"{member}_gain" for member in members} < set(found.history.columns)
     assert len(found.history) == (15 if method == "prune" else 9)
 
@@ -403,7 +403,7 @@ def test_refuses():
 
 def test_load_refuses(tmp_path):
     with pytest.raises(ZeroshotError, match=r"architecture.json is not there or damaged"):
-        pruning.load(tmp_path)
+        load(tmp_path)
 
 
 def test_nowhere_to_resume():

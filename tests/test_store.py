@@ -271,8 +271,8 @@ class Few(NasBench201):
 
 
 def test_finalists_of_pruning_are_kept(tmp_path, path, monkeypatch):
-    monkeypatch.setattr(zeroshot.pruning, "SHOWN", 4)
-    monkeypatch.setattr(zeroshot.pruning, "BEST", 2)
+    monkeypatch.setattr(zeroshot.pruning.run, "SHOWN", 4)
+    monkeypatch.setattr(zeroshot.pruning.run, "BEST", 2)
     options = {"criterion": "params", "finalists": 4, "by": "naswot", "workers": 1}
     first = prune(Few(), store=path, **options)
     with Store(path) as store:

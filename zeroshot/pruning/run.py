@@ -3,7 +3,6 @@
 `search.prune` decides what goes, `supernets` measures.
 """
 
-import json
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import closing
@@ -18,29 +17,30 @@ import torch
 
 import zeroshot
 from zeroshot import ranking
-from zeroshot.core import Batch, Net, Proxy
+from zeroshot.core import Batch, Proxy
 from zeroshot.data import load_batch
 from zeroshot.edition import edition
 from zeroshot.errors import ZeroshotError
-from zeroshot.files import replace_file, write_bytes, write_json, writing
-from zeroshot.models import find_device, find_members, find_space
+from zeroshot.files import writing
+from zeroshot.models import find_members
 from zeroshot.progress import Progress, silent
-from zeroshot.record import check_identity, circumstances
-from zeroshot.run import Run, execute, spelled
+from zeroshot.pruning.checkpoint import Checkpoint
+from zeroshot.pruning.pruned import Pruned
+from zeroshot.record import circumstances
+from zeroshot.run import Run, execute
 from zeroshot.search.prune import (
     Candidate,
     Criterion,
     Effect,
     Without,
     by_ensemble,
-    from_rows,
     networks,
     prune,
     rows_of,
     te_nas,
     to_measure,
 )
-from zeroshot.spaces.space import Arch, Space, check_axes, shape_of, with_shape
+from zeroshot.spaces.space import Arch, Space, check_axes, shape_of
 from zeroshot.spread import spread
 from zeroshot.supernets import FIDELITIES, Supernets, forget
 
@@ -50,60 +50,6 @@ METHODS = {
     "prune": "each round the least important option of every axis goes (TE-NAS)",
     "perturb": "axis by axis, the option stays whose loss hurts most (ZC-PT)",
 }
-
-
-@dataclass(frozen=True, eq=False)
-class Pruned:
-    """What pruning found.
-
-    Attributes:
-        arch: the single-path network.
-        name: as the space spells it.
-        history: every option of every round; see `zeroshot.search.prune.Candidate`.
-        finalists: the networks that pruning left, best first: how each is `rated` as one
-            initialisation, and the best again, `refined`, as several others.
-        record: how it came about.
-    """
-
-    arch: Arch
-    name: str
-    history: pd.DataFrame
-    finalists: pd.DataFrame
-    record: dict[str, Any]
-
-    def write(self, out: Path, space: Space, seed: int) -> None:
-        """Write architecture.json, history.csv, pruning.png and record.json into a folder."""
-        from zeroshot.eval.plots import pruning
-
-        found = {"space": spelled(space), "shape": shape_of(space), "arch": self.name, "seed": seed}
-        axes = [(axis.name, axis.options) for axis in space.axes]
-        figure = pruning(self.history, axes, [name for (name,) in space.names(self.arch)])
-        with writing(out):
-            out.mkdir(parents=True, exist_ok=True)
-            for name, text in (("architecture", found), ("record", self.record)):
-                write_json(out / f"{name}.json", text)
-            replace_file(out / "history.csv", lambda path: self.history.to_csv(path, index=False))
-            replace_file(out / "pruning.png", lambda path: figure.savefig(path, format="png"))
-
-
-def load(folder: str | Path, *, device: str = "cpu") -> Net:
-    """The network that `prune` found, freshly initialised from the seed of that run.
-
-    Raises:
-        ZeroshotError: if the folder is not one that `prune` wrote.
-    """
-    path = Path(folder) / "architecture.json"
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-        name, shape, arch, seed = (found[key] for key in ("space", "shape", "arch", "seed"))
-        space = with_shape(find_space(str(name)), shape)
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        if isinstance(error, ZeroshotError):
-            raise
-        raise ZeroshotError(
-            f"{path} is not there or damaged; expected a folder that `zeroshot prune` wrote"
-        ) from error
-    return space.network(space.parse(arch), seed=int(seed), device=find_device(device))
 
 
 @dataclass(frozen=True)
@@ -234,27 +180,46 @@ class Pruning:
         """
         if resume and out is None:
             raise ZeroshotError("--resume goes on with the run in --out: name its folder")
+        started = time.time()
+        how = {"workers": workers, "scheduler": scheduler, "progress": progress}
+        arch, seen = self._pruned(out, resume, **how)
+        finalists = self._ranked(arch, out, store=store, **how)
+        found = self.space.parse(str(finalists.index[0]))
+        record = {
+            "run": self.identity,
+            "options measured": len(seen),
+            "kernels with an eigenvalue below zero in single precision": sum(
+                candidate.singular for candidate in seen
+            ),
+            "finalists": len(finalists),
+            "workers": workers,
+            "seconds in this session": round(time.time() - started, 2),
+            **circumstances(self.device),
+        }
+        table = _table(seen, self.judged[0])
+        return Pruned(found, self.space.spell(found), table, finalists, record)
+
+    def _pruned(
+        self, out: Path | None, resume: bool, *, workers: int, scheduler: Any, progress: Progress
+    ) -> tuple[Arch, list[Candidate]]:
+        """The supernet that is left, and what was measured on the way."""
         criterion, supernets = self.judged[0], self.supernets
         start, history = self.space.prunable, list[Candidate]()
-        checkpoint = None if out is None else out / "checkpoint.json"
-        if checkpoint is not None:  # what cannot be written is refused before it is measured
+        checkpoint = None
+        if out is not None:  # what cannot be written is refused before it is measured
             shape_of(self.space)
-            with writing(checkpoint.parent):
-                checkpoint.parent.mkdir(parents=True, exist_ok=True)
-            start, history = self._resumed(checkpoint, start, resume)
-        total = to_measure(self.space, self.space.prunable, self.order, self.finalists)
-        started = time.time()
-
-        def keep(arch: Arch, seen: list[Candidate]) -> None:
-            if checkpoint is not None:
-                state = {"run": self.identity, "open": arch.open, "history": rows_of(seen)}
-                with writing(checkpoint):
-                    write_bytes(checkpoint, json.dumps(state).encode())
+            with writing(out):
+                out.mkdir(parents=True, exist_ok=True)
+            checkpoint = Checkpoint(out / "checkpoint.json", self.identity)
+            start, history = checkpoint.read(start, criterion, resume=resume)
+            if not history:  # so that a run that is stopped in its first round can be resumed
+                checkpoint.keep(start, history)
+        total = self._to_measure(self.space.prunable)
 
         def measure(
             arch: Arch, options: Sequence[tuple[int, int]], number: int
         ) -> Iterator[list[Without]]:
-            done = total - to_measure(self.space, arch, self.order, self.finalists)
+            done = total - self._to_measure(arch)
             items = [(arch, *option, number) for option in options]
             progress(done, total)
             found = spread(
@@ -268,10 +233,8 @@ class Pruning:
                     progress(done + position, total)
                     yield repeats
 
-        if not history:  # so that a run that is stopped in its first round can be resumed
-            keep(start, history)
         try:
-            arch, seen = prune(
+            return prune(
                 self.space,
                 start,
                 measure,
@@ -279,27 +242,13 @@ class Pruning:
                 order=self.order,
                 finalists=self.finalists,
                 history=history,
-                after_round=keep,
+                after_round=checkpoint.keep if checkpoint else lambda arch, history: None,
             )
         finally:
             forget()
-        finalists = self._ranked(
-            arch, out, store=store, workers=workers, scheduler=scheduler, progress=progress
-        )
-        found = self.space.parse(str(finalists.index[0]))
-        table = _table(seen, criterion)
-        record = {
-            "run": self.identity,
-            "options measured": len(seen),
-            "kernels with an eigenvalue below zero in single precision": sum(
-                candidate.singular for candidate in seen
-            ),
-            "finalists": len(finalists),
-            "workers": workers,
-            "seconds in this session": round(time.time() - started, 2),
-            **circumstances(self.device),
-        }
-        return Pruned(found, self.space.spell(found), table, finalists, record)
+
+    def _to_measure(self, arch: Arch) -> int:
+        return to_measure(self.space, arch, self.order, self.finalists)
 
     def _ranked(self, arch: Arch, out: Path | None, **how: Any) -> pd.DataFrame:
         """The networks that are left, ranked in the small shape.
@@ -335,30 +284,6 @@ class Pruning:
         again = rated(best, self.seed + 1, DRAWS, "best")
         table = pd.DataFrame({"rated": first, "refined": again})
         return table.loc[[*again.index, *first.index[len(best) :]]]
-
-    def _resumed(self, checkpoint: Path, start: Arch, resume: bool) -> tuple[Arch, list[Candidate]]:
-        if not checkpoint.exists():
-            if resume:
-                raise ZeroshotError(f"{checkpoint} does not exist: there is nothing to resume")
-            return start, []
-        try:
-            state = json.loads(checkpoint.read_text(encoding="utf-8"))
-            found = dict(state["run"])
-            if not resume:
-                if not state["history"]:  # there is nothing to lose
-                    return start, []
-                raise ZeroshotError(
-                    f"{checkpoint.parent} holds a run already; add --resume to go on with it, or "
-                    "choose another --out"
-                )
-            check_identity(found, self.identity, checkpoint)
-            open_ = tuple(tuple(int(option) for option in axis) for axis in state["open"])
-            history = from_rows(state["history"], self.judged[0])
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            if isinstance(error, ZeroshotError):
-                raise
-            raise ZeroshotError(f"{checkpoint} is damaged; move it away to start anew") from error
-        return Arch(start.space, open_), history
 
 
 def _spelt_out(by: str | ranking.Ensemble) -> str:
