@@ -497,7 +497,7 @@ def test_rank_refuses(options, words):
         (prune, {"finalists": 1.5}, "finalists 1.5: expected a whole number"),
         (validate, {"scores": 5, "truth": 5}, "scores 5: expected a ranking"),
         (validate, {"scores": "a.csv", "truth": 5}, "truth 5: expected a benchmark"),
-        (validate, {"scores": "a.csv", "truth": pd.DataFrame()}, "truth a DataFrame: expected"),
+        (validate, {"scores": "a.csv", "truth": pd.DataFrame()}, "the truth has no column 'arch'"),
         (score, {"models": 5}, "models 5: expected a name, a module"),
         (score, {"models": []}, r"models \[\]: expected a name, a module"),
         (score, {"models": [5]}, "model 5: expected a name"),
@@ -679,6 +679,37 @@ def test_validate_against_accuracies_in_hand(scored):
     assert found.table["kendall"].equals(other["kendall"])
     with pytest.raises(ZeroshotError, match="column 'nope' is for files, and the truth is one"):
         validate(scored, values, column="nope")
+
+
+def test_accuracies_that_are_indexed_by_numbers():
+    """A number may be that of a row, or once have been another."""
+    space = NasBench201()
+    table = pd.DataFrame({"arch": [space.spell(space.at(i)) for i in range(6)], "seed": 0})
+    table["flops"] = np.arange(6.0)
+    with pytest.raises(ZeroshotError, match=r"0 of 6 .* a number may count rows"):
+        validate(table, pd.Series(np.arange(6.0)))
+    with pytest.raises(ZeroshotError, match="the accuracies name architectures by numbers"):
+        validate(table, pd.Series(np.arange(6.0), index=np.arange(6) / 10))
+    with pytest.raises(ZeroshotError, match="the scores name architectures by numbers"):
+        validate(table.assign(arch=np.arange(6) / 10), pd.Series(np.arange(6.0)))
+
+
+def test_validate_against_a_table_in_hand(scored):
+    archs = zeroshot.eval.tables.read_scores(scored)["arch"]
+    values = pd.DataFrame({"arch": archs, "acc": np.arange(len(archs)) / 7, "epochs": 5})
+    expected = validate(scored, values.set_index("arch")["acc"], resamples=100).table
+    for table in (values, values.set_index("arch")):
+        found = validate(scored, table, column="acc", resamples=100).table
+        pd.testing.assert_frame_equal(found, expected)
+    halves = values.assign(a="nasbench201", b=archs)[["a", "b", "acc"]]
+    found = validate(scored, halves, column="acc", arch="{b}", resamples=100).table
+    pd.testing.assert_frame_equal(found, expected)
+    with pytest.raises(ZeroshotError, match="the truth has 2 columns of numbers; name one"):
+        validate(scored, values)
+    with pytest.raises(ZeroshotError, match="the truth has no column 'arch', only acc"):
+        validate(scored, values[["acc"]].iloc[::2])
+    with pytest.raises(ZeroshotError, match="the truth has numbers for architectures, such as 0"):
+        validate(scored, values.assign(arch=range(len(values))), column="acc")
 
 
 @pytest.mark.parametrize("better", [None, ["a"]])

@@ -85,7 +85,7 @@ class TestBatch:
         assert one.to(torch.device("cpu"), torch.float64).loss is distance
         assert (one.has_classes, Batch(self.X, self.Y).has_classes) == (False, True)
         assert one.hash != Batch(self.X, targets, lambda a, t: (a - t).sum(1)).hash
-        with pytest.raises(ZeroshotError, match=r"the loss gives \(\) for 3 samples"):
+        with pytest.raises(ZeroshotError, match=r"gives \(\) for answers \(3, 2\) and targets"):
             Batch(self.X, targets, torch.nn.functional.mse_loss).losses(answers)
         with pytest.raises(ZeroshotError, match="expected 3, one a sample"):
             Batch(self.X, targets[:2], distance)

@@ -1,3 +1,4 @@
+import inspect
 import itertools
 import math
 import tracemalloc
@@ -199,11 +200,35 @@ class TestBadInput:
                 "seed 1 has scores of 1 of 2 architectures",
             ),
             (table(x=[1.0]).set_axis(["arch", "seed", "seed"], axis=1), "two columns 'seed'"),
+            (table(x=[1.0, 2]).assign(arch=[0.1, 0.2]), "numbers, such as 0.1, and 0.1 may have"),
         ],
     )
     def test_tables(self, scores, message):
         with pytest.raises(ZeroshotError, match=message):
             proxies_of(scores)
+
+    @pytest.mark.parametrize(
+        ("rule", "message"),
+        [
+            (lambda ranks: ranks.nonsense, "'mine' fails: AttributeError"),
+            (lambda ranks: ranks.sum(), r"'mine' gives numbers of shape \(\) .*\(2, 1\).*axis 1"),
+        ],
+    )
+    def test_rules(self, rule, message):
+        with pytest.raises(ZeroshotError, match=message):
+            rank(table(p=[1.0, 2]), Ensemble("mine", ("p",), rule, ""))
+
+    @pytest.mark.parametrize(
+        ("members", "rule", "message"),
+        [
+            (("p",), "rank_sum", "rule of ensemble 'mine' is 'rank_sum'; expected a function"),
+            ("pq", rank_sum, "members of ensemble 'mine' are 'pq'; expected a tuple"),
+            ((), rank_sum, r"members of ensemble 'mine' are \(\)"),
+        ],
+    )
+    def test_what_is_no_ensemble(self, members, rule, message):
+        with pytest.raises(ZeroshotError, match=message):
+            inspect.unwrap(Ensemble.__init__)(object.__new__(Ensemble), "mine", members, rule, "")
 
     def test_no_rows(self):
         with pytest.raises(ZeroshotError, match="no rows"):

@@ -118,9 +118,11 @@ class Batch:
         """
         found = self.loss(answers, self.targets)
         if found.shape != (len(self),):
+            shapes = f"answers {tuple(answers.shape)} and targets {tuple(self.targets.shape)}"
             raise ZeroshotError(
-                f"the loss gives {tuple(found.shape)} for {len(self)} samples: expected a number "
-                'for each; take reduction="none" and average over all dimensions but the first'
+                f"the loss gives {tuple(found.shape)} for {shapes}: expected a number for each "
+                'sample; give it equal shapes, take reduction="none" and average over all '
+                "dimensions but the first"
             )
         return found
 
@@ -457,7 +459,9 @@ def logits_of(output: Any) -> Tensor:
                 return held
         parts = found.values() if isinstance(found, Mapping) else found
         parts = parts if hasattr(parts, "__iter__") else ()
-        found = next((part for part in parts if isinstance(part, Tensor)), None)
+        tensors = [part for part in parts if isinstance(part, Tensor)]
+        # A loss may come first, which is no answer.
+        found = next((part for part in tensors if part.ndim), next(iter(tensors), None))
     if found is None:
         raise Undefined(
             f"the network returns {type(output).__name__}, in which no tensor was found"

@@ -18,7 +18,7 @@ from zeroshot.core import Net, Proxy
 from zeroshot.edition import edition
 from zeroshot.errors import ZeroshotError, brief, in_a_line, whole
 from zeroshot.initial import INITS
-from zeroshot.proxies import PROXIES, listed
+from zeroshot.proxies import PROXIES, listed, unknown
 from zeroshot.ranking import ENSEMBLES, Ensemble, check_by, check_members, named, single
 from zeroshot.restore import seeded
 from zeroshot.spaces import SPACES, Space, Task
@@ -112,7 +112,7 @@ def find_proxies(names: str | Proxy | Iterable[str | Proxy]) -> tuple[Proxy, ...
 
 def _own_proxy(name: object) -> Proxy:
     if not isinstance(name, str) or ":" not in name:
-        raise ZeroshotError(_unknown("proxy", name, [proxy.name for proxy in PROXIES]))
+        return unknown(name)
     found = _import(name)
     if not isinstance(found, Proxy):
         raise ZeroshotError(f"{name} is {type(found).__name__}; expected a zeroshot.Proxy")

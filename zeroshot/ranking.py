@@ -17,7 +17,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
-from zeroshot.errors import ZeroshotError
+from zeroshot.errors import ZeroshotError, brief, in_a_line
 
 Array = NDArray[np.float64]
 
@@ -116,8 +116,38 @@ class Ensemble:
     combine: Callable[[Array], Array]
     source: str
 
+    def __post_init__(self) -> None:
+        members = self.members if isinstance(self.members, tuple) else ()
+        if not members or not all(isinstance(member, str) for member in members):
+            raise ZeroshotError(
+                f"the members of ensemble {self.name!r} are {brief(self.members)}; expected a "
+                "tuple with names of proxies"
+            )
+        if not callable(self.combine):
+            raise ZeroshotError(
+                f"the rule of ensemble {self.name!r} is {brief(self.combine)}; expected a "
+                "function, such as zeroshot.ranking.rank_sum"
+            )
+
     def __str__(self) -> str:
         return self.name
+
+    def rate(self, ranks: Array) -> Array:
+        """What the rule gives for ranks (archs × members): a number per architecture.
+
+        Raises:
+            ZeroshotError: if a rule of the caller's own fails, or gives something else.
+        """
+        try:
+            found = np.asarray(self.combine(ranks), dtype=np.float64)
+        except Exception as error:  # it may be the caller's own
+            raise ZeroshotError(f"the ensemble {self.name!r} fails: {in_a_line(error)}") from error
+        if found.shape != ranks.shape[:1]:
+            raise ZeroshotError(
+                f"the ensemble {self.name!r} gives numbers of shape {found.shape} for ranks of "
+                f"shape {ranks.shape}; expected one for each architecture: combine over axis 1"
+            )
+        return found
 
 
 def single(proxy: str) -> Ensemble:
@@ -284,6 +314,7 @@ def proxies_of(scores: pd.DataFrame) -> tuple[str, ...]:
         if scores[key].isna().any():
             row = int(np.flatnonzero(scores[key].isna())[0]) + 1
             raise ZeroshotError(f"row {row} of the scores has no {key}; fill it in or drop the row")
+    check_words(scores["arch"], "the scores")
     doubled = scores.duplicated(list(KEYS))
     if doubled.any():
         arch, seed = scores.loc[doubled, list(KEYS)].iloc[0]
@@ -297,6 +328,15 @@ def proxies_of(scores: pd.DataFrame) -> tuple[str, ...]:
             "its rows: ranks are averaged over seeds of the same architectures"
         )
     return proxies
+
+
+def check_words(archs: pd.Series | pd.Index, what: str) -> None:
+    """ZeroshotError if architectures have been read as numbers: 0.10 is then 0.1, another one."""
+    if pd.api.types.is_float_dtype(archs):
+        raise ZeroshotError(
+            f"{what} name architectures by numbers, such as {next(iter(archs))}, and 0.1 may have "
+            "been 0.10: read the table with dtype={'arch': str}"
+        )
 
 
 def ratings(
@@ -335,7 +375,7 @@ def ratings(
             ranks(table[member].to_numpy(np.float64), directions.get(member, "higher"))
             for member in ensemble.members
         ]
-        combined = pd.Series(ensemble.combine(np.stack(member_ranks, axis=1)), index=index)
+        combined = pd.Series(ensemble.rate(np.stack(member_ranks, axis=1)), index=index)
         by_seed.append(combined.mask(table.isna().any(axis=1)))
     if not by_seed:
         raise ZeroshotError("the scores have no rows; nothing to rank")

@@ -1,9 +1,10 @@
 """The engine: evaluate one network. READ SECOND, after core.py."""
 
 import math
+import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -216,8 +217,16 @@ class _Run:
 def _as_usual(device: torch.device) -> Iterator[None]:
     """Gradients on, autocast off and no rounding below float32, whatever the caller has set."""
     autocast = torch.autocast(device.type, enabled=False)
-    with torch.inference_mode(False), torch.enable_grad(), autocast, switched(_in_full()):
+    switches = switched(_in_full())
+    with torch.inference_mode(False), torch.enable_grad(), autocast, switches, _eagerly():
         yield
+
+
+def _eagerly() -> AbstractContextManager[object]:
+    """Functions that the network has compiled run as they are written, where they are seen."""
+    if "torch._dynamo" not in sys.modules:  # it is slow to load, and without it nothing is compiled
+        return nullcontext()
+    return torch.compiler.set_stance("force_eager")
 
 
 def _in_full() -> Iterator[tuple[Any, str, object]]:
@@ -288,7 +297,8 @@ def _failure(wanted: Pass[Any], batch: Batch, error: Exception) -> ZeroshotError
             f"out of memory in pass {wanted}: lower the batch size ({len(batch)}){chunk}"
         )
     where = "" if isinstance(wanted, Forward) else f" in pass {wanted}"
-    hint = " (images of another size: size=224, or --size 224)" if batch.inputs.ndim == 4 else ""
+    images = batch.inputs.ndim == 4
+    hint = " (if it takes images of another size: size=224, or --size 224)" if images else ""
     return ZeroshotError(
         f"the network fails{where} on inputs of shape {tuple(batch.inputs.shape)}{hint}: {words}"
     )

@@ -4,7 +4,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import pandas as pd
 import torch
 from joblib import cpu_count
 
@@ -60,9 +59,9 @@ def truth_of(
 
     specs = tuple(truth) if isinstance(truth, (list, tuple)) else (truth,)
     if not all(isinstance(spec, (str, Path)) for spec in specs):
-        found = f"a {type(truth).__name__}" if isinstance(truth, pd.DataFrame) else brief(truth)
         raise ZeroshotError(
-            f"truth {found}: expected a benchmark, a file, or accuracies indexed by architecture"
+            f"truth {brief(truth)}: expected a benchmark, a file, or accuracies indexed by "
+            "architecture"
         )
     files = None if path is None else Path(path)
     better = "lower" if lower_is_better else "higher"

@@ -107,7 +107,7 @@ def rank(
     archs: str | Path | Sequence[str | int | Arch] | None = None,
     arch: str = "{arch}",
     proxies: str | Proxy | Iterable[str | Proxy] | None = None,
-    by: str | Ensemble | None = None,
+    by: str | Proxy | Ensemble | None = None,
     data: str | Batch = "noise",
     batch_size: int = 64,
     seed: int = 0,
@@ -202,6 +202,8 @@ def rank(
     check_data(data)
     workers = workers_of(workers, where)
     wanted: tuple[Proxy, ...] = () if proxies is None else find_proxies(proxies)
+    if isinstance(by, Proxy):
+        by, wanted = by.name, find_proxies((*wanted, by))
     timed = latency or max_latency is not None
     ordered = by is not None or not wanted or timed or refine > 0  # else a table was asked for
     by, wanted = _ordering(space, by, wanted)

@@ -18,7 +18,7 @@ from zeroshot.files import writing
 from zeroshot.models import Device, find_proxies
 from zeroshot.progress import Progress
 from zeroshot.proxies import PROXIES
-from zeroshot.ranking import ENSEMBLES, Ensemble, proxies_of
+from zeroshot.ranking import ENSEMBLES, Ensemble, check_words, proxies_of
 from zeroshot.spaces import SPACES, Space, Task
 
 BETTER = {proxy.name: proxy.better for proxy in PROXIES}
@@ -46,7 +46,7 @@ class Validation:
 
 def validate(
     scores: str | Path | Sequence[str | Path] | pd.DataFrame | Ranking,
-    truth: str | Path | Sequence[str | Path] | pd.Series | Mapping[str, float],
+    truth: str | Path | Sequence[str | Path] | pd.Series | pd.DataFrame | Mapping[str, float],
     *,
     column: str | None = None,
     arch: str = "{arch}",
@@ -67,9 +67,10 @@ def validate(
             put together; see `zeroshot.eval.recorded`.
         truth: 'nb201', 'torchvision', another benchmark, 'BENCHMARK/DATASET', or a file with a
             column `arch`; several of these, which have to agree; or accuracies indexed by
-            architecture. Architectures may be spelt in any way that their space reads.
-        column: of the file, if it has several of numbers.
-        arch: how the file spells an architecture, its columns in braces: "{normal}, {reduce}".
+            architecture, a table of them too. Architectures may be spelt in any way that their
+            space reads, but not as numbers alone, which may count rows.
+        column: of the file or table, if it has several of numbers.
+        arch: how it spells an architecture, its columns in braces: "{normal}, {reduce}".
         lower_is_better: the truth is of losses or latencies.
         benchmark_path: where the benchmark's own files lie, for those that need them.
         trust: whether code that these files ask for may run. Most need none.
@@ -89,6 +90,7 @@ def validate(
     from zeroshot.eval.plots import quantity
     from zeroshot.eval.recorded import read_recorded
     from zeroshot.eval.report import write_report
+    from zeroshot.eval.tables import truth_in
     from zeroshot.eval.validate import validate as compare
     from zeroshot.eval.verdict import verdict
 
@@ -101,7 +103,9 @@ def validate(
     if not some:
         raise ZeroshotError(f"scores {brief(scores)}: expected a ranking, its table or its files")
     source = pd.Series(truth) if isinstance(truth, Mapping) else truth
-    if not isinstance(source, pd.Series):
+    if isinstance(source, pd.DataFrame):
+        source = truth_in(source, "the truth", column, arch=arch)
+    elif not isinstance(source, pd.Series):
         source = truth_of(truth, column, arch, lower_is_better, benchmark_path, trust)
         lower_is_better = source.negated
     elif column is not None:
@@ -111,6 +115,8 @@ def validate(
     if whole("seed", seed) < 0:
         raise ZeroshotError(f"seed {seed}: expected a whole number, at least 0")
     if isinstance(files, pd.DataFrame):
+        if "arch" in files:
+            check_words(files["arch"], "the scores")
         scores = files.assign(arch=files["arch"].astype(str)) if "arch" in files else files
     else:
         scores, record = read_recorded([Path(file) for file in files])
@@ -275,6 +281,7 @@ def directions(record: dict[str, Any]) -> dict[str, str]:
 
 def _spelt(truth: pd.Series, archs: list[str], respell: Callable[[str], str] | None) -> pd.Series:
     """Accuracies as numbers, by architectures as the space spells them."""
+    check_words(truth.index, "the accuracies")
     numbers = pd.to_numeric(truth, errors="coerce")
     wrong = truth[numbers.isna() & truth.notna()]
     if len(wrong):
@@ -285,8 +292,8 @@ def _spelt(truth: pd.Series, archs: list[str], respell: Callable[[str], str] | N
 
     def spelt(name: object) -> str:
         text = str(name)
-        if respell is None or text in scored:
-            return text
+        if respell is None or text in scored or not isinstance(name, str):
+            return text  # a number may be that of a row
         with suppress(ZeroshotError):
             return respell(text)
         return text

@@ -86,16 +86,20 @@ def read_spelt(path: Path, arch: str = SPELLING) -> tuple[pd.DataFrame, list[str
     Raises:
         ZeroshotError: as `read_table`, or if there is no column that `arch` names.
     """
+    table = read_table(path, _fields(arch))
+    return table, _spelt(table, arch, path)
+
+
+def _spelt(table: pd.DataFrame, arch: str, source: object) -> list[str]:
     words = _fields(arch)
-    table = read_table(path, words)
     lacking = [name for name in words if name not in table.columns]
     if lacking:
         raise ZeroshotError(
-            f"{path} has no column {lacking[0]!r}, only {', '.join(map(str, table.columns))}; "
+            f"{source} has no column {lacking[0]!r}, only {', '.join(map(str, table.columns))}; "
             "rename the one that holds the architectures, or say how several spell one, as in "
             "'{normal}, {reduce}' (--arch)"
         )
-    return table, [arch.format_map(row) for row in table[list(words)].to_dict("records")]
+    return [arch.format_map(row) for row in table[list(words)].to_dict("records")]
 
 
 def read_scores(path: Path) -> pd.DataFrame:
@@ -137,23 +141,51 @@ def read_truth(
             one asked for, has several it could be, a text or an infinity where a number should be,
             or rows of one architecture that disagree.
     """
-    table, spelt = read_spelt(path, arch)
-    words = _fields(arch)
-    column = _column(table.drop(columns=[name for name in words if name != "arch"]), column, path)
+    return truth_in(read_table(path, _fields(arch)), path, column, arch=arch, better=better)
+
+
+def truth_in(
+    table: pd.DataFrame,
+    source: object,
+    column: str | None = None,
+    *,
+    arch: str = SPELLING,
+    better: str = "higher",
+) -> pd.Series:
+    """The accuracies in one column of a table; see `read_truth`.
+
+    Args:
+        table: with the columns that `arch` names; a table without a column `arch` may have its
+            architectures for an index.
+        source: what to call it in errors.
+        column: as for `read_truth`, like the others.
+        arch: how the columns spell an architecture.
+        better: "lower" for losses and latencies.
+    """
+    named = not pd.api.types.is_numeric_dtype(table.index)
+    if named and arch == SPELLING and "arch" not in table.columns:
+        table = table.rename_axis("arch").reset_index()
+    words, spelt = _fields(arch), _spelt(table, arch, source)
+    if arch == SPELLING and pd.api.types.is_numeric_dtype(table["arch"]):
+        raise ZeroshotError(
+            f"{source} has numbers for architectures, such as {spelt[0]}, which may count rows, or "
+            "have been spelt otherwise: read it with dtype={'arch': str}"
+        )
+    column = _column(table.drop(columns=[name for name in words if name != "arch"]), column, source)
     if column not in table.columns:
         close = get_close_matches(column, map(str, table.columns), n=1)
         hint = f" (did you mean {close[0]!r}?)" if close else ""
         listed = ", ".join(str(name) for name in table.columns if name not in words)
-        raise ZeroshotError(f"{path} has no column {column!r}{hint}; it has {listed}")
-    values = _numbers(table[column], column, path).astype(np.float64)
+        raise ZeroshotError(f"{source} has no column {column!r}{hint}; it has {listed}")
+    values = _numbers(table[column], column, source).astype(np.float64)
     infinite = np.flatnonzero(np.isinf(values))
     if len(infinite):
         raise ZeroshotError(
-            f"{path}: {values.iloc[infinite[0]]} in column {column!r}, row {infinite[0] + 1}; "
+            f"{source}: {values.iloc[infinite[0]]} in column {column!r}, row {infinite[0] + 1}; "
             "leave the cell empty where no accuracy is known"
         )
     truth = pd.Series(values.to_numpy(), pd.Index(spelt, name="arch", dtype=object), name=column)
-    return agreed(truth if better == "higher" else -truth, path)
+    return agreed(truth if better == "higher" else -truth, source)
 
 
 def agreed(truth: pd.Series, source: object) -> pd.Series:
@@ -165,7 +197,7 @@ def agreed(truth: pd.Series, source: object) -> pd.Series:
         first, second = pairs.loc[pairs["arch"] == arch, "value"].iloc[:2]
         raise ZeroshotError(
             f"{source}: rows of {arch} disagree on {truth.name!r} ({first:g} and {second:g}); keep "
-            "one"
+            "one, or their mean"
         )
     return truth[~truth.index.duplicated()]
 
@@ -187,21 +219,24 @@ def _fields(arch: str) -> tuple[str, ...]:
     return names
 
 
-def _column(table: pd.DataFrame, column: str | None, path: Path) -> str:
+def _column(table: pd.DataFrame, column: str | None, source: object) -> str:
     if column is not None:
         return column
-    _check_names(table, path)
+    _check_names(table, source)
     others = [str(name) for name in table.columns if name not in (*KEYS, "index")]
     # One with a cell that is no number may be meant, as with "93.1 %"; reading it tells which.
     candidates = [name for name in others if _has_numbers(table[name])]
     if len(candidates) == 1:
         return candidates[0]
     if not candidates:
-        raise ZeroshotError(f"{path} has no column of numbers besides 'arch'; expected accuracies")
+        raise ZeroshotError(
+            f"{source} has no column of numbers besides 'arch'; expected accuracies"
+        )
     candidates.sort(key=lambda name: "acc" not in name.lower())  # the likely ones first
+    how = f"{source.name}:{candidates[0]}" if isinstance(source, Path) else f"{candidates[0]!r}"
     raise ZeroshotError(
-        f"{path} has {len(candidates)} columns of numbers; name one, as in "
-        f"{path.name}:{candidates[0]}. There are {', '.join(candidates)}"
+        f"{source} has {len(candidates)} columns of numbers; name one, as in {how}. There are "
+        f"{', '.join(candidates)}"
     )
 
 
@@ -213,7 +248,7 @@ def _has_numbers(values: pd.Series) -> bool:
     return bool(pd.to_numeric(plain, errors="coerce").notna().any())
 
 
-def _numbers(values: pd.Series, column: object, path: Path) -> pd.Series:
+def _numbers(values: pd.Series, column: object, source: object) -> pd.Series:
     if pd.api.types.is_numeric_dtype(values) and not pd.api.types.is_bool_dtype(values):
         return values
     numbers = pd.to_numeric(values, errors="coerce")
@@ -221,7 +256,7 @@ def _numbers(values: pd.Series, column: object, path: Path) -> pd.Series:
     if pd.api.types.is_bool_dtype(values) or len(wrong):
         row = int(wrong[0]) if len(wrong) else 0
         raise ZeroshotError(
-            f"{path}: {str(values.iloc[row])!r} in column {column!r}, row {row + 1}, is no number"
+            f"{source}: {str(values.iloc[row])!r} in column {column!r}, row {row + 1}, is no number"
         )
     return numbers
 
@@ -237,12 +272,12 @@ def _seeds(values: pd.Series, path: Path) -> pd.Series:
     return numbers if numbers.isna().any() else numbers.astype(np.int64)
 
 
-def _check_names(table: pd.DataFrame, path: Path) -> None:
+def _check_names(table: pd.DataFrame, source: object) -> None:
     """Refuse a column without a name, which pandas writes of an index and then calls Unnamed."""
     for number, name in enumerate(table.columns, start=1):
         if not str(name).strip() or re.fullmatch(r"Unnamed: \d+", str(name)):
             raise ZeroshotError(
-                f"{path}: column {number} has no name; name it, or, if it is a table's index, "
+                f"{source}: column {number} has no name; name it, or, if it is a table's index, "
                 "write it with index=False"
             )
 

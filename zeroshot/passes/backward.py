@@ -190,9 +190,12 @@ def gradients(
     """Gradients of a scalar, zeros where a leaf reaches nothing; the graph stays for others.
 
     A leaf that has no gradient (an output of a part that runs under no_grad) reaches nothing.
+    Undefined if the whole network runs so.
     """
     reaching = tuple(leaf for leaf in leaves if leaf.requires_grad)
-    if not value.requires_grad or not reaching:
+    if not value.requires_grad:
+        raise Undefined("no weight or input reaches the answers: does it run under no_grad?")
+    if not reaching:
         return tuple(torch.zeros_like(leaf) for leaf in leaves)
     found = iter(
         grad(

@@ -59,7 +59,7 @@ def by_ensemble(ensemble: Ensemble, better: Mapping[str, str]) -> Criterion:
     """What an ensemble of proxies says of the supernets without each option."""
 
     def importance(gains: Array) -> Array:
-        return -ensemble.combine(np.stack([ranks(gain) for gain in gains.T], axis=1))
+        return -ensemble.rate(np.stack([ranks(gain) for gain in gains.T], axis=1))
 
     members = {member: better.get(member, "higher") for member in ensemble.members}
     return Criterion(ensemble.name, members, importance)
