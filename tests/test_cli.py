@@ -115,9 +115,15 @@ def test_prune_and_finetune(run, tmp_path, monkeypatch):
     found = run("prune", "nasbench201", "--out", str(tmp_path / "p"))
     assert found.code == 0
     assert found.out.startswith("|")
-    again = run("prune", "nasbench201", "--out", str(tmp_path / "p"))
-    assert again.code == 2
-    assert "add --resume" in again.err
+    record = (tmp_path / "p" / "record.json").read_bytes()
+    again = run(
+        "prune", "nasbench201", "--out", str(tmp_path / "p")
+    )  # as `rank` does, and `finetune`
+    assert (again.code, again.out) == (0, found.out)
+    assert (tmp_path / "p" / "record.json").read_bytes() == record
+    other = run("prune", "nasbench201", "--out", str(tmp_path / "p"), "--seed", "1")
+    assert other.code == 2
+    assert "holds a run already" in other.err
     small = ("--channels", "2", "--cells", "1", "--size", "8", "--epochs", "1")
     found = run("finetune", str(tmp_path / "p"), *small)
     assert found.code == 0
@@ -135,6 +141,7 @@ def test_prune_checks_the_training_first(run, tmp_path, monkeypatch):
     for epochs, data, words in (
         ("-1", "digits", "--finetune -1: expected a number of epochs, or 0 for none"),
         ("200000", "digits", "--epochs 200000: expected 1 to 100,000"),
+        ("200000", "noise", "--epochs 200000: expected 1 to 100,000"),
         ("1", f"npz:{tmp_path}/one.npz", "none is left to test on"),
         ("1", f"npz:{tmp_path}/none.npz", "none.npz cannot be read"),
     ):

@@ -73,7 +73,7 @@ class TestEveryPass:
         with pytest.raises(dataclasses.FrozenInstanceError):
             wanted.chunk = 5
         for field in dataclasses.fields(wanted):
-            if isinstance(field.default, (int, float)):
+            if field.compare and isinstance(field.default, (int, float)):
                 value = type(field.default)(getattr(wanted, field.name) == 0)
                 assert dataclasses.replace(wanted, **{field.name: value}) != wanted
 

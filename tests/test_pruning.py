@@ -12,7 +12,7 @@ import zeroshot
 from zeroshot.core import Pass
 from zeroshot.errors import ZeroshotError
 from zeroshot.models import find_members
-from zeroshot.passes import Patterns
+from zeroshot.passes import Patterns, TangentKernel, tangent
 from zeroshot.pruning import METHODS, Pruning, load, run
 from zeroshot.search.prune import Measured
 from zeroshot.spaces import (
@@ -391,7 +391,7 @@ def test_refuses():
     for words, options in {
         "unknown fidelity 'quick'; expected fast, paper": {"fidelity": "quick"},
         "unknown method 'fast'; expected prune, perturb": {"method": "fast"},
-        "0 finalists; expected at least 1": {"finalists": 0},
+        "0 finalists; expected 1 to 1,000,000": {"finalists": 0},
         "unknown proxy or ensemble 'tenas'; did you mean te_nas": {"criterion": "tenas"},
         "unknown proxy or ensemble 'best'": {"finalists": 64, "by": "best"},
         "there is no function 'ln'": {"criterion": "ln(flops)"},
@@ -414,6 +414,50 @@ def test_nowhere_to_resume():
 def test_nothing_to_resume(tmp_path):
     with pytest.raises(ZeroshotError, match="nothing to resume"):
         zeroshot.prune(NASBENCH201, workers=1, out=tmp_path, resume=True)
+    with pytest.raises(ZeroshotError, match=r"there is no run in .*none; leave it out"):
+        zeroshot.prune(NASBENCH201, workers=1, out=tmp_path / "none", resume=True)
+    assert not (tmp_path / "none").exists()
+
+
+def test_a_finished_run_is_read(tmp_path, monkeypatch):
+    first = zeroshot.prune(FEW, criterion="params", workers=1, out=tmp_path)
+    files = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    monkeypatch.setattr(Supernets, "repeats", lambda *_: pytest.fail("measured again"))
+    again = zeroshot.prune(FEW, criterion="params", workers=1, out=tmp_path)
+    assert (again.arch, again.scores, again.record) == (first.arch, first.scores, first.record)
+    assert files == {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    with pytest.raises(ZeroshotError, match="holds a run already"):
+        zeroshot.prune(FEW, criterion="params", workers=1, out=tmp_path, seed=1)
+
+
+@pytest.mark.parametrize("fidelity", FIDELITIES)
+def test_chunk_changes_no_digit(tmp_path, monkeypatch, fidelity):
+    layers = []
+    groups = tangent._groups
+
+    def seen(leaves, limit):
+        for group in groups(leaves, limit):
+            layers.append(len(group))
+            yield group
+
+    monkeypatch.setattr(tangent, "_groups", seen)
+    found = Pruning(FEW, fidelity=fidelity).run(tmp_path)
+    largest = max(layers, default=0)
+    layers.clear()
+    little = Pruning(FEW, fidelity=fidelity, chunk=1)
+    assert little.identity == Pruning(FEW, fidelity=fidelity).identity
+    kernels = {need for proxy in little.judged[1] for need in proxy.needs}
+    assert {k.budget for k in kernels if isinstance(k, TangentKernel)} <= {2**20}
+    monkeypatch.setattr(TangentKernel, "holding", lambda self, budget: replace(self, budget=1))
+    pd.testing.assert_frame_equal(little.run().history, found.history)
+    if fidelity != "fast":  # whose kernel takes a layer at a time anyway
+        assert max(layers) == 1 < largest
+
+
+@pytest.mark.parametrize(("field", "value"), [("chunk", 0), ("finalists", 0), ("finalists", 10**7)])
+def test_numbers_out_of_range(field, value):
+    with pytest.raises(ZeroshotError, match=f"{value:,}.*expected 1 to"):
+        Pruning(FEW, **{field: value})
 
 
 def test_a_folder_that_cannot_be_made_is_refused_before_measuring(tmp_path, monkeypatch):

@@ -274,6 +274,15 @@ def test_ctrl_c_says_how_to_go_on(tmp_path, evaluations):
     resumed(tmp_path, evaluations)
 
 
+def test_sigterm_is_ctrl_c(tmp_path, evaluations):
+    """As `timeout`, Slurm and systemd end a process."""
+    code, out, err = interrupted(tmp_path, signal.SIGTERM, workers=1)
+    assert code == 128 + signal.SIGTERM
+    assert not out
+    assert err.strip().splitlines()[-1].startswith("interrupted: what is done is kept in a.csv.p")
+    resumed(tmp_path, evaluations)
+
+
 class StopError(Exception):
     pass
 

@@ -3,6 +3,8 @@
 import os
 import subprocess
 import sys
+import time
+from collections.abc import Callable
 from contextlib import nullcontext
 from pathlib import Path
 
@@ -42,6 +44,42 @@ def test_work_is_done_by_processes_that_have_loaded_what_it_takes():
     assert sorted(number for number, *_ in found) == list(range(6))
     assert os.getpid() not in {pid for _, pid, _ in found}
     assert any(loaded for *_, loaded in found)
+
+
+def idle(shared: object, number: int) -> None:
+    Path(f"{number}.pid").write_text(str(os.getpid()))
+    time.sleep(60)
+
+
+def is_there(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+def test_processes_do_not_outlive_a_kill(tmp_path):
+    code = (
+        "from tests import test_spread; from zeroshot.spread import spread\n"
+        "list(spread(test_spread.idle, None, [(0,), (1,)], 2, 'the batch'))"
+    )
+    root = str(Path(__file__).parents[1])
+    paths = {"PYTHONPATH": os.pathsep.join([root, os.environ.get("PYTHONPATH", "")])}
+    process = subprocess.Popen([sys.executable, "-c", code], cwd=tmp_path, env=os.environ | paths)
+    files = [tmp_path / f"{number}.pid" for number in range(2)]
+    wait_until(lambda: all(file.exists() and file.read_text() for file in files))
+    process.kill()
+    process.wait()
+    pids = [int(file.read_text()) for file in files]
+    wait_until(lambda: not any(map(is_there, pids)))
+
+
+def wait_until(true: Callable[[], bool]) -> None:
+    limit = time.monotonic() + 60
+    while not true():
+        assert time.monotonic() < limit
+        time.sleep(0.05)
 
 
 def test_an_error_meanwhile_is_seen_and_nothing_else():

@@ -1,10 +1,12 @@
 """Tasks over the cores of this machine, or over the machines of a dask cluster."""
 
 import gc
+import os
 import pickle
 import signal
 import sys
 import threading
+import time
 import warnings
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -26,6 +28,7 @@ T = TypeVar("T")
 
 PATIENCE = 10.0  # seconds until a scheduler has to answer, and a worker to be there
 AHEAD = 1000  # tasks that a scheduler holds, at least
+ORPHANED = 1.0  # seconds after which a process sees that the one that started it is gone
 
 
 def spread(
@@ -181,17 +184,25 @@ def _in_a_process(parcel: _Parcel, *args: Any) -> Any:
 
 @cache
 def _settle() -> None:
-    """Let a process that does nothing but score go on without what takes time there.
+    """Let a process that does nothing but score go on without what takes time there, or too long.
 
+    It ends where the process that asked for it was killed, not when loky has waited five minutes.
     The collector of garbage goes through all that PyTorch has loaded. loky ends a process that has
     grown by 300 MB, as one does that has scored a large network, and the next one loads PyTorch
     again.
     """
     import torch  # noqa: F401 - most of what is loaded
 
+    threading.Thread(target=_leave_after, args=(os.getppid(),), daemon=True).start()
     gc.freeze()
     process_executor._MAX_MEMORY_LEAK_SIZE = sys.maxsize  # pyright: ignore
     malloc.hold()
+
+
+def _leave_after(parent: int) -> None:
+    while os.getppid() == parent:
+        time.sleep(ORPHANED)
+    os._exit(1)
 
 
 def _on_one_thread(task: Callable[..., T], *args: Any) -> T:

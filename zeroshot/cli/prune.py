@@ -69,6 +69,13 @@ def prune(
     data: Data = "noise",
     seed: Seed = 0,
     workers: Workers = None,
+    chunk: Annotated[
+        int,
+        typer.Option(
+            help="MiB of a tangent kernel's Jacobian to hold at a time; less memory, more time, "
+            "the same digits."
+        ),
+    ] = 512,
     scheduler: Scheduler = None,
     device: Device = "auto",
     store: StoreFile = None,
@@ -88,15 +95,17 @@ def prune(
     trust: Trust = False,
     finetune: Annotated[
         int,
-        typer.Option(help="Train the result for this many epochs, in OUT/finetune; 0 for none."),
+        typer.Option(
+            help="Train the result for this many epochs, in OUT/finetune, on --data, or on digits "
+            "if that is noise; 0 for none."
+        ),
     ] = 0,
 ) -> None:
     """Prune a supernet to a single-path network without training."""
-    if finetune and (out is None or data == "noise"):
-        raise ZeroshotError(
-            f"--finetune {finetune}: expected an --out to write to, and --data that can be learned"
-        )
-    recipe = _recipe(space, finetune, data, seed) if finetune else None
+    if finetune and out is None:
+        raise ZeroshotError(f"--finetune {finetune}: name the folder to write, with --out")
+    learned = "digits" if data == "noise" else data
+    recipe = _recipe(space, finetune, learned, seed) if finetune else None
     path = used_store(store, no_store)
     with stoppable(out and f"finished rounds are kept in {out}; --resume goes on"):
         from zeroshot import commands
@@ -112,6 +121,7 @@ def prune(
                 data=data,
                 seed=seed,
                 workers=workers,
+                chunk=chunk,
                 scheduler=scheduler,
                 device=device,
                 store=path,
@@ -145,12 +155,13 @@ def prune(
                 trained = run(
                     str(out),
                     recipe=recipe,
-                    data=data,
+                    data=learned,
                     seed=seed,
                     device=device,
                     resume=resume and (Path(str(out)) / "finetune").is_dir(),
                     progress=progress,
                 )
+        say(console, f"trained on {learned}:")
         _say_trained(console, trained)
 
 

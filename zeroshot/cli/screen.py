@@ -1,10 +1,11 @@
 """What commands write on the terminal: lines, tables and numbers."""
 
+import signal
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from math import log10
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import typer
 
@@ -81,11 +82,23 @@ def number_text(value: float) -> str:
 
 @contextmanager
 def stoppable(kept: str | Path | None) -> Iterator[None]:
-    """Ctrl-C ends with a line that says what is kept, if anything was done, and exit code 130."""
+    """Ctrl-C ends with a line that says what is kept, if anything was done, and exit code 130.
+
+    So does SIGTERM, with 143.
+    """
+    told: list[int] = []
+
+    def terminated(number: int, _: Any) -> None:
+        told.append(number)
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, terminated)
     try:
         yield
     except KeyboardInterrupt as stop:
         done = kept or "nothing is kept"
         words = done if isinstance(stop, Underway) else "nothing new was done"
         typer.echo(f"interrupted: {words}", err=True)
-        raise typer.Exit(130) from None
+        raise typer.Exit(128 + told[0] if told else 130) from None
+    finally:
+        signal.signal(signal.SIGTERM, before)

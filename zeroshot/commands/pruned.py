@@ -26,6 +26,7 @@ def prune(
     data: str = "noise",
     seed: int = 0,
     workers: int | None = None,
+    chunk: int = 512,
     scheduler: Any = None,
     device: Device = "auto",
     store: str | Path | None = None,
@@ -54,6 +55,8 @@ def prune(
         data: what the supernets are shown; see `load_batch`.
         seed: of weights, batches and crops.
         workers: processes; by default one per core, and on CUDA one per GPU.
+        chunk: MiB of a tangent kernel's Jacobian that each holds at a time, at least a layer's.
+            Less takes less memory and more time, and changes no digit.
         scheduler: of a dask cluster that is to do the work instead of processes here: its address,
             as 'tcp://host:8786', or a `distributed.Client`.
         device: auto, cpu, cuda or cuda:i.
@@ -92,10 +95,13 @@ def prune(
         accuracies = source.read([space.spell(space.at(0))], respelling(space))
     where = find_device(device)
     by = by or refining_ensemble(space)
-    pruning = Pruning(space, criterion, method, fidelity, finalists, by, data, seed, where)
+    whole("chunk", chunk)
+    pruning = Pruning(space, criterion, method, fidelity, finalists, by, data, seed, where, chunk)
     path = None if out is None else Path(out)
     workers = workers_of(workers, where)
     kept = None if store is None else Path(store)
+    if resume and path is not None and not path.is_dir():
+        raise ZeroshotError(f"--resume: there is no run in {path}; leave it out to start one")
     with _alone(path):
         with telling(progress, "options") as told:
             found = pruning.run(

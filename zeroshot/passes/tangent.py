@@ -1,7 +1,7 @@
 """Tangent kernels: gradients of every sample's logits, multiplied with each other."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 import torch
@@ -40,11 +40,17 @@ class TangentKernel(Pass[Float64[Tensor, "n n"]]):
 
     Attributes:
         chunk: rows per backward run: speed and memory, never the result but for rounding.
-        budget: bytes of J held at a time: layers are taken in groups of at most this size.
+        budget: bytes of J held at a time: layers are taken in groups of at most this size, for each
+            of which the rows are computed anew. It changes no digit, so passes that differ in it
+            are equal.
     """
 
     chunk: int | None = None
-    budget: int = 2**29
+    budget: int = field(default=2**29, compare=False, repr=False)
+
+    def holding(self, budget: int) -> "TangentKernel":
+        """The same with another budget."""
+        return replace(self, budget=budget)
 
     def run(self, net: Net, batch: Batch) -> Float64[Tensor, "n n"]:
         """Accumulate the kernel layer by layer; Undefined if no weight reaches the logits."""

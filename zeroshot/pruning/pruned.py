@@ -1,6 +1,7 @@
 """What pruning found, and how it is read again."""
 
 import json
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,8 @@ class Pruned:
         history: every option of every round; see `zeroshot.search.prune.Candidate`.
         finalists: the networks that pruning left, best first: how each is `rated` as one
             initialisation, and the best again, `refined`, as several others.
+        scores: what the criterion's proxies say of the network in the shape of supernets, the mean
+            over the repeats; and, of several finalists, how it is rated.
         record: how it came about.
     """
 
@@ -32,15 +35,24 @@ class Pruned:
     name: str
     history: pd.DataFrame
     finalists: pd.DataFrame
+    scores: dict[str, float]
     record: dict[str, Any]
 
     def write(self, out: Path, space: Space, seed: int) -> None:
         """Write architecture.json, history.csv, pruning.png and record.json into a folder."""
         from zeroshot.eval.plots import pruning
 
-        found = {"space": spelled(space), "shape": shape_of(space), "arch": self.name, "seed": seed}
         axes = [(axis.name, axis.options) for axis in space.axes]
-        figure = pruning(self.history, axes, [name for (name,) in space.names(self.arch)])
+        chosen = [name for (name,) in space.names(self.arch)]
+        found = {
+            "space": spelled(space),
+            "shape": shape_of(space),
+            "arch": self.name,
+            "genotype": dict(zip((name for name, _ in axes), chosen, strict=True)),
+            "seed": seed,
+            "scores": {name: x if math.isfinite(x) else str(x) for name, x in self.scores.items()},
+        }
+        figure = pruning(self.history, axes, chosen)
         with writing(out):
             out.mkdir(parents=True, exist_ok=True)
             for name, text in (("architecture", found), ("record", self.record)):

@@ -3,10 +3,11 @@
 `search.prune` decides what goes, `supernets` measures.
 """
 
+import json
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -17,17 +18,19 @@ import torch
 
 import zeroshot
 from zeroshot import ranking
-from zeroshot.core import Batch, Proxy
+from zeroshot.core import Batch, Pass, Proxy
 from zeroshot.data import load_batch
 from zeroshot.edition import edition
 from zeroshot.errors import ZeroshotError
 from zeroshot.files import writing
 from zeroshot.models import find_members
+from zeroshot.passes import TangentKernel
 from zeroshot.progress import Progress, silent
 from zeroshot.pruning.checkpoint import Checkpoint
 from zeroshot.pruning.pruned import Pruned
 from zeroshot.record import circumstances
 from zeroshot.run import Run, execute
+from zeroshot.search.candidates import MANY
 from zeroshot.search.prune import (
     Candidate,
     Criterion,
@@ -67,6 +70,9 @@ class Pruning:
         data: what the networks are shown.
         seed: of weights, batches, crops and the order of axes.
         device: where they run.
+        chunk: MiB of a tangent kernel's Jacobian that are held at a time, at least a layer's. With
+            less, memory is saved and work repeated; it changes no digit, so a run resumes with
+            another.
     """
 
     space: Space
@@ -78,6 +84,7 @@ class Pruning:
     data: str = "noise"
     seed: int = 0
     device: str = "cpu"
+    chunk: int = 512
 
     def __post_init__(self) -> None:
         if not self.space.mixable:
@@ -92,8 +99,10 @@ class Pruning:
             if given not in known:
                 raise ZeroshotError(f"unknown {what} {given!r}; expected {', '.join(known)}")
         check_axes(self.space.axes, self.space.name)  # a property of its own has not been checked
-        if self.finalists < 1:
-            raise ZeroshotError(f"{self.finalists} finalists; expected at least 1")
+        if not 1 <= self.finalists <= MANY:
+            raise ZeroshotError(f"{self.finalists:,} finalists; expected 1 to {MANY:,}")
+        if not 1 <= self.chunk <= 2**20:
+            raise ZeroshotError(f"chunk {self.chunk}: expected 1 to 1,048,576 MiB")
         _ = self.judged, self.final  # says what is wrong before anything is measured
 
     @property
@@ -101,9 +110,10 @@ class Pruning:
         """The criterion, and the proxies that it needs (and what is reported beside them)."""
         how = FIDELITIES[self.fidelity]
         if self.criterion == "te_nas":
-            return te_nas(how.digits), (*how.proxies, how.singular)
+            return te_nas(how.digits), self._bounded((*how.proxies, how.singular))
         ensemble, proxies = find_members(self.criterion)
-        return by_ensemble(ensemble, {proxy.name: proxy.better for proxy in proxies}), proxies
+        better = {proxy.name: proxy.better for proxy in proxies}
+        return by_ensemble(ensemble, better), self._bounded(proxies)
 
     @property
     def supernets(self) -> Supernets:
@@ -114,7 +124,16 @@ class Pruning:
     @property
     def final(self) -> tuple[ranking.Ensemble, tuple[Proxy, ...]]:
         """What ranks the finalists, and the proxies that it needs."""
-        return find_members(self.by)
+        ensemble, proxies = find_members(self.by)
+        return ensemble, self._bounded(proxies)
+
+    def _bounded(self, proxies: Iterable[Proxy]) -> tuple[Proxy, ...]:
+        """The same proxies, in as little memory as was asked for."""
+
+        def bounded(need: Pass[Any]) -> Pass[Any]:
+            return need.holding(self.chunk * 2**20) if isinstance(need, TangentKernel) else need
+
+        return tuple(replace(p, needs=tuple(map(bounded, p.needs))) for p in proxies)
 
     @property
     def order(self) -> list[int] | None:
@@ -180,12 +199,18 @@ class Pruning:
         """
         if resume and out is None:
             raise ZeroshotError("--resume goes on with the run in --out: name its folder")
+        _ = self._sample  # so that what is wrong with the data is said before anything is measured
         started = time.time()
+        finished = None if out is None else self._finished(out)
+        resume = resume or finished is not None
         how = {"workers": workers, "scheduler": scheduler, "progress": progress}
         arch, seen = self._pruned(out, resume, **how)
         finalists = self._ranked(arch, out, store=store, **how)
         found = self.space.parse(str(finalists.index[0]))
-        record = {
+        scores = self._scores(found)
+        if len(finalists) > 1:
+            scores |= finalists.iloc[0].to_dict()
+        record = finished or {
             "run": self.identity,
             "options measured": len(seen),
             "kernels with an eigenvalue below zero in single precision": sum(
@@ -197,7 +222,16 @@ class Pruning:
             **circumstances(self.device),
         }
         table = _table(seen, self.judged[0])
-        return Pruned(found, self.space.spell(found), table, finalists, record)
+        return Pruned(found, self.space.spell(found), table, finalists, scores, record)
+
+    def _finished(self, out: Path) -> dict[str, Any] | None:
+        """The record of this run, if the folder holds the whole of it."""
+        try:
+            record = json.loads((out / "record.json").read_text(encoding="utf-8"))
+            same = record["run"] == json.loads(json.dumps(self.identity))
+        except (OSError, ValueError, KeyError, TypeError):
+            return None  # whatever is there instead is looked at when it is resumed
+        return record if same else None
 
     def _pruned(
         self, out: Path | None, resume: bool, *, workers: int, scheduler: Any, progress: Progress
@@ -208,10 +242,10 @@ class Pruning:
         checkpoint = None
         if out is not None:  # what cannot be written is refused before it is measured
             shape_of(self.space)
-            with writing(out):
-                out.mkdir(parents=True, exist_ok=True)
             checkpoint = Checkpoint(out / "checkpoint.json", self.identity)
             start, history = checkpoint.read(start, criterion, resume=resume)
+            with writing(out):
+                out.mkdir(parents=True, exist_ok=True)
             if not history:  # so that a run that is stopped in its first round can be resumed
                 checkpoint.keep(start, history)
         total = self._to_measure(self.space.prunable)
@@ -246,6 +280,16 @@ class Pruning:
             )
         finally:
             forget()
+
+    def _scores(self, arch: Arch) -> dict[str, float]:
+        """What the criterion's proxies say of a single path, as a supernet with nothing else."""
+        supernets, repeats = self.supernets, FIDELITIES[self.fidelity].repeats
+        names = (proxy.name for proxy in self.judged[1] if proxy.name != "singular")
+        found = []
+        for repeat in range(repeats):
+            drawn = supernets.draw(f"found {repeat}")
+            found.append(supernets.measure(supernets.net(arch, drawn), drawn).values)
+        return dict(zip(names, np.mean(found, axis=0).tolist(), strict=True))
 
     def _to_measure(self, arch: Arch) -> int:
         return to_measure(self.space, arch, self.order, self.finalists)
