@@ -296,7 +296,8 @@ def test_rank_and_validate_end_to_end(ranked, run):
     assert "report in report/report.html" in found.out
     assert Path("report/report.html").exists()
     says = " ".join(found.out.split())
-    assert "No score is shown to order these architectures better than chance." in says
+    assert "No score is shown to order these architectures better than chance," in says
+    assert "are not measured" not in says
     assert "There is one seed: how much the scores depend on it is not told." in says
 
 

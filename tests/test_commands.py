@@ -235,6 +235,23 @@ def test_what_has_no_say_is_told():
         "endless is infinite for 5 of 5 architectures, and ranked as such.",
         "endless is the same for all 5 architectures: no say.",
     )
+    level = fast(proxies="params", by="0*params")
+    assert level.notes == ("0*params is the same for all: this is no order.",)
+
+
+def test_small_that_has_no_effect_is_told():
+    scored = "its networks were scored as they are."
+    found = fast(zeroshot.spaces.TORCHVISION, proxies="params", archs=[0, 1], small=True)
+    assert found.notes == (f"torchvision has no small shape: {scored}",)
+    found = fast(proxies="params", archs=ARCHS, small=True, channels=4, cells=1)
+    assert found.notes == (f"nasbench201 was given a shape of its own: {scored}",)
+
+
+def test_a_file_that_names_architectures_again(tmp_path):
+    (tmp_path / "a.txt").write_text("5\n77\n5\n")
+    found = fast(proxies="params", archs=tmp_path / "a.txt")
+    assert len(found.order) == 2
+    assert found.notes == (f"{tmp_path}/a.txt names 2 architectures, 1 more times.",)
 
 
 # -- score -----------------------------------------------------------------------------------------

@@ -159,6 +159,21 @@ class TestEverySpace:
             assert len(set(drawn)) > 1
         assert space.mutate(arch, rng(5)) == space.mutate(arch, rng(5))
 
+    def test_architectures_of_another_space_are_refused(self, space):
+        other = next(one for one in SPACES if one.name != space.name)
+        arch, own = other.at(0), space.at(0)
+        for call in (
+            lambda: space.network(arch),
+            lambda: space.index(arch),
+            lambda: space.names(arch),
+            lambda: space.encode(arch),
+            lambda: space.mutate(arch, np.random.default_rng(0)),
+            lambda: space.neighbours(arch),
+            lambda: space.cross(own, arch, np.random.default_rng(0)),
+        ):
+            with pytest.raises(ZeroshotError, match=f"is no architecture of {space.name}"):
+                call()
+
     def test_cross(self, space):
         random = rng()
         for one, other in itertools.pairwise(some(space, 5)):

@@ -121,7 +121,7 @@ def test_proxies_by_name(mine):
     ("names", "words"),
     [
         ("naswott", "unknown proxy 'naswott'; did you mean naswot"),
-        ("", "unknown proxy ''; there are params"),
+        ("", "unknown proxy ''; expected a zeroshot.Proxy or one of params"),
         ("snip,", "unknown proxy ''"),
         ((), "no proxy is named; there are params"),
         ("all,snip", "unknown proxy 'all'"),

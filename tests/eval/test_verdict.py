@@ -150,7 +150,10 @@ def test_a_part_of_the_architectures():
 
 
 def test_chance_is_not_advised():
-    nothing = "No score is shown to order these architectures better than chance."
+    nothing = (
+        "No score is shown to order these architectures better than chance, allowing for how many "
+        "are compared."
+    )
     noise, wrong = row("noise", 0.02), row("wrong", -0.5)
     size = row("params", 0.05, "baseline", baseline_delta_lo=NAN)
     assert said(noise)[0] == said(wrong)[0] == said(noise, wrong, size)[0] == nothing

@@ -152,6 +152,8 @@ def _validation(quantity: str, found: "pd.DataFrame", console: "Console") -> "Ta
         f"Against {found['measured'].max():,} measured architectures, the best {quantity} "
         f"{found['best'].max():.4g}"
     )
+    if lacking := int(found["unmatched"].max()):
+        title += f"; {lacking:,} scored ones are not measured"
     columns: Columns = {
         "Kendall τ": lambda row: _told(row["kendall"], ".3f"),
         "95 %": lambda row: _interval(row, "kendall"),

@@ -211,12 +211,15 @@ def rank(
     batch, task = load_batch(data, batch_size=batch_size, task=space.task, seed=seed)
     notes: tuple[str, ...] = ()
     if small and space == full:
-        notes += (f"{space.name} has no small shape: its networks were scored as they are.",)
+        shape = "has no small shape" if full.small == full else "was given a shape of its own"
+        notes += (f"{space.name} {shape}: its networks were scored as they are.",)
     if archs is None:
         chosen, told_of_it = _drawn(space, full, task, sample, limits, seed)
         notes += told_of_it
     elif isinstance(archs, (str, Path)):
-        chosen = read_archs(space, Path(archs), arch)
+        chosen, doubles = read_archs(space, Path(archs), arch)
+        if doubles:
+            notes += (f"{archs} names {len(chosen):,} architectures, {doubles:,} more times.",)
     else:
         chosen = list_archs(space, archs)
     run = Run(
@@ -362,6 +365,9 @@ def _gaps(
     if silent:
         notes.append(f"{order.name} is undefined for {silent:,} of {len(order):,} architectures.")
     constant = ranking.constant(outcome.scores, ensemble.members)
+    level = len(order) > 1 and order.nunique(dropna=False) == 1
+    if level and not constant.issuperset(ensemble.members):  # of members that is said below
+        notes.append(f"{order.name} is the same for all: this is no order.")
     scores = outcome.scores.set_index("arch")[list(ensemble.members)]
     for member, values in scores.items():
         infinite = values.index[np.isinf(values)].nunique()

@@ -182,7 +182,10 @@ def _advised(
         return f"Use {size['name'].iloc[0]}: no proxy is shown to beat this baseline."
     if len(any_sound):
         return _use(any_sound, best, chance)
-    return "No score is shown to order these architectures better than chance."
+    return (
+        "No score is shown to order these architectures better than chance, allowing for how many "
+        "are compared."
+    )
 
 
 def _use(better: pd.DataFrame, best: dict[str, Any], unlike: str) -> str:

@@ -5,6 +5,7 @@ from bisect import insort
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -88,8 +89,8 @@ def choose(
         )
     if sample is not None:
         sample = whole("sample", sample)
-        if sample < 1:
-            raise ZeroshotError(f"a sample of {sample}; expected at least 1")
+        if not 1 <= sample <= MANY:
+            raise ZeroshotError(f"a sample of {sample:,}; expected 1 to {MANY:,}")
     huge = size > MANY
     drawn = 0
     bounded = bool(str(limits))
@@ -151,14 +152,20 @@ def _evolved(
     return found
 
 
-def read_archs(space: Space, path: Path, arch: str = SPELLING) -> list[Arch]:
+class Read(NamedTuple):
+    """Architectures of a file, each once, and how many entries name one that is there already."""
+
+    archs: list[Arch]
+    doubles: int
+
+
+def read_archs(space: Space, path: Path, arch: str = SPELLING) -> Read:
     """Architectures of a file: one per line, or of a table's rows as `arch` spells them.
 
-    A table of scores has an architecture once per seed: it counts once.
+    A table of scores has an architecture once per seed, which are no doubles.
 
     Raises:
-        ZeroshotError: if it cannot be read, names none, names one twice or a malformed one (with
-            its line).
+        ZeroshotError: if it cannot be read, names none, or a malformed one (with its line).
     """
     if path.name.endswith(SUFFIXES):
         table, spelt = read_spelt(path, arch)
@@ -171,7 +178,8 @@ def read_archs(space: Space, path: Path, arch: str = SPELLING) -> list[Arch]:
         entries = [(f"line {number}", line) for number, line in lines if line.strip()]
     if not entries:
         raise ZeroshotError(f"{path} names no architecture; expected one per line")
-    return _parsed(space, entries, f"{path}, ")
+    archs = list(_parsed(space, entries, f"{path}, "))
+    return Read(list(dict.fromkeys(archs)), len(archs) - len(set(archs)))
 
 
 def list_archs(space: Space, archs: Sequence[str | int | Arch]) -> list[Arch]:
@@ -184,27 +192,26 @@ def list_archs(space: Space, archs: Sequence[str | int | Arch]) -> list[Arch]:
         raise ZeroshotError(f"archs {archs!r}: expected a file or a list of architectures")
     if not len(archs):
         raise ZeroshotError("the list of architectures is empty; expected at least one")
-    return _parsed(space, [(f"entry {n}", arch) for n, arch in enumerate(archs, start=1)], "")
+    entries = [(f"entry {n}", arch) for n, arch in enumerate(archs, start=1)]
+    found: dict[Arch, str] = {}
+    for (place, _), arch in zip(entries, _parsed(space, entries, ""), strict=True):
+        if arch in found:
+            raise ZeroshotError(f"{place} is the same architecture as {found[arch]}; keep one")
+        found[arch] = place
+    return list(found)
 
 
 def _parsed(
     space: Space, entries: Sequence[tuple[str, str | int | Arch]], source: str
-) -> list[Arch]:
-    found: dict[Arch, str] = {}
+) -> Iterator[Arch]:
     for place, entry in entries:
         try:
             arch = entry if isinstance(entry, Arch) else space.parse(str(entry))
-            if arch.space != space.name:
-                raise ZeroshotError(f"{arch} is no architecture of {space.name}")
+            space.check(arch)
             space.spell(arch)  # a supernet has no name
         except ZeroshotError as error:
             raise ZeroshotError(f"{source}{place}: {error}") from error
-        if arch in found:
-            raise ZeroshotError(
-                f"{source}{place} is the same architecture as {found[arch]}; keep one"
-            )
-        found[arch] = place
-    return list(found)
+        yield arch
 
 
 def _drawn(

@@ -41,7 +41,7 @@ class Constrained(Space):
 
     def cross(self, one: Arch, other: Arch, rng: np.random.Generator) -> Arch:
         """A child that takes each axis from either parent, drawn again while it has a flaw."""
-        pairs = tuple(zip(one.genes, other.genes, strict=True))
+        pairs = tuple(zip(self.genes(one), self.genes(other), strict=True))
         while True:  # ends: the parents themselves can be drawn
             genes = tuple(pair[int(rng.integers(2))] for pair in pairs)
             if self.flaw(genes) is None:

@@ -312,7 +312,7 @@ def _joined(groups: tuple[_Genes, ...]) -> _Genes:
 
 def _genotype(space: Darts, arch: Arch) -> list[_Genes]:
     """The genes of an architecture by node; ZeroshotError if it is no genotype."""
-    return _split(space.arch(*arch.genes).genes)
+    return _split(space.arch(*space.genes(arch)).genes)
 
 
 def _inputs(group: _Genes) -> list[tuple[int, int]]:

@@ -118,7 +118,7 @@ class NasBench101(Constrained):
 
     def index(self, arch: Arch) -> int:
         """The index of an architecture: the inverse of `at`."""
-        cell = _cell(self.arch(*arch.genes).genes)
+        cell = _cell(self.arch(*self.genes(arch)).genes)
         labels = 0
         for op in cell.ops:
             labels = labels * len(OPS) + op
@@ -129,7 +129,7 @@ class NasBench101(Constrained):
 
         A vertex comes and goes with two edges, one in and one out.
         """
-        around = dict.fromkeys(_around(_cell(arch.genes)))
+        around = dict.fromkeys(_around(_cell(self.genes(arch))))
         return [self.arch(*_genes(cell)) for cell in around]
 
     # -- notation ------------------------------------------------------------------------------

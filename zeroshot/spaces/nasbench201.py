@@ -56,7 +56,7 @@ class NasBench201(Space):
 
     def index(self, arch: Arch) -> int:
         """The benchmark's index of an architecture."""
-        return _positions()[arch.genes]
+        return _positions()[self.genes(arch)]
 
     def spell(self, arch: Arch) -> str:
         """The official string: |op~0|+|op~0|op~1|+|op~0|op~1|op~2|."""

@@ -233,6 +233,23 @@ class Space(ABC):
                 )
         return Arch(self.name, tuple((gene,) for gene in genes))
 
+    def check(self, arch: Arch) -> None:
+        """ZeroshotError for an architecture of another space, or of one with other options."""
+        sizes = [len(axis.options) for axis in self.axes]
+        pairs = zip(arch.open, sizes, strict=False)
+        fits = len(arch.open) == len(sizes) and all(
+            options and 0 <= min(options) <= max(options) < size for options, size in pairs
+        )
+        if arch.space != self.name or not fits:
+            raise ZeroshotError(
+                f"{arch} is no architecture of {self.name}, which has {len(sizes)} axes"
+            )
+
+    def genes(self, arch: Arch) -> tuple[int, ...]:
+        """The chosen option of each axis; ZeroshotError for a supernet, or of another space."""
+        self.check(arch)
+        return arch.genes
+
     def at(self, index: int) -> Arch:
         """The architecture of an index; ZeroshotError outside 0 … size - 1."""
         self._check_index(index)
@@ -245,7 +262,7 @@ class Space(ABC):
     def index(self, arch: Arch) -> int:
         """The index of an architecture: the inverse of `at`."""
         index = 0
-        for gene, axis in zip(arch.genes, self.axes, strict=True):
+        for gene, axis in zip(self.genes(arch), self.axes, strict=True):
             index = index * len(axis.options) + gene
         return index
 
@@ -285,7 +302,7 @@ class Space(ABC):
 
     def mutate(self, arch: Arch, rng: np.random.Generator) -> Arch:
         """A neighbour at random: an axis, then another option of it; ZeroshotError without one."""
-        genes = list(arch.genes)
+        genes = list(self.genes(arch))
         movable = [i for i, axis in enumerate(self.axes) if len(axis.options) > 1]
         if not movable:
             raise ZeroshotError(
@@ -298,7 +315,7 @@ class Space(ABC):
 
     def cross(self, one: Arch, other: Arch, rng: np.random.Generator) -> Arch:
         """A child that takes each axis from either parent."""
-        pairs = zip(one.genes, other.genes, strict=True)
+        pairs = zip(self.genes(one), self.genes(other), strict=True)
         return self.arch(*(pair[int(rng.integers(2))] for pair in pairs))
 
     def code(self, *others: Any) -> str:
@@ -318,11 +335,12 @@ class Space(ABC):
         """
         sizes = [len(axis.options) for axis in self.axes]
         vector = np.zeros(sum(sizes))
-        vector[np.cumsum([0, *sizes[:-1]]) + np.array(arch.genes)] = 1
+        vector[np.cumsum([0, *sizes[:-1]]) + np.array(self.genes(arch))] = 1
         return vector
 
     def names(self, arch: Arch) -> tuple[tuple[str, ...], ...]:
         """The names of the options open on each axis."""
+        self.check(arch)
         pairs = zip(self.axes, arch.open, strict=True)
         return tuple(tuple(axis.options[option] for option in options) for axis, options in pairs)
 
@@ -362,10 +380,12 @@ class Space(ABC):
                 supernets and with `like`: what is dropped from it finds its weights by name.
 
         Raises:
-            ZeroshotError: for an unknown initialisation, or a `build` that gives no module.
+            ZeroshotError: for an architecture of another space, an unknown initialisation, or a
+                `build` that gives no module.
         """
         if init not in INITS:
             raise ZeroshotError(f"unknown initialisation {init!r}; there are {', '.join(INITS)}")
+        self.check(arch)
         task = task or self.task
         own = as_given or like is not None or not arch.is_network
         canonical = arch if own else self.canonical(arch)
@@ -404,7 +424,7 @@ class Space(ABC):
 
     def _one_changed(self, arch: Arch) -> Iterator[tuple[int, ...]]:
         """Genes that differ from an architecture's on exactly one axis."""
-        genes = arch.genes
+        genes = self.genes(arch)
         return (
             (*genes[:position], option, *genes[position + 1 :])
             for position, axis in enumerate(self.axes)

@@ -216,7 +216,7 @@ class TransNasBench101Macro(Constrained):
 
     def index(self, arch: Arch) -> int:
         """The index of an architecture: the inverse of `at`."""
-        return _macros(self).index(self.arch(*arch.genes))
+        return _macros(self).index(self.arch(*self.genes(arch)))
 
     # -- notation ------------------------------------------------------------------------------
 
