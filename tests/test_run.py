@@ -11,7 +11,7 @@ import subprocess
 import sys
 import time
 from contextlib import closing, contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pandas as pd
 import pytest
@@ -22,12 +22,15 @@ import zeroshot.run
 import zeroshot.worker
 from zeroshot.commands import rank
 from zeroshot.core import Proxy
+from zeroshot.data import load_batch
 from zeroshot.errors import OutOfMemoryError, Undefined, ZeroshotError
 from zeroshot.eval.tables import read_scores
 from zeroshot.models import find_proxies
 from zeroshot.passes import Census, Forward
+from zeroshot.run import Run
 from zeroshot.scoring import evaluate
 from zeroshot.spaces import Axis, NasBench201, Space, Task
+from zeroshot.store import Setting
 from zeroshot.worker import placed
 
 SPACE = NasBench201(channels=4, cells=1)
@@ -678,10 +681,47 @@ def test_what_a_run_refuses():
         small(proxies=("snip", Proxy("snip", (Forward(),), largest_logit, "higher", "")))
 
 
-def test_threads_are_put_back():
+def test_networks_run_on_one_thread_and_threads_are_put_back():
+    threads = Proxy("threads", (Forward(),), lambda _: float(torch.get_num_threads()), "higher", "")
     before = torch.get_num_threads()
-    small(DEAD)
-    assert torch.get_num_threads() == before
+    torch.set_num_threads(2)
+    try:
+        assert set(small(DEAD, proxies=(threads,)).scores["threads"]) == {1.0}
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)
+
+
+def test_what_scores_are_kept_under():
+    batch, task = load_batch("digits", batch_size=4, task=Task(size=8), seed=5)
+    run = Run(
+        space=Widths(broken=7),
+        archs=(Widths().at(0),),
+        batch=batch,
+        proxies=(MINE,),
+        seeds=(3,),
+        task=task,
+        data="digits",
+        init="gaussian",
+        device="cuda:1",
+        data_seed=5,
+    )
+    assert run.setting == Setting(
+        space="Widths(broken=7, home=0)",
+        code=Widths().code(Task, batch.loss),
+        task=repr(task),
+        batch=batch.hash,
+        init="gaussian",
+        device="cuda",
+        torch=torch.__version__,
+        name="tests.test_run:Widths",
+        shape='{"broken": 7, "home": 0}',
+        data="digits",
+        data_seed=5,
+        samples=4,
+    )
+    assert replace(run, space=SPACE).setting.name == "nasbench201"
+    assert replace(run, device="cpu").setting.device == "cpu"
 
 
 def test_numbers_are_python_floats_of_full_precision(tmp_path):

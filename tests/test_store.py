@@ -354,6 +354,12 @@ def test_other_code_is_another_edition(case):
     assert edition(1, made(OTHER[case])) != edition(1, made(BASE))
 
 
+def test_defaults_of_keywords_count():
+    source = "def f(trace, *, power=1): return trace**power"
+    one, other = made(source), made(source.replace("power=1", "power=2"))
+    assert edition(1, one) == edition(1, made(source)) != edition(1, other)
+
+
 CLASSES = """
 import functools
 from dataclasses import dataclass
@@ -804,6 +810,24 @@ def test_deleting(copied):
         Selection()
     with pytest.raises(ZeroshotError, match="--before soon: expected a date as 2026-12-31"):
         Selection(before="soon")
+
+
+def test_a_formula_of_other_passes_is_outdated(copied):
+    """Though its own version is the same."""
+    other = replace(formula_of(*find_proxies("naswot")), needs='["Other()"]')
+    with Store(copied) as store:
+        assert upkeep.count(store, Selection(current=(other,)))["scores"] == 14
+        assert upkeep.count(store, Selection(current=(replace(other, name="x"),)))["scores"] == 0
+
+
+def test_networks_that_were_added_to_are_as_new_as_that(path, monkeypatch):
+    with Store(path) as store:
+        for day, network, formula in (("01", "a", X), ("01", "b", X), ("03", "a", Y)):
+            monkeypatch.setattr(stores.scores, "now", lambda day=day: f"2026-05-{day}T12:00:00Z")
+            store.add(SETTING, (formula,), network, 0, Kept({formula.name: 1.0}))
+        assert upkeep.delete(store, Selection(before="2026-05-02")) == 1
+        assert contents.networks(store, 1) == [("a", 0)]
+        assert upkeep.count(store, Selection(before="2026-05-04"))["scores"] == 2
 
 
 def test_merging(filled, path):

@@ -3,6 +3,7 @@ import math
 import numpy as np
 import pandas as pd
 import pytest
+from scipy.stats import norm, t
 
 from zeroshot.errors import ZeroshotError
 from zeroshot.eval.compare import (
@@ -106,6 +107,22 @@ class TestTogether:
         values = np.random.default_rng(0).normal(size=20_000)
         ends = together(pd.Series({"a": 0.0}), {"a": values}, pd.Series({"a": 10_000}))
         assert ends.loc["a"].to_list() == pytest.approx([-1.96, 1.96], abs=0.05)
+
+    @pytest.mark.parametrize("count", [2, 6])
+    def test_one_by_hand(self, count):
+        """Student's quantile as far out as a normal one, two degrees of freedom less."""
+        drawn = np.random.default_rng(0).normal(0.2, 0.1, size=500)
+        ends = together(pd.Series({"a": 0.25}), {"a": drawn}, pd.Series({"a": count}))
+        out = np.quantile(np.abs(drawn - drawn.mean()) / drawn.std(), 0.95)
+        width = t.isf(norm.sf(out), max(count - 2, 1)) * drawn.std()
+        assert ends.loc["a"].to_list() == pytest.approx([0.25 - width, 0.25 + width])
+
+    def test_no_narrower_than_alone(self):
+        drawn = np.linspace(0, 1, 101)
+        ends = together(pd.Series({"a": 3.0}), {"a": drawn}, pd.Series({"a": 10_000}))
+        assert ends.loc["a", "lo"] == pytest.approx(0.025)
+        ends = together(pd.Series({"a": -3.0}), {"a": drawn}, pd.Series({"a": 10_000}))
+        assert ends.loc["a", "hi"] == pytest.approx(0.975)
 
     def test_the_undefined_and_the_certain(self):
         values = pd.Series({"sure": 1.0, "mute": NAN, "some": 0.5})
