@@ -21,7 +21,7 @@ from torch import nn
 import zeroshot.run
 import zeroshot.worker
 from zeroshot.commands import rank
-from zeroshot.core import Proxy
+from zeroshot.core import Pass, Proxy
 from zeroshot.data import load_batch
 from zeroshot.errors import OutOfMemoryError, Undefined, ZeroshotError
 from zeroshot.eval.tables import read_scores
@@ -132,6 +132,22 @@ def test_a_proxy_that_mixes_cost_and_behaviour_is_scored_for_each(evaluations):
     found = small(DEAD, proxies=(mixed,))
     assert len(evaluations) == 2
     assert list(found.scores["mixed"]) == [SPACE.cost(SPACE.parse(arch)).params for arch in DEAD]
+
+
+@dataclass(frozen=True)
+class Weighed(Pass):
+    """The cost, asked for by a pass and not by the proxy."""
+
+    needs = (Census(), Forward())
+
+    def run(self, net, batch, cost, _):
+        return cost.params
+
+
+def test_a_pass_that_mixes_cost_and_behaviour_is_run_for_each(evaluations):
+    found = small(DEAD, proxies=(Proxy("weighed", (Weighed(),), float, "higher", ""),))
+    assert len(evaluations) == 2
+    assert list(found.scores["weighed"]) == [SPACE.cost(SPACE.parse(arch)).params for arch in DEAD]
 
 
 def test_the_cost_alone_builds_no_network(evaluations):
@@ -591,14 +607,26 @@ def test_failures_are_tried_again(tmp_path, monkeypatch, evaluations):
     assert len(evaluations) == 2
 
 
-def test_none_can_be_scored(tmp_path):
-    def fails(trace):
-        raise ArithmeticError("never")
+def fails(trace):
+    raise ArithmeticError("never")
 
+
+def test_none_can_be_scored(tmp_path):
     never = Proxy("never", (Forward(),), fails, "higher", "here")
     with pytest.raises(ZeroshotError, match=r"none of 5 networks could be scored: .*never"):
         small(range(5), space=Widths(), proxies=(never,), out=tmp_path / "a.csv")
     assert not (tmp_path / "a.csv").exists()
+
+
+def test_a_formula_that_fails_for_all_leaves_the_others():
+    never = Proxy("never", (Forward(),), fails, "higher", "here")
+    found = small(range(3), space=Widths(), proxies=(never, MINE), by="mine")
+    assert found.scores["never"].isna().all()
+    assert found.scores["mine"].tolist() == (
+        small(range(3), space=Widths(), proxies=(MINE,)).scores["mine"].tolist()
+    )
+    ((reason, count),) = found.record["not a number"]["never"].items()
+    assert (reason.endswith("never"), count) == (True, 3)
 
 
 def test_a_proxy_that_says_nothing_is_no_failure():

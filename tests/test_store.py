@@ -239,6 +239,39 @@ def test_failures_are_not_kept_and_are_as_from_nothing(path, evaluations):
     assert evaluations == [("picky",)]
 
 
+def test_a_network_that_no_formula_could_score_is_not_kept(path):
+    picky = Proxy("picky", (Forward(),), fails_for_two, "higher", "here")
+    found = small(range(3), space=Widths(), proxies=(picky,), store=path)
+    assert found.scores["picky"].isna().tolist() == [False, True, False]
+    with Store(path) as store:
+        assert contents.networks(store, 1) == [("0", 0), ("2", 0)]
+
+
+def test_a_network_that_fails_is_as_from_nothing(path, monkeypatch, evaluations):
+    """Whatever a store tells of it: it is NaN in all columns, and tried again."""
+    archs, both = ARCHS[1:3], "naswot,synflow"
+    small(archs, proxies="naswot", store=path)
+
+    def fails(net, batch, proxies):
+        if evaluations[2:]:
+            return counted(net, batch, proxies)
+        evaluations.append(())
+        raise ArithmeticError("broken")
+
+    counted = zeroshot.worker.evaluate
+    with monkeypatch.context() as patch:
+        patch.setattr(zeroshot.worker, "evaluate", fails)
+        found = small(archs, proxies=both, store=path)
+    assert found.scores["naswot"].isna().tolist() == [True, False]
+    assert found.scores["synflow"].isna().tolist() == [True, False]
+    why = found.record["not a number"]
+    assert why["naswot"] == why["synflow"] == {"ArithmeticError: broken": 1}
+    evaluations.clear()
+    again = small(archs, proxies=both, store=path).scores
+    assert evaluations == [("synflow",)]
+    pd.testing.assert_frame_equal(again, small(archs, proxies=both).scores, check_exact=True)
+
+
 def test_interruption_is_survived_by_the_store(tmp_path, path, evaluations):
     def stop(done, total):
         if done == 3:
