@@ -8,6 +8,7 @@ from scipy.stats import norm, t
 from zeroshot.errors import ZeroshotError
 from zeroshot.eval.compare import (
     Resamples,
+    candidates,
     clusters,
     correlations,
     mean_ratings,
@@ -16,6 +17,7 @@ from zeroshot.eval.compare import (
     seconds,
     seed_agreement,
     seed_spread,
+    seeds,
     together,
 )
 from zeroshot.eval.correlate import kendall, percentiles, rank_resamples, spearman
@@ -136,6 +138,35 @@ class TestTogether:
         assert ends.loc["mute"].isna().all()
         assert ends.loc["some", "lo"] <= 0.405 < 0.595 <= ends.loc["some", "hi"]
         assert together(values, {}, pd.Series()).isna().all(axis=None)
+
+    def test_a_resample_counts_by_what_is_defined_on_it(self):
+        """The other, which never moves, is undefined just where this one is far out."""
+        drawn = np.random.default_rng(0).normal(size=500)
+        other = np.where(np.abs(drawn) > 1, NAN, 0.0)
+        values, counts = pd.Series({"a": 0.0, "b": 0.0}), pd.Series({"a": 50, "b": 50})
+        both = together(values, {"a": drawn, "b": other}, counts)
+        alone = together(values, {"a": drawn}, counts)
+        assert both.loc["a"].to_list() == alone.loc["a"].to_list()
+
+
+class TestCandidates:
+    ROWS = pd.DataFrame(
+        [(0.9, 9, 1.0), (0.8, 10, 0.5), (0.7, 10, 0.9), (0.6, 9, 0.5), (NAN, 10, 1.0)],
+        columns=["kendall", "n", "coverage"],
+    )
+
+    @pytest.mark.parametrize(
+        ("there", "kept"),
+        [
+            ([0, 1, 2, 3, 4], [2]),
+            ([0, 1, 3, 4], [1]),  # of many goes before of nearly all
+            ([0, 3, 4], [0]),
+            ([3, 4], [3]),
+            ([4], []),
+        ],
+    )
+    def test_those_of_many_and_of_nearly_all(self, there, kept):
+        assert candidates(self.ROWS.loc[there]).index.to_list() == kept
 
 
 class TestDifferences:
@@ -292,6 +323,9 @@ class TestSeeds:
         assert math.isnan(found["flat"])
         by_seed[2]["x"] = NAN  # this seed has no such column
         assert seed_agreement(by_seed)["x"] == pytest.approx(pair)
+        assert seeds(by_seed).to_dict() == {"x": 2, "flat": 3}
+        by_seed[1].loc[:5, "x"] = NAN  # of most architectures it has
+        assert seeds(by_seed)["x"] == 2
 
 
 RECORD = {
@@ -312,6 +346,10 @@ class TestCost:
             "params": 0.0,
         }
         assert math.isnan(found["foreign"])
+
+    def test_a_baseline_costs_what_its_record_tells(self):
+        told = RECORD | {"passes": {"params": ["Forward()"]}}
+        assert seconds(told, ("params", "flops")).to_dict() == {"params": 2.0, "flops": 0.0}
 
     def test_no_record_tells_nothing(self):
         assert seconds({}, ("good", "params")).isna().all()
