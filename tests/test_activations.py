@@ -7,7 +7,16 @@ from torch import nn
 from tests import networks
 from tests.checks import batch, of_space, toy
 from zeroshot.core import Net
-from zeroshot.passes import BlockHandover, FeatureMaps, Forward
+from zeroshot.errors import Undefined
+from zeroshot.passes import (
+    AttentionWeights,
+    BlockHandover,
+    BlockSpectra,
+    ConstantWeights,
+    FeatureMaps,
+    Forward,
+    LayerDimensions,
+)
 from zeroshot.scoring import evaluate
 
 
@@ -91,6 +100,71 @@ def test_picked_channels_are_some_of_all():
     for whole, part in zip(everything, some, strict=True):
         known = {tuple(row.tolist()) for row in whole.rows}
         assert {tuple(row.tolist()) for row in part.rows} <= known
+
+
+def test_what_is_constant_but_for_rounding_is_constant():
+    conv = nn.Conv2d(3, 4, 1).double()
+    nn.init.normal_(conv.weight, std=1e-16)
+    nn.init.ones_(conv.bias)
+    net = Net(nn.Sequential(conv, nn.Flatten()), blocks=("0",))
+    trace = Forward().run(net, batch())
+    assert trace.blocks[0].output.unique().numel() > 1
+    (spectrum,) = BlockSpectra().run(net, batch(), trace)
+    assert not spectrum.any()
+    assert LayerDimensions().run(net, batch(), trace).tolist() == [0.0]
+
+
+def test_a_layer_named_like_an_attention_is_none():
+    class Attention(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.heads = nn.ModuleList([nn.Linear(3, 3)])
+
+    module = nn.ModuleDict({"first": Attention(), "firstborn": nn.Linear(3, 3)})
+    assert AttentionWeights().run(Net(module), batch()).tolist() == [True, False]
+
+
+class TestConstantWeightsBehindGroupNormalisation:
+    """What is left of a group whose numbers are equal is rounding."""
+
+    def test_groups_of_several_channels_may_have_one_position(self):
+        module = nn.Sequential(
+            nn.GroupNorm(1, 3), nn.ReLU(), nn.Flatten(), nn.Linear(3, 10)
+        ).double()
+        one, other = ConstantWeights().run(Net(module), batch(h=1, w=1))
+        assert bool((one != other).all())
+        module[0] = nn.GroupNorm(3, 3)
+        with pytest.raises(Undefined, match="group normalisation leaves nothing"):
+            ConstantWeights().run(Net(module), batch(h=1, w=1))
+
+    @pytest.mark.parametrize(("apart", "defined"), [(1e-12, False), (1e-6, True)])
+    def test_equal_but_for_rounding_is_equal(self, apart, defined):
+        class Apart(nn.Module):
+            def forward(self, x):
+                return x + apart * torch.arange(4)[:, None, None] * x
+
+        layers = nn.Conv2d(3, 4, 1), Apart(), nn.GroupNorm(1, 4), nn.Flatten(), nn.Linear(4, 10)
+        reasons = evaluate(nn.Sequential(*layers).double(), batch(h=1, w=1), "epsilon").reasons
+        assert ("group normalisation" not in reasons.get("epsilon", "")) is defined
+
+
+def test_as_many_tokens_as_samples_may_be_either():
+    class Tokens(nn.Module):
+        """Has samples second, as its attention does."""
+
+        def __init__(self):
+            super().__init__()
+            self.embed, self.head = nn.Linear(3, 4), nn.Linear(4, 10)
+            self.attention = nn.MultiheadAttention(4, 1)
+
+        def forward(self, x):
+            return self.head(self.embed(x.flatten(2).movedim(1, 2)).relu().mean(1))
+
+    net = Net(networks.fill(Tokens()).double(), blocks=("embed",))
+    for side, words in ((4, "sequences of 16 for 16 samples"), (3, "")):
+        reasons = evaluate(net, batch(h=side, w=side), "wrcor").reasons
+        assert words in reasons.get("wrcor", "")
+        assert bool(reasons) is bool(words)
 
 
 def test_equal_weights_are_undefined_where_a_type_is_fixed():

@@ -182,6 +182,17 @@ class TestEverySpace:
             assert all(gene in (a, b) for gene, a, b in pairs)
             assert space.cross(one, one, random) == one
 
+    def test_children_take_after_both(self, space):
+        random = rng()
+        children = mixed = 0
+        for one, other in itertools.pairwise(some(space, 5)):
+            if sum(a != b for a, b in zip(one.genes, other.genes, strict=True)) < 3:
+                continue
+            drawn = {space.cross(one, other, random) for _ in range(20)}
+            children += len(drawn)
+            mixed += len(drawn - {one, other})
+        assert mixed > 0 or not children
+
     def test_encode(self, space):
         sizes = [len(axis.options) for axis in space.axes]
         for arch in some(space):

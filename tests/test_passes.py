@@ -359,9 +359,41 @@ class TestPatterns:
         bits = (rows[:, :, None] >> torch.arange(8)) & 1
         assert torch.equal(bits.flatten(1)[:, :units].bool(), codes)
 
+    def test_crops_come_from_every_image_channel_and_place(self):
+        images = torch.arange(2 * 3 * 4 * 4.0).reshape(2, 3, 4, 4)
+        crops = Patterns(samples=600)._crops(Net(nn.ReLU()), images)
+        assert crops.shape == (600, 1, 3, 3)
+        assert set(crops[:, 0, 0, 0].tolist()) == set(images[:, :, :2, :2].flatten().tolist())
+        assert torch.equal(crops[0, 0] - crops[0, 0, 0, 0], images[0, 0, :3, :3])
+
     def test_crops_of_images_too_small(self):
         scores = evaluate(of_space("convolutions"), batch(h=2, w=2), "linear_regions")
         assert scores.reasons == {"linear_regions": "images of 2 × 2 pixels have no crops of 3 × 3"}
+
+
+class TestInputGrads:
+    @pytest.mark.parametrize(
+        ("dtype", "share", "zero"),
+        [
+            (torch.bfloat16, 0.1, False),
+            (torch.bfloat16, 0.01, True),
+            (torch.float32, 0.01, False),
+            (torch.float32, 1e-5, True),
+        ],
+    )
+    def test_what_is_small_beside_other_sums_is_rounding(self, dtype, share, zero):
+        """Logits w·x and −(1 − share)·w·x: their sum has about half the share of their difference.
+
+        Half precision cannot be held to as many times its rounding as others are.
+        """
+        layer = nn.Linear(4, 2)
+        nn.init.constant_(layer.weight[0], 1.0)
+        nn.init.constant_(layer.weight[1], share - 1)
+        shown = Batch(torch.full((8, 4), 100.0, dtype=dtype), torch.arange(8) % 2)
+        net = Net(layer.to(dtype))
+        found = InputGrads().run(net, shown, Forward().run(net, shown))
+        assert found.shape == (8, 4)
+        assert bool((found == 0).all()) is zero
 
 
 class TestPerturbed:

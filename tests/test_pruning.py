@@ -291,6 +291,34 @@ def test_resume_refuses_other_images(tmp_path, monkeypatch):
         zeroshot.prune(FEW, criterion="params", workers=1, out=tmp_path / "cut", resume=True, **how)
 
 
+def test_resume_refuses_other_data_and_another_protocol(tmp_path, monkeypatch):
+    stopped_in(2, monkeypatch, FEW, tmp_path / "cut")
+    given = {"criterion": "params", "workers": 1, "out": tmp_path / "cut", "resume": True}
+    with pytest.raises(ZeroshotError, match="there, data is noise, now it is digits"):
+        zeroshot.prune(FEW, data="digits", **given)
+    monkeypatch.setitem(FIDELITIES, "fast", replace(FIDELITIES["fast"], repeats=2))
+    with pytest.raises(ZeroshotError, match="there, settings is Fidelity"):
+        zeroshot.prune(FEW, **given)
+
+
+def test_what_tells_runs_from_one_another():
+    base = Pruning(FEW)
+    for field, other in (
+        ("criterion", "params"),
+        ("method", "perturb"),
+        ("fidelity", "paper"),
+        ("finalists", 2),
+        ("data", "digits"),
+        ("seed", 1),
+        ("device", "cuda"),
+    ):
+        changed = replace(base, **{field: other})
+        assert (changed.identity[field], base.identity[field]) == (other, getattr(base, field))
+    # one network that is left is not ranked
+    assert replace(base, by="naswot").identity == base.identity
+    assert replace(base, by="naswot", finalists=2).identity["by"] == "naswot"
+
+
 def test_resume_refuses_other_axes_and_other_code(tmp_path, monkeypatch):
     stopped_in(2, monkeypatch, OWN, tmp_path / "cut")
     given = {"criterion": "params", "workers": 1, "out": tmp_path / "cut", "resume": True}

@@ -12,6 +12,7 @@ from zeroshot.models import find_members
 from zeroshot.ranking import (
     ENSEMBLES,
     Ensemble,
+    constant,
     expression,
     log_rank_sum,
     majority_vote,
@@ -109,6 +110,15 @@ class TestRank:
 
     def test_ties_keep_the_order_of_the_table(self):
         assert list(rank(table(x=[1, 2, 1, 2]), "x").index) == ["b", "d", "a", "c"]
+        many = pd.DataFrame({"arch": [f"n{i}" for i in range(200)], "seed": 0, "x": [1.0, 2] * 100})
+        expected = [*many["arch"][1::2], *many["arch"][::2]]
+        assert list(rank(many, "x").index) == expected
+
+    def test_directions_are_those_noted_in_the_table_unless_given(self):
+        scores = table(x=[1.5, 9.5, -2.0])
+        scores.attrs["better"] = {"x": "lower"}
+        assert list(rank(scores, "x").index) == ["c", "a", "b"]
+        assert list(rank(scores, "x", {}).index) == ["b", "a", "c"]
 
     def test_nan_comes_last_below_minus_infinity(self):
         result = rank(table(x=[NAN, -INF, 3, INF]), "x")
@@ -158,6 +168,17 @@ class TestRank:
 
     def test_ensembles_have_distinct_names(self):
         assert len({ensemble.name for ensemble in ENSEMBLES}) == len(ENSEMBLES)
+
+
+def test_constant_is_what_no_seed_tells_apart():
+    scores = pd.concat(
+        [
+            table(0, same=[1.0, 1], once=[1.0, 1], silent=[1.0, NAN], seeds=[1.0, 1]),
+            table(1, same=[1.0, 1], once=[1.0, 2], silent=[1.0, NAN], seeds=[2.0, 2]),
+        ]
+    )
+    assert constant(scores, ("same", "once", "silent", "seeds")) == {"same", "seeds"}
+    assert constant(scores, ("once",)) == set()
 
 
 def test_seeds_without_any_rating_are_left_out():

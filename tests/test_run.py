@@ -11,7 +11,7 @@ import subprocess
 import sys
 import time
 from contextlib import closing, contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pandas as pd
 import pytest
@@ -21,13 +21,16 @@ from torch import nn
 import zeroshot.run
 import zeroshot.worker
 from zeroshot.commands import rank
-from zeroshot.core import Proxy
+from zeroshot.core import Pass, Proxy
+from zeroshot.data import load_batch
 from zeroshot.errors import OutOfMemoryError, Undefined, ZeroshotError
 from zeroshot.eval.tables import read_scores
 from zeroshot.models import find_proxies
 from zeroshot.passes import Census, Forward
+from zeroshot.run import Run
 from zeroshot.scoring import evaluate
 from zeroshot.spaces import Axis, NasBench201, Space, Task
+from zeroshot.store import Setting
 from zeroshot.worker import placed
 
 SPACE = NasBench201(channels=4, cells=1)
@@ -129,6 +132,22 @@ def test_a_proxy_that_mixes_cost_and_behaviour_is_scored_for_each(evaluations):
     found = small(DEAD, proxies=(mixed,))
     assert len(evaluations) == 2
     assert list(found.scores["mixed"]) == [SPACE.cost(SPACE.parse(arch)).params for arch in DEAD]
+
+
+@dataclass(frozen=True)
+class Weighed(Pass):
+    """The cost, asked for by a pass and not by the proxy."""
+
+    needs = (Census(), Forward())
+
+    def run(self, net, batch, cost, _):
+        return cost.params
+
+
+def test_a_pass_that_mixes_cost_and_behaviour_is_run_for_each(evaluations):
+    found = small(DEAD, proxies=(Proxy("weighed", (Weighed(),), float, "higher", ""),))
+    assert len(evaluations) == 2
+    assert list(found.scores["weighed"]) == [SPACE.cost(SPACE.parse(arch)).params for arch in DEAD]
 
 
 def test_the_cost_alone_builds_no_network(evaluations):
@@ -597,14 +616,26 @@ def test_failures_are_tried_again(tmp_path, monkeypatch, evaluations):
     assert len(evaluations) == 2
 
 
-def test_none_can_be_scored(tmp_path):
-    def fails(trace):
-        raise ArithmeticError("never")
+def fails(trace):
+    raise ArithmeticError("never")
 
+
+def test_none_can_be_scored(tmp_path):
     never = Proxy("never", (Forward(),), fails, "higher", "here")
     with pytest.raises(ZeroshotError, match=r"none of 5 networks could be scored: .*never"):
         small(range(5), space=Widths(), proxies=(never,), out=tmp_path / "a.csv")
     assert not (tmp_path / "a.csv").exists()
+
+
+def test_a_formula_that_fails_for_all_leaves_the_others():
+    never = Proxy("never", (Forward(),), fails, "higher", "here")
+    found = small(range(3), space=Widths(), proxies=(never, MINE), by="mine")
+    assert found.scores["never"].isna().all()
+    assert found.scores["mine"].tolist() == (
+        small(range(3), space=Widths(), proxies=(MINE,)).scores["mine"].tolist()
+    )
+    ((reason, count),) = found.record["not a number"]["never"].items()
+    assert (reason.endswith("never"), count) == (True, 3)
 
 
 def test_a_proxy_that_says_nothing_is_no_failure():
@@ -687,10 +718,47 @@ def test_what_a_run_refuses():
         small(proxies=("snip", Proxy("snip", (Forward(),), largest_logit, "higher", "")))
 
 
-def test_threads_are_put_back():
+def test_networks_run_on_one_thread_and_threads_are_put_back():
+    threads = Proxy("threads", (Forward(),), lambda _: float(torch.get_num_threads()), "higher", "")
     before = torch.get_num_threads()
-    small(DEAD)
-    assert torch.get_num_threads() == before
+    torch.set_num_threads(2)
+    try:
+        assert set(small(DEAD, proxies=(threads,)).scores["threads"]) == {1.0}
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)
+
+
+def test_what_scores_are_kept_under():
+    batch, task = load_batch("digits", batch_size=4, task=Task(size=8), seed=5)
+    run = Run(
+        space=Widths(broken=7),
+        archs=(Widths().at(0),),
+        batch=batch,
+        proxies=(MINE,),
+        seeds=(3,),
+        task=task,
+        data="digits",
+        init="gaussian",
+        device="cuda:1",
+        data_seed=5,
+    )
+    assert run.setting == Setting(
+        space="Widths(broken=7, home=0)",
+        code=Widths().code(Task, batch.loss),
+        task=repr(task),
+        batch=batch.hash,
+        init="gaussian",
+        device="cuda",
+        torch=torch.__version__,
+        name="tests.test_run:Widths",
+        shape='{"broken": 7, "home": 0}',
+        data="digits",
+        data_seed=5,
+        samples=4,
+    )
+    assert replace(run, space=SPACE).setting.name == "nasbench201"
+    assert replace(run, device="cpu").setting.device == "cpu"
 
 
 def test_numbers_are_python_floats_of_full_precision(tmp_path):

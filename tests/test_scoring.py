@@ -344,6 +344,9 @@ class TestRefusals:
         line = refusal(networks.network("Plain"), batch(c=5))
         assert "(16, 5, 16, 16)" in line
         assert line.startswith("the network fails on inputs of shape")
+        assert "--size" in line
+        rows = Batch(torch.zeros(4, 5), torch.arange(4))  # of which there is no other size
+        assert "--size" not in refusal(nn.Linear(7, 10), rows)
 
     @pytest.mark.parametrize(
         ("error", "words"),
@@ -381,6 +384,19 @@ class TestRefusals:
         wrong = Batch(shown.inputs, shown.targets, lambda answers, targets: targets.no_such_thing)
         with pytest.raises(ZeroshotError, match=r"fails in pass LossBackward.*no_such_thing"):
             evaluate(networks.fill(Blurs()), wrong, "snip")
+
+    def test_what_fails_in_some_passes_alone_and_has_no_loss(self):
+        """Answers for each pixel, of which there is no cross-entropy, of a fixed type."""
+
+        class Blurs(nn.Conv2d):
+            def forward(self, x):
+                blur = torch.ones(x.shape[1], 1, 3, 3)
+                return super().forward(nn.functional.conv2d(x, blur, groups=x.shape[1]))
+
+        scores = evaluate(Blurs(3, 10, 1), batch(torch.float32), "synflow,snip,l2_norm")
+        assert scores.reasons["synflow"].startswith("the network fails in pass Synflow(keep_bn=Fa")
+        assert "no cross-entropy" in scores.reasons["snip"]
+        assert scores["l2_norm"] > 0
 
     def test_an_interrupt_is_not_caught(self):
         class Interrupted(nn.Linear):

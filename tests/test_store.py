@@ -239,6 +239,39 @@ def test_failures_are_not_kept_and_are_as_from_nothing(path, evaluations):
     assert evaluations == [("picky",)]
 
 
+def test_a_network_that_no_formula_could_score_is_not_kept(path):
+    picky = Proxy("picky", (Forward(),), fails_for_two, "higher", "here")
+    found = small(range(3), space=Widths(), proxies=(picky,), store=path)
+    assert found.scores["picky"].isna().tolist() == [False, True, False]
+    with Store(path) as store:
+        assert contents.networks(store, 1) == [("0", 0), ("2", 0)]
+
+
+def test_a_network_that_fails_is_as_from_nothing(path, monkeypatch, evaluations):
+    """Whatever a store tells of it: it is NaN in all columns, and tried again."""
+    archs, both = ARCHS[1:3], "naswot,synflow"
+    small(archs, proxies="naswot", store=path)
+
+    def fails(net, batch, proxies):
+        if evaluations[2:]:
+            return counted(net, batch, proxies)
+        evaluations.append(())
+        raise ArithmeticError("broken")
+
+    counted = zeroshot.worker.evaluate
+    with monkeypatch.context() as patch:
+        patch.setattr(zeroshot.worker, "evaluate", fails)
+        found = small(archs, proxies=both, store=path)
+    assert found.scores["naswot"].isna().tolist() == [True, False]
+    assert found.scores["synflow"].isna().tolist() == [True, False]
+    why = found.record["not a number"]
+    assert why["naswot"] == why["synflow"] == {"ArithmeticError: broken": 1}
+    evaluations.clear()
+    again = small(archs, proxies=both, store=path).scores
+    assert evaluations == [("synflow",)]
+    pd.testing.assert_frame_equal(again, small(archs, proxies=both).scores, check_exact=True)
+
+
 def test_interruption_is_survived_by_the_store(tmp_path, path, evaluations):
     def stop(done, total):
         if done == 3:
@@ -352,6 +385,12 @@ def test_the_same_code_is_the_same_edition(case):
 @pytest.mark.parametrize("case", OTHER)
 def test_other_code_is_another_edition(case):
     assert edition(1, made(OTHER[case])) != edition(1, made(BASE))
+
+
+def test_defaults_of_keywords_count():
+    source = "def f(trace, *, power=1): return trace**power"
+    one, other = made(source), made(source.replace("power=1", "power=2"))
+    assert edition(1, one) == edition(1, made(source)) != edition(1, other)
 
 
 CLASSES = """
@@ -804,6 +843,24 @@ def test_deleting(copied):
         Selection()
     with pytest.raises(ZeroshotError, match="--before soon: expected a date as 2026-12-31"):
         Selection(before="soon")
+
+
+def test_a_formula_of_other_passes_is_outdated(copied):
+    """Though its own version is the same."""
+    other = replace(formula_of(*find_proxies("naswot")), needs='["Other()"]')
+    with Store(copied) as store:
+        assert upkeep.count(store, Selection(current=(other,)))["scores"] == 14
+        assert upkeep.count(store, Selection(current=(replace(other, name="x"),)))["scores"] == 0
+
+
+def test_networks_that_were_added_to_are_as_new_as_that(path, monkeypatch):
+    with Store(path) as store:
+        for day, network, formula in (("01", "a", X), ("01", "b", X), ("03", "a", Y)):
+            monkeypatch.setattr(stores.scores, "now", lambda day=day: f"2026-05-{day}T12:00:00Z")
+            store.add(SETTING, (formula,), network, 0, Kept({formula.name: 1.0}))
+        assert upkeep.delete(store, Selection(before="2026-05-02")) == 1
+        assert contents.networks(store, 1) == [("a", 0)]
+        assert upkeep.count(store, Selection(before="2026-05-04"))["scores"] == 2
 
 
 def test_merging(filled, path):

@@ -1,6 +1,7 @@
 """Fine-tuning: it learns, a killed run resumes to the same numbers, and what it refuses."""
 
 import json
+import math
 import os
 import signal
 import subprocess
@@ -17,9 +18,10 @@ from torch import nn
 from torchvision import datasets
 
 import zeroshot.train.run
-from zeroshot.data import load_split
+from zeroshot.data import Part, load_split
 from zeroshot.errors import OutOfMemoryError, ZeroshotError
 from zeroshot.spaces import Darts, NasBench201, Task
+from zeroshot.spaces.darts import Logits
 from zeroshot.train import Recipe, Trained, finetune, load_trained
 from zeroshot.train.augment import augment
 from zeroshot.train.loop import Training
@@ -145,6 +147,40 @@ def test_every_option_changes_the_result(tmp_path, few):
     assert len(set(losses.values())) == len(changes), losses
 
 
+def test_images_come_in_another_order_each_epoch(tmp_path, few, monkeypatch):
+    taken = []
+
+    def spied(*args, **options):
+        train, *rest = load_split(*args, **options)
+
+        def take(chosen):
+            taken.append(list(chosen))
+            return train.take(chosen)
+
+        return Part(train.labels, take), *rest
+
+    monkeypatch.setattr(zeroshot.train.run, "load_split", spied)
+    tune(tmp_path / "out", data=few, recipe=Recipe(epochs=2, batch_size=80))
+    one, two, three, four = (chosen for chosen in taken if len(chosen) == 80)
+    assert len(set(one + two)) == len(set(three + four)) == 160  # no image twice
+    assert one + two != three + four
+
+
+def test_momentum_is_nesterovs(tmp_path, few, monkeypatch):
+    seen = []
+
+    def look(self):
+        seen.append(self.optimizer.defaults)
+        return 0.0
+
+    monkeypatch.setattr(Training, "_accuracy", look)
+    for momentum in (0.9, 0.0):
+        recipe = Recipe(epochs=1, batch_size=160, momentum=momentum)
+        tune(tmp_path / str(momentum), data=few, recipe=recipe)
+    assert [how["nesterov"] for how in seen] == [True, False]
+    assert [how["momentum"] for how in seen] == [0.9, 0.0]
+
+
 @pytest.mark.parametrize(("epochs", "rates"), [(1, [0.1]), (3, [0.1, 0.075, 0.025])])
 def test_a_training_of_a_few_steps_learns_in_each(tmp_path, few, epochs, rates):
     found = tune(tmp_path / "out", data=few, recipe=Recipe(epochs=epochs, batch_size=160))
@@ -162,6 +198,32 @@ def test_an_auxiliary_classifier_is_trained(tmp_path, few, monkeypatch):
     names = [n for n, _ in found.net.module.named_parameters() if n.startswith("auxiliary.")]
     assert names
     assert not any(torch.equal(fresh[name], held[name]) for name in names)
+
+
+def test_the_first_loss_and_accuracy_of_a_network_that_answers_zero(tmp_path, few, monkeypatch):
+    """ln 10 for each classifier, the auxiliary one with its weight; the first class is picked."""
+
+    class Zero(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.main, self.aside = nn.Linear(192, 10), nn.Linear(192, 10)
+            for parameter in self.parameters():
+                nn.init.zeros_(parameter)
+
+        def forward(self, x):
+            answers = self.main(x.flatten(1)), self.aside(x.flatten(1))
+            return Logits(*answers) if self.training else answers[0]
+
+    module = types.ModuleType("zero")
+    module.make = Zero  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "zero", module)
+    labels = load_split(few, task=Task(size=8))[0].labels
+    recipe = Recipe(epochs=1, batch_size=len(labels))
+    given = {"data": few, "recipe": recipe, "channels": None, "cells": None}
+    found = tune(tmp_path / "out", "zero:make", **given)
+    assert found.history["train_loss"].item() == pytest.approx(1.4 * math.log(10))
+    share = float((labels == 0).double().mean())
+    assert found.history["train_accuracy"].item() == pytest.approx(100 * share)
 
 
 def test_augmentation():
@@ -215,7 +277,26 @@ def test_the_best_weights_are_kept(tmp_path, few, monkeypatch):
         assert all(torch.equal(held[key], value) for key, value in seen[epoch].items())
 
 
-def test_tensorboard_if_installed(tmp_path, monkeypatch):
+def test_the_best_weights_are_there_though_nothing_is_right(tmp_path, few, monkeypatch):
+    monkeypatch.setattr(Training, "_accuracy", lambda self: 0.0)
+    found = tune(tmp_path / "out", data=few, recipe=Recipe(epochs=1, batch_size=80))
+    assert weights(found.folder, "best") == weights(found.folder)
+
+
+def test_the_best_weights_stay_when_resumed(tmp_path, few, monkeypatch):
+    """Of three epochs the first is the best; the run is stopped in the third."""
+    accuracies, out = iter([70.0, 50.0, 60.0]), tmp_path / "out"
+    monkeypatch.setattr(Training, "_accuracy", lambda self: next(accuracies))
+    given = {"data": few, "recipe": Recipe(epochs=3, batch_size=80)}
+    with pytest.raises(KeyboardInterrupt):
+        tune(out, progress=stopping_at(5), **given)
+    best = weights(out, "best")
+    found = tune(out, resume=True, **given)
+    assert found.record["best epoch"] == 1
+    assert weights(out, "best") == best != weights(out)
+
+
+def test_tensorboard_if_installed(tmp_path, few, monkeypatch):
     told = []
 
     class Writer:
@@ -235,6 +316,13 @@ def test_tensorboard_if_installed(tmp_path, monkeypatch):
     assert told[0] == (str(tmp_path / "out" / "tensorboard"), 1)
     assert ("test_accuracy", found.accuracy, 1) in told
     assert told[-1] == "closed"
+    given = {"data": few, "recipe": Recipe(epochs=2, batch_size=80)}
+    told.clear()
+    with pytest.raises(KeyboardInterrupt):
+        tune(tmp_path / "cut", progress=stopping_at(3), **given)
+    tune(tmp_path / "cut", resume=True, **given)
+    writers = [what[1] for what in told if what[0] == str(tmp_path / "cut" / "tensorboard")]
+    assert writers == [1, 2]  # what was written of a second epoch goes
 
 
 # -- interruption ----------------------------------------------------------------------------------

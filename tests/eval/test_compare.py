@@ -3,10 +3,12 @@ import math
 import numpy as np
 import pandas as pd
 import pytest
+from scipy.stats import norm, t
 
 from zeroshot.errors import ZeroshotError
 from zeroshot.eval.compare import (
     Resamples,
+    candidates,
     clusters,
     correlations,
     mean_ratings,
@@ -15,6 +17,7 @@ from zeroshot.eval.compare import (
     seconds,
     seed_agreement,
     seed_spread,
+    seeds,
     together,
 )
 from zeroshot.eval.correlate import kendall, percentiles, rank_resamples, spearman
@@ -107,6 +110,22 @@ class TestTogether:
         ends = together(pd.Series({"a": 0.0}), {"a": values}, pd.Series({"a": 10_000}))
         assert ends.loc["a"].to_list() == pytest.approx([-1.96, 1.96], abs=0.05)
 
+    @pytest.mark.parametrize("count", [2, 6])
+    def test_one_by_hand(self, count):
+        """Student's quantile as far out as a normal one, two degrees of freedom less."""
+        drawn = np.random.default_rng(0).normal(0.2, 0.1, size=500)
+        ends = together(pd.Series({"a": 0.25}), {"a": drawn}, pd.Series({"a": count}))
+        out = np.quantile(np.abs(drawn - drawn.mean()) / drawn.std(), 0.95)
+        width = t.isf(norm.sf(out), max(count - 2, 1)) * drawn.std()
+        assert ends.loc["a"].to_list() == pytest.approx([0.25 - width, 0.25 + width])
+
+    def test_no_narrower_than_alone(self):
+        drawn = np.linspace(0, 1, 101)
+        ends = together(pd.Series({"a": 3.0}), {"a": drawn}, pd.Series({"a": 10_000}))
+        assert ends.loc["a", "lo"] == pytest.approx(0.025)
+        ends = together(pd.Series({"a": -3.0}), {"a": drawn}, pd.Series({"a": 10_000}))
+        assert ends.loc["a", "hi"] == pytest.approx(0.975)
+
     def test_the_undefined_and_the_certain(self):
         values = pd.Series({"sure": 1.0, "mute": NAN, "some": 0.5})
         drawn = {
@@ -119,6 +138,35 @@ class TestTogether:
         assert ends.loc["mute"].isna().all()
         assert ends.loc["some", "lo"] <= 0.405 < 0.595 <= ends.loc["some", "hi"]
         assert together(values, {}, pd.Series()).isna().all(axis=None)
+
+    def test_a_resample_counts_by_what_is_defined_on_it(self):
+        """The other, which never moves, is undefined just where this one is far out."""
+        drawn = np.random.default_rng(0).normal(size=500)
+        other = np.where(np.abs(drawn) > 1, NAN, 0.0)
+        values, counts = pd.Series({"a": 0.0, "b": 0.0}), pd.Series({"a": 50, "b": 50})
+        both = together(values, {"a": drawn, "b": other}, counts)
+        alone = together(values, {"a": drawn}, counts)
+        assert both.loc["a"].to_list() == alone.loc["a"].to_list()
+
+
+class TestCandidates:
+    ROWS = pd.DataFrame(
+        [(0.9, 9, 1.0), (0.8, 10, 0.5), (0.7, 10, 0.9), (0.6, 9, 0.5), (NAN, 10, 1.0)],
+        columns=["kendall", "n", "coverage"],
+    )
+
+    @pytest.mark.parametrize(
+        ("there", "kept"),
+        [
+            ([0, 1, 2, 3, 4], [2]),
+            ([0, 1, 3, 4], [1]),  # of many goes before of nearly all
+            ([0, 3, 4], [0]),
+            ([3, 4], [3]),
+            ([4], []),
+        ],
+    )
+    def test_those_of_many_and_of_nearly_all(self, there, kept):
+        assert candidates(self.ROWS.loc[there]).index.to_list() == kept
 
 
 class TestDifferences:
@@ -275,6 +323,9 @@ class TestSeeds:
         assert math.isnan(found["flat"])
         by_seed[2]["x"] = NAN  # this seed has no such column
         assert seed_agreement(by_seed)["x"] == pytest.approx(pair)
+        assert seeds(by_seed).to_dict() == {"x": 2, "flat": 3}
+        by_seed[1].loc[:5, "x"] = NAN  # of most architectures it has
+        assert seeds(by_seed)["x"] == 2
 
 
 RECORD = {
@@ -295,6 +346,10 @@ class TestCost:
             "params": 0.0,
         }
         assert math.isnan(found["foreign"])
+
+    def test_a_baseline_costs_what_its_record_tells(self):
+        told = RECORD | {"passes": {"params": ["Forward()"]}}
+        assert seconds(told, ("params", "flops")).to_dict() == {"params": 2.0, "flops": 0.0}
 
     def test_no_record_tells_nothing(self):
         assert seconds({}, ("good", "params")).isna().all()

@@ -113,7 +113,8 @@ class TestPartialSpearman:
         x, y = sample(30, 9)
         assert math.isnan(partial_spearman(x, y, np.exp(x)))  # x is a function of the control
         assert math.isnan(partial_spearman(np.ones(30), y, x))
-        assert math.isnan(partial_spearman([1, 2, 3], [1, 3, 2], [3, 1, 2]))
+        assert math.isnan(partial_spearman([1, 2, 3], [2, 1, 3], [3, 1, 2]))  # it were ±1
+        assert not math.isnan(partial_spearman([1, 2, 3, 4], [2, 1, 3, 4], [3, 1, 2, 4]))
 
 
 class TestTop:
@@ -146,6 +147,7 @@ class TestTop:
         x, y = sample(40, 10)
         accuracy = 90 + y - y.min()
         assert ndcg(x, accuracy / 100) == pytest.approx(ndcg(x, accuracy))
+        assert ndcg([2, 1, 3], [1.0, 0.9, 0.98]) == pytest.approx(ndcg([2, 1, 3], [100, 90, 98]))
 
     @pytest.mark.parametrize("unit", [1, 100])
     def test_ndcg_of_errors_is_that_of_accuracies(self, unit):
@@ -220,6 +222,15 @@ class TestIntervals:
         low, high = exact["kendall"]
         assert close["kendall"] == pytest.approx(exact["kendall"], abs=0.06 * (high - low))
         assert close["spearman"] == exact["spearman"]
+
+    def test_linearised_has_the_mean_of_exact(self, monkeypatch):
+        x, y = sample(20, 1)
+        (weights,) = correlate._draws(20, 20_000, 0)
+        means = []
+        for limit in (10**6, 0):
+            monkeypatch.setattr(correlate, "EXACT", limit)
+            means.append(correlate._Agreement(x, y).of(weights).mean())
+        assert means[1] == pytest.approx(means[0], rel=0.01)
 
     def test_width_follows_the_standard_error(self):
         x, y = np.random.default_rng(2).normal(size=(2, 900))

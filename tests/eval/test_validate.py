@@ -76,6 +76,18 @@ def test_intervals_of_all_at_once_are_no_narrower(scores, truth):
     assert table.loc["params", ["best_delta_all_lo", "baseline_delta_all_hi"]].isna().all()
     few = validate(scores, truth.head(9), resamples=100)
     assert few["kendall_all_lo"].isna().all()
+    enough = validate(scores, truth.head(10), resamples=100).set_index("name")
+    assert enough["kendall_all_lo"].drop("flat").notna().all()
+    assert enough["kendall_all_hi"].max() == 1  # as wide as it is, no τ lies beyond
+    assert enough["best_delta_all_lo"].min() == -2
+
+
+def test_which_intervals_are_linearised(scores, truth, monkeypatch):
+    scores.loc[0, "good"] = NAN
+    monkeypatch.setattr("zeroshot.eval.validate.EXACT", 39)
+    told = validate(scores, truth, resamples=100).set_index("name")["interval"]
+    assert told["good"] == "bootstrap"  # of 39
+    assert told["cost"] == "linearised bootstrap"
 
 
 def test_what_rates_few_architectures_is_not_the_best(scores, truth):
@@ -295,6 +307,13 @@ def test_size_clusters_seeds_and_cost(scores, truth):
     assert table.loc[["good", "cost", "both", "params"], "seconds"].tolist() == [0.5, 0.6, 0.6, 0]
     assert math.isnan(table.loc["log_params", "seconds"])
     assert set(table.index[table["pareto"]]) == {"good", "params"}
+
+
+def test_the_size_is_compared_over_all_that_were_scored(scores, truth):
+    """Also where no accuracy is known."""
+    table = validate(scores, truth.head(12), resamples=100)
+    expected = spearman(scores["good"], scores["params"])
+    assert row(table, "good")["spearman_params"] == pytest.approx(expected)
 
 
 def test_one_seed_and_no_record_tell_nothing(scores, truth):

@@ -34,6 +34,18 @@ def test_grouped_convolutions_see_their_group_only():
     assert deepmad(trace, last=1.0) == pytest.approx(math.log(9 * 8) * math.log(2 * 9))
 
 
+def test_a_scale_that_comes_again_is_the_last():
+    """4×4, 2×2 and, at the end, 4×4 once more."""
+    module = nn.Sequential(
+        nn.Conv2d(2, 3, 1), nn.Conv2d(3, 5, 2, stride=2), nn.ConvTranspose2d(5, 7, 2, stride=2)
+    )
+    shown = Batch(torch.zeros(2, 2, 4, 4), torch.tensor([0, 1]))
+    first, second, third = math.log(2), math.log(2 * 3 * 4), math.log(2 * 3 * 4 * 5 * 4)
+    found = deepmad(Forward().run(Net(module), shown))
+    assert found == pytest.approx(math.log(4 * 5) * second + 8 * math.log(16 * 7) * third)
+    assert first < second  # the first layer adds to both, and is no scale of its own
+
+
 def test_deeper_and_wider_is_more():
     small, wide = (
         evaluate(networks.network("Plain", width=width), batch(), [DEEPMAD])["deepmad"]

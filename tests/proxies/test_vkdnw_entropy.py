@@ -1,6 +1,7 @@
 import dataclasses
 import math
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -69,6 +70,14 @@ def test_undefined_if_nine_in_ten_weights_do_not_matter():
         vkdnw_entropy(of_eigenvalues(*[0.0] * 20, 1.0))
     scores = evaluate(of_space("disconnected"), batch(), [VKDNW_ENTROPY])
     assert "nine in ten" in scores.reasons["vkdnw_entropy"]
+
+
+def test_undefined_if_the_deciles_are_rounding():
+    drawn = np.random.default_rng(0).normal(size=(20, 20))
+    turned = torch.linalg.qr(torch.from_numpy(drawn)).Q
+    values = torch.tensor([1.0, *[1e-18] * 19], dtype=torch.float64)
+    with pytest.raises(Undefined, match="nine in ten"):
+        vkdnw_entropy(Information(turned @ values.diag() @ turned.T, tensors=20))
 
 
 def test_undefined_if_no_weight_reaches_the_logits():

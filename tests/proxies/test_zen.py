@@ -102,6 +102,35 @@ def test_shared_weights_are_drawn_once():
     assert math.isfinite(evaluate(network, batch(), [ZEN])["zen"])
 
 
+def test_scales_of_group_normalisation_are_reset_too():
+    norm = nn.GroupNorm(2, 4)
+    network = nn.Sequential(
+        nn.Conv2d(3, 4, 3), norm, nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten()
+    ).double()
+    before = evaluate(network, batch(), [ZEN])["zen"]
+    nn.init.constant_(norm.weight, 3.0)
+    nn.init.constant_(norm.bias, 1.0)
+    assert evaluate(network, batch(), [ZEN])["zen"] == before
+
+
+def test_a_classifier_of_maps_of_one_pixel_is_behind_the_pooling():
+    """Its answers, whose channels come last, are no maps."""
+
+    class Permuted(nn.Module):
+        def forward(self, x):
+            return x.permute(0, 2, 3, 1)
+
+    network = nn.Sequential(
+        nn.Conv2d(3, 4, 3),
+        nn.ReLU(),
+        nn.AdaptiveAvgPool2d(1),
+        Permuted(),
+        nn.Linear(4, 10),
+        nn.Flatten(),
+    ).double()
+    assert math.isfinite(evaluate(network, batch(), [ZEN])["zen"])
+
+
 def test_undefined_without_global_pooling():
     scores = evaluate(networks.network("Transformer"), batch(), [ZEN])
     assert "no global pooling" in scores.reasons["zen"]

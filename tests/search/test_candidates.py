@@ -116,6 +116,22 @@ def test_the_work_is_bounded(monkeypatch):
     assert len(counted) <= 2 * LEAST + STEPS * 10
 
 
+def test_of_what_is_equally_near_the_newest_is_mutated_on(monkeypatch):
+    parents, mutate = [], Vast.mutate
+
+    def spied(self, arch, rng):
+        parents.append(arch)
+        return mutate(self, arch, rng)
+
+    monkeypatch.setattr(Vast, "mutate", spied)
+    monkeypatch.setattr(Vast, "cost", lambda *_: Cost(9, 9, 1))
+    with pytest.raises(ZeroshotError, match="drawn at random, 0 have"):
+        chosen_of(VAST, 10, Limits(5.0))
+    drawn = VAST.sample(LEAST * 5, rng())[:LEAST]
+    assert parents[0] in drawn[-20:]
+    assert set(parents[100:]).isdisjoint(drawn)
+
+
 def test_not_all_of_a_vast_space():
     with pytest.raises(ZeroshotError, match="all of vast: 244,140,625 architectures are too many"):
         chosen_of(VAST, None)

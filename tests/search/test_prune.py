@@ -7,6 +7,7 @@ from zeroshot.ranking import Ensemble, log_rank_sum
 from zeroshot.search.prune import (
     Measured,
     Without,
+    _mean,
     by_ensemble,
     dense_ranks,
     from_rows,
@@ -20,6 +21,7 @@ from zeroshot.search.prune import (
 )
 from zeroshot.spaces import DARTS, NASBENCH201, Arch
 
+INF = math.inf
 AXES = len(NASBENCH201.axes)
 TE_NAS = te_nas()
 
@@ -146,6 +148,22 @@ class TestRelativeGain:
 
     def test_nan_stays(self):
         assert math.isnan(relative_gain(1.0, math.nan, "higher"))
+
+
+class TestMean:
+    @pytest.mark.parametrize(
+        ("values", "expected"),
+        [
+            ([1, 2, 6], 3),
+            ([INF, 1, -2], INF),
+            ([-INF, 1, 2], -INF),
+            ([INF, -INF, 5], 0),
+            ([INF, INF, -INF], INF),
+        ],
+    )
+    def test_by_hand(self, values, expected):
+        """What repeats do not agree on cancels; the others decide."""
+        assert _mean(map(float, values)) == expected
 
 
 class TestAsPublished:

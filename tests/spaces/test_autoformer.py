@@ -85,6 +85,7 @@ class TestCost:
         module = small.network(arch).module
         assert module.head.in_features == 48
         assert module.layers[0].attention.qkv.out_features == 3 * 4 * 16
+        assert small.small.narrow == 1 / 16
 
 
 class TestNotation:
@@ -226,6 +227,15 @@ class TestNetwork:
             if isinstance(layer, nn.Linear):
                 assert float(layer.weight.detach().std()) == pytest.approx(0.02, rel=0.05)
                 assert not layer.bias.any()
+        layer = module.layers[0].attention
+        tables = layer.keys.tables, layer.values.tables
+        for parameter in (module.class_token, module.positions, *tables):
+            assert float(parameter.detach().std()) == pytest.approx(0.02, rel=0.2)
+
+    def test_is_at_least_one_channel_wide(self):
+        module = replace(TINY, narrow=0.01).network(TINY.parse(DEEP), TASK).module
+        assert module.head.in_features == 1
+        assert module(torch.rand(2, 2, 16, 16)).shape == (2, 5)
 
     def test_tells_positions_apart(self):
         """Patches in another order give another answer; without positions they do not."""

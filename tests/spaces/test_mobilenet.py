@@ -160,6 +160,8 @@ class TestScaling:
         assert (scaled.width, scaled.depth) == pytest.approx((1.21, 1.44))
         assert scaled.resolution == round(224 * 1.3225) == 296
         assert SPACE.scaled(0) == SPACE
+        again = MobileNet(width=2.0, depth=0.5, resolution=100).scaled(1)
+        assert (again.width, again.depth, again.resolution) == pytest.approx((2.2, 0.6, 115))
 
     def test_doubles_the_multiply_adds(self):
         # α · β² · γ² = 1.92 in arXiv:1905.11946; blocks and channels are rounded up
@@ -173,6 +175,7 @@ class TestScaling:
         assert small.cost(arch) == SPACE.cost(arch) == small.network(arch).cost()
         narrow = MobileNet(width=0.25).cost(arch).params
         assert sum(p.numel() for p in small.network(arch).module.parameters()) == narrow
+        assert small.small.narrow == 1 / 16
 
     @pytest.mark.parametrize("width", [0.1, 0.35, 1.0, 1.37])
     def test_channels_are_multiples_of_eight(self, width):
@@ -326,12 +329,25 @@ class TestNetwork:
             {"stages": (*MNASNET[:1], Stage(24, 1, layers=(0, 1)))},
             "stage 2 of mobilenet cannot have 0 layers: it changes the map from 16 channels to 24",
         ),
+        (
+            {"stem": 16, "stages": (Stage(16, 2, layers=(0, 1)),)},
+            "cannot have 0 layers: it changes the map from 16 channels to 16 with stride 2",
+        ),
     ],
 )
 def test_refuses_shapes(options, words):
     with pytest.raises(ZeroshotError, match="mobilenet") as error:
         MobileNet(**options)
     assert words in str(error.value)
+
+
+def test_without_any_block():
+    space = MobileNet(stem=16, stages=(Stage(16, 1, layers=(0, 1)),), head=(24,))
+    arch, task = space.arch(0, 0, 0, 0), Task(size=16, classes=3)
+    net = space.network(arch, task)
+    assert net.blocks == ()
+    assert net(torch.rand(2, 3, 16, 16)).shape == (2, 3)
+    assert space.cost(arch, task).params == sum(p.numel() for p in net.module.parameters())
 
 
 def test_skipping_all_that_can_be_skipped():

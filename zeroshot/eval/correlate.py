@@ -223,7 +223,7 @@ def _below(x: Array, y: Array) -> NDArray[np.int64]:
         # at equal height the right half comes first, so that only strictly smaller ones precede it
         merged = np.lexsort((left, heights, blocks))
         seen = np.cumsum(left[merged])
-        before = np.minimum(blocks[merged] * half, n)  # all earlier blocks have full left halves
+        before = blocks[merged] * half  # all earlier blocks have full left halves
         right = ~left[merged]
         counts[merged[right]] += (seen - before)[right]
         half *= 2

@@ -12,6 +12,7 @@ def deepmad(trace: Trace, last: float = 8.0) -> float:
 
     Layers are convolution and linear layers in the order in which they run. A scale is a number of
     positions; the first factor is that of its last layer, the sum is over all layers up to that.
+    The scale of the very last layer weighs `last`, be it the coarsest or not; others weigh 1.
 
     Range: [0, ∞). Depends on shapes alone, neither on weights nor on the batch. Undefined if no
         layer answers more than one position; layers that answer one (classifiers,
@@ -33,8 +34,8 @@ def deepmad(trace: Trace, last: float = 8.0) -> float:
             scales[positions] = math.log(positions * channels) * information
     if not scales:
         raise Undefined("no convolution or linear layer answers more than one position")
-    *finer, coarsest = scales.values()
-    return sum(finer) + last * coarsest
+    *others, final = scales.values()
+    return sum(others) + last * final
 
 
 DEEPMAD = Proxy("deepmad", (Forward(),), deepmad, "higher", "arXiv:2303.02165", version=2)
