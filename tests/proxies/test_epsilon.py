@@ -67,8 +67,21 @@ def test_normalisation_of_groups_where_all_is_equal(side):
     """Equal weights make channels equal: at one position nothing but rounding is left."""
     module = nn.Sequential(
         *(nn.Conv2d(3, 24, 3, padding=1), nn.ReLU(), nn.AdaptiveAvgPool2d(side)),
-        *(nn.GroupNorm(4, 24), nn.Flatten(), nn.Linear(24 * side**2, 10)),
+        *(nn.GroupNorm(4, 24), nn.ReLU(), nn.Flatten(), nn.Linear(24 * side**2, 10)),
     )
     scores = evaluate(module, batch(torch.float32), [EPSILON])
     assert bool(scores.reasons) is (side == 1)
+    assert "group normalisation" in scores.reasons.get("epsilon", "group normalisation")
+
+
+@pytest.mark.parametrize("active", [True, False])
+def test_normalisation_of_groups_whose_mean_is_taken(active):
+    """It is zero, unless there is an activation between."""
+    module = nn.Sequential(
+        *(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Conv2d(4, 8, 3), nn.GroupNorm(2, 8)),
+        *(nn.ReLU() if active else nn.Identity(), nn.AdaptiveAvgPool2d(1), nn.Flatten()),
+        nn.Linear(8, 10),
+    )
+    scores = evaluate(module, batch(torch.float32), [EPSILON])
+    assert bool(scores.reasons) is not active
     assert "group normalisation" in scores.reasons.get("epsilon", "group normalisation")

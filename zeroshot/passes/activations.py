@@ -202,7 +202,7 @@ class ResponseCorrelations(Pass[Float64[Tensor, "depths n n"]]):
 
 
 GROUP_NORMS = (nn.GroupNorm, nn.modules.instancenorm._InstanceNorm)
-EQUAL = 1e-9  # numbers that differ by less, relative to the largest, may differ by rounding alone
+NUDGE, TOLD = 1e-12, 1e-3  # a change of inputs, and the least of logits that tells of rounding
 
 
 @dataclass(frozen=True)
@@ -221,31 +221,36 @@ class ConstantWeights(Pass[tuple[Float64[Tensor, " _"], Float64[Tensor, " _"]]])
         """The logits of both runs; scales of normalisations count as weights.
 
         Undefined for layer normalisation: what it centres, equal weights sum up to zero; so it is
-        for that of groups where all numbers of a group are equal.
+        for that of groups where no activation, or one of equal numbers alone, lies between.
         """
         if any(isinstance(module, nn.LayerNorm) for _, module in net.parts):
             raise Undefined("layer normalisation leaves nothing that equal weights could see")
         net.check_weights()
-        one, other = (self._logits(net, batch, c) for c in (self.first, self.second))
+        inputs = batch.inputs.double() if batch.inputs.is_floating_point() else batch.inputs
+        one, other = (self._logits(net, inputs, c) for c in (self.first, self.second))
+        grouped = any(isinstance(module, GROUP_NORMS) for _, module in net.parts)
+        if grouped and inputs.is_floating_point():
+            for logits, constant in ((one, self.first), (other, self.second)):
+                self._check(net, inputs, constant, logits)
         return one, other
 
-    @staticmethod
-    def _logits(net: Net, batch: Batch, constant: float) -> Float64[Tensor, " _"]:
-        def check(norm: nn.Module, given: tuple[Tensor, ...], _: object) -> None:
-            """Of equal channels at one position nothing is left but rounding."""
-            groups = getattr(norm, "num_groups", None) or given[0].shape[1]
-            values = given[0].reshape(len(given[0]), groups, -1)
-            spread = values.amax(2) - values.amin(2)
-            if bool((spread <= EQUAL * values.abs().amax(2)).any()):
-                raise Undefined("group normalisation leaves nothing that equal weights could see")
+    def _check(
+        self, net: Net, inputs: Tensor, constant: float, logits: Float64[Tensor, " _"]
+    ) -> None:
+        """Undefined if logits are nothing but rounding: nearly the same inputs give others then."""
+        nudged = torch.empty(inputs.shape, dtype=torch.float64)
+        nudged.normal_(generator=net.generator("nudged")).mul_(NUDGE).add_(1.0)
+        change = self._logits(net, inputs * nudged.to(inputs.device), constant) - logits
+        if bool(change.abs().max() >= TOLD * (logits.max() - logits.min())):
+            raise Undefined("group normalisation leaves nothing that equal weights could see")
 
-        norms = (part for _, part in net.parts if isinstance(part, GROUP_NORMS))
+    @staticmethod
+    def _logits(net: Net, inputs: Tensor, constant: float) -> Float64[Tensor, " _"]:
         weights = {name: net.values(p).double() for name, p in net.parameters.items()}
         for name, weight in weights.items():
             if is_weight(name) or "bias" in name.rpartition(".")[2]:
                 weights[name] = torch.full_like(weight, constant if is_weight(name) else 0.0)
-        inputs = batch.inputs.double() if batch.inputs.is_floating_point() else batch.inputs
-        with torch.no_grad(), hooked(norms, check):
+        with torch.no_grad():
             return net(inputs, weights).flatten()
 
 

@@ -19,7 +19,7 @@ def epsilon(
 
     Range: [0, 2). 0 up to rounding if the runs differ by a factor and an offset alone, as those of
         networks do without normalisation. Undefined if a run's logits are equal but for rounding,
-        or overflow, and for layer normalisation, behind which they would be.
+        or overflow, and for layer normalisation, or that of groups, behind which they would be.
     Source: Gracheva, 2023, arXiv:2302.04406, under the name epsinas.
     Differs: in float64, where fewer logits vanish; least logits are recognised despite rounding.
         The constants depend on the space (the authors search for them); `ConstantWeights` takes
@@ -42,4 +42,4 @@ def epsilon(
 
 TELLING = 1e-9  # smaller differences, relative to the largest, may be rounding
 
-EPSILON = Proxy("epsilon", (ConstantWeights(),), epsilon, "higher", "arXiv:2302.04406", version=2)
+EPSILON = Proxy("epsilon", (ConstantWeights(),), epsilon, "higher", "arXiv:2302.04406", version=3)
