@@ -487,7 +487,7 @@ def test_rank_says_what_was_in_the_store(ranked, run):
     assert "in the store" not in ranked.out
     flags = ("--archs", "archs.txt", *SMALL)
     again = run("rank", "nasbench201", *flags, "--proxies", "naswot,l2_norm")
-    assert f"14 scores, all of 0 of 14 networks, were in the store {path}" in again.out
+    assert f"14 scores were in the store {path}" in again.out
     again = run("rank", "nasbench201", *flags, "--proxies", "naswot,l2_norm")
     assert f"28 scores, all of 14 of 14 networks, were in the store {path}" in again.out
     for none in (("--no-store",), ("--store", "other.sqlite")):

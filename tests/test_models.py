@@ -11,6 +11,7 @@ from zeroshot.models import (
     find_proxies,
     find_space,
     refining_ensemble,
+    space_of,
 )
 from zeroshot.proxies import PROXIES
 from zeroshot.spaces import NASBENCH201, SPACES, NasBench201, Task
@@ -169,6 +170,20 @@ def test_initialisations(mine):
         model("nasbench201:3", init="gausian")
 
 
+@pytest.mark.parametrize(
+    ("text", "home"),
+    [
+        ("|none~0|+|none~0|none~1|+|none~0|none~1|nor_conv_1x1~2|", "nasbench201"),
+        ("64-41414-1_30_321", "transnasbench101_micro"),
+        ("shufflenet_v2_x1_0", "torchvision"),
+        ("1.2.3", None),
+        ("3", None),
+    ],
+)
+def test_a_space_may_be_left_out_where_only_one_writes_so(text, home):
+    assert space_of(text) == (home and (home, text))
+
+
 def test_a_network_that_is_there_stays_as_it_is(mine):
     held = model(f"{mine}:MODEL", init="gaussian")
     assert held.module is sys.modules[mine].MODEL
@@ -178,7 +193,7 @@ def test_a_network_that_is_there_stays_as_it_is(mine):
 @pytest.mark.parametrize(
     ("spec", "words"),
     [
-        ("resnet18", "'resnet18' names no model; expected nasbench201:13714"),
+        ("resnet17", "'resnet17' names no model; expected nasbench201:13714"),
         ("nasbench201:", "names no model"),
         ("", "names no model"),
         ("nasbench201:x", "no nasbench201 architecture: at character 1"),

@@ -238,7 +238,8 @@ def _fitted(
     if pixels.shape[1] != task.channels:
         if pixels.shape[1] != 1:
             raise ZeroshotError(
-                f"{data} has {pixels.shape[1]} channels, the networks expect {task.channels}"
+                f"{data} has {pixels.shape[1]} channels, the networks expect {task.channels}; "
+                "channels come last in a file of images"
             )
         pixels = pixels.expand(-1, task.channels, -1, -1)
     if pixels.shape[-2:] != (task.size, task.size):
@@ -366,7 +367,7 @@ def _npz(path: str, part: str = "train") -> _Images:
     if labels.min() < 0 or labels.max() >= CLASSES:
         raise ZeroshotError(
             f"npz:{path}: {y} has {labels.min()} to {labels.max()}; expected class indices "
-            "from 0, without gaps"
+            f"from 0, below {CLASSES:,}"
         )
     if pixels.dtype != np.uint8:
         if not np.issubdtype(pixels.dtype, np.floating):

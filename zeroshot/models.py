@@ -6,6 +6,7 @@ import re
 import sys
 import zlib
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import replace
 from difflib import get_close_matches
 from pathlib import Path
@@ -166,9 +167,24 @@ def find_members(by: str | Ensemble) -> tuple[Ensemble, tuple[Proxy, ...]]:
     return by, find_proxies(by.members)
 
 
+def _native(text: str) -> str | None:
+    """The one space in whose own notation a text is an architecture."""
+    found = []
+    for space in SPACES:
+        with suppress(ZeroshotError):
+            space.parse_native(text)
+            found.append(space.name)
+    return found[0] if len(found) == 1 else None
+
+
 def space_of(spec: str) -> tuple[str, str] | None:
-    """Space and architecture, of 'SPACE:ARCH' or 'package.module:SPACE:ARCH'; None for others."""
-    home, _, rest = spec.partition(":")
+    """Space and architecture, of 'SPACE:ARCH' or 'package.module:SPACE:ARCH'; None for others.
+
+    Where only one space of the package writes an architecture like that, of 'ARCH' too.
+    """
+    home, colon, rest = spec.partition(":")
+    if not colon:
+        return (found, spec) if (found := _native(spec)) else None
     if any(space.name == home for space in SPACES):
         return home, rest
     attribute, colon, arch = rest.partition(":")
@@ -185,12 +201,12 @@ def find_model(spec: str, task: Task | None, *, init: str, seed: int, device: st
         ZeroshotError: for an unknown space, a malformed architecture, a module that cannot be
             imported, a factory that raises or gives no network.
     """
-    if ":" not in spec.rstrip(":"):
+    home = space_of(spec)
+    if ":" not in spec.rstrip(":") and (home is None or spec.endswith(":")):
         raise ZeroshotError(
             f"{spec!r} names no model; expected nasbench201:13714, torchvision:resnet18 or "
             "package.module:factory"
         )
-    home = space_of(spec)
     if home:
         space = find_space(home[0])
         return space.network(space.parse(home[1]), task, init=init, seed=seed, device=device)

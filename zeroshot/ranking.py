@@ -425,19 +425,24 @@ def rank(
 
 
 def saved(path: str | Path) -> Ensemble:
-    """The expression that a text file holds, named as the file; lines may be broken anywhere.
+    """The expression that a text file holds, named as the file.
+
+    Lines may be broken anywhere, and what follows a # is a comment.
 
     Raises:
         ZeroshotError: if there is no such file, or it holds no expression.
     """
     path = Path(path)
     try:
-        text = " ".join(path.read_text(encoding="utf-8").split())
+        lines = path.read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise ZeroshotError(
             f"{path} is not there or no text; expected an expression such as 'log(flops) + "
             "2*log(jacob_cov)' in it"
         ) from error
+    text = " ".join(word for line in lines for word in line.partition("#")[0].split())
+    if not text:
+        raise ZeroshotError(f"{path} holds no expression such as 'log(flops) + 2*log(jacob_cov)'")
     return replace(expression(text), name=path.stem)
 
 

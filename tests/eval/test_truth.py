@@ -34,15 +34,17 @@ def test_other_words_of_the_space(table):
     assert found.to_dict() == dict(zip(ARCHS, (1, 2, 3), strict=False))
 
 
-def test_words_are_left_alone_where_all_are_found(table):
-    path = table("t.csv", f'arch,acc\n{ARCHS[0]},1\n"(1, 3, 0, 3, 2, 1)",2\n')
-    assert list(Truth((path,)).read(ARCHS[:1], respell).index) == [ARCHS[0], "(1, 3, 0, 3, 2, 1)"]
+def test_a_row_of_no_architecture_is_named(table):
+    path = table("t.csv", f"arch,acc\n{ARCHS[0]},1\nfoo,2\n")
+    assert list(Truth((path,)).read(ARCHS[:1]).index) == [ARCHS[0], "foo"]  # of no known space
+    with pytest.raises(ZeroshotError, match=r"t.csv: 'foo' is no .*; drop its row"):
+        Truth((path,)).read(ARCHS[:1], respell)
 
 
 def test_a_number_may_count_rows(table):
     """It is not taken for an index of the space."""
-    path = table("t.csv", "arch,acc\n0,1\n1,2\nnonsense,3\n")
-    assert list(Truth((path,)).read(ARCHS, respell).index) == ["0", "1", "nonsense"]
+    path = table("t.csv", "arch,acc\n0,1\n1,2\n")
+    assert list(Truth((path,)).read(ARCHS, respell).index) == ["0", "1"]
 
 
 def test_two_words_of_one_architecture_disagree(table):

@@ -313,9 +313,11 @@ def _say_reuse(console: "Console", record: dict[str, Any]) -> None:
     """How much was there already."""
     reused = record.get("from the store", {})
     if reused.get("scores"):
-        whole = f"all of {reused['networks']:,} of {record['networks scored']:,} networks"
-        words = f"{reused['scores']:,} scores, {whole}, were in the store {record['store']}"
-        say(console, words)
+        whole, scored = reused["networks"], record["networks scored"]
+        words = f"{reused['scores']:,} {'scores' if reused['scores'] > 1 else 'score'}"
+        words += f", all of {whole:,} of {scored:,} networks," if whole else ""
+        verb = "were" if reused["scores"] > 1 else "was"
+        say(console, f"{words} {verb} in the store {record['store']}")
 
 
 def _say_gaps(console: "Console", record: dict[str, Any]) -> None:

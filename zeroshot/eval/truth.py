@@ -7,7 +7,7 @@ from pathlib import Path
 import pandas as pd
 
 from zeroshot.errors import ZeroshotError
-from zeroshot.eval.benchmarks import is_negated, load_truth
+from zeroshot.eval.benchmarks import is_file, is_negated, load_truth
 from zeroshot.eval.tables import SPELLING, agreed
 
 Respell = Callable[[str], str]
@@ -79,9 +79,13 @@ class Truth:
             arch=self.arch,
             better=self.better,
         )
-        if respell is None or set(archs) <= set(truth.index):
+        scored = set(archs)
+        if respell is None or (scored <= set(truth.index) and not is_file(spec)):
             return truth
-        spelt = [_respelt(str(text), respell) for text in truth.index]
+        spelt = [
+            text if text in scored else _respelt(text, respell, spec)
+            for text in map(str, truth.index)
+        ]
         return agreed(truth.set_axis(pd.Index(spelt, name="arch", dtype=object)), spec)
 
 
@@ -97,14 +101,17 @@ def _check_units(found: Mapping[str, pd.Series]) -> None:
         )
 
 
-def _respelt(text: str, respell: Respell) -> str:
-    """An architecture in the words of the scores; what cannot be read stays as it is.
+def _respelt(text: str, respell: Respell, spec: str) -> str:
+    """An architecture in the words of the scores; ZeroshotError if a file names one of no space.
 
-    So does a number, which may count the table's rows rather than the space's architectures.
+    A number stays as it is, for it may count the table's rows rather than the space's
+    architectures; so does what a benchmark spells otherwise.
     """
     if text.isdecimal():
         return text
     try:
         return respell(text)
-    except ZeroshotError:
+    except ZeroshotError as error:
+        if is_file(spec):
+            raise ZeroshotError(f"{spec}: {error}; drop its row") from error
         return text

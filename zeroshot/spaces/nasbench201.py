@@ -72,10 +72,10 @@ class NasBench201(Space):
         where, genes = 0, []
 
         def wrong(expected: str) -> NoReturn:
-            found = text[where : where + 14] or "the end"
+            rest = text[where : where + 14]
             raise ZeroshotError(
                 f"{text!r} is no nasbench201 architecture: at character {where + 1} expected "
-                f"{expected}, found {found!r}"
+                f"{expected}, found {repr(rest) if rest else 'the end'}"
             )
 
         for node in range(1, 4):

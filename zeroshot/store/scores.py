@@ -15,9 +15,9 @@ from zeroshot.store.kept import FORMULA_KEY, SETTING_KEY, Formula, Kept, Key, Se
 class Store(File):
     """An open store of scores: a `File`; see `contents` and `upkeep` for what else it can do."""
 
-    def __init__(self, path: Path, *, create: bool = True) -> None:
+    def __init__(self, path: str | Path, *, create: bool = True) -> None:
         self._kept: set[Key] = set()
-        super().__init__(path, create=create)
+        super().__init__(Path(path), create=create)
 
     def load(
         self, setting: Setting, formulas: Sequence[Formula], networks: Iterable[Key]

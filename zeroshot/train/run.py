@@ -142,7 +142,7 @@ def _find(model: str | Path, out: Path | None) -> tuple[str, dict[str, Any], Pat
                 "expected a folder that `zeroshot prune` wrote"
             ) from error
         out = out or folder / "finetune"
-    elif ":" not in str(model):
+    elif ":" not in str(model) and space_of(str(model)) is None:
         raise ZeroshotError(
             f"{model} is neither a folder nor a model; expected a folder that `zeroshot prune` "
             "wrote, nasbench201:13714 or package.module:factory"

@@ -156,6 +156,11 @@ def load_truth(
     return -table[column] if is_negated(spec, column) else table[column]
 
 
+def is_file(spec: str) -> bool:
+    """Whether a source, as `load_truth` takes it, is a file of the user's and no benchmark."""
+    return _file(spec)[0] is not None
+
+
 def is_negated(spec: str, column: str | None = None, better: str = "higher") -> bool:
     """Whether `load_truth` gives the negative of what was measured.
 
