@@ -257,6 +257,21 @@ def test_a_file_that_names_architectures_again(tmp_path):
 # -- score -----------------------------------------------------------------------------------------
 
 
+def test_score_leaves_a_record(tmp_path):
+    out = tmp_path / "s.csv"
+    found = score(["nasbench201:3", Own()], proxies="params,dss", batch_size=4, size=8, out=out)
+    record = json.loads((tmp_path / "s.csv.json").read_text())
+    assert record["run"]["models"] == list(found) == ["nasbench201:3", "1: Own"]
+    assert list(record["run"]["formulas"]) == ["params", "dss"]
+    assert record["run"]["data"] == "noise"
+    assert all(text.startswith("4 (") for text in record["run"]["batches"].values())
+    for name, scores in found.items():
+        assert record["not a number"][name] == scores.reasons
+        assert record["seconds per pass"][name].keys() == scores.seconds.keys()
+    with pytest.raises(ZeroshotError, match="the file exists"):
+        score("nasbench201:3", proxies="params", out=out)
+
+
 def test_score_of_every_form():
     text = ARCHS[3]
     models = ["nasbench201:1800", f"nasbench201:{text}", "torchvision:squeezenet1_1", Own()]

@@ -6,15 +6,25 @@ from functools import cache
 from pathlib import Path
 
 import pandas as pd
+import torch
 from torch import nn
 
+import zeroshot
 from zeroshot.commands.arguments import check_data
 from zeroshot.core import Batch, Net, Proxy
 from zeroshot.data import load_batch
 from zeroshot.errors import ZeroshotError, brief, check_seed, whole
-from zeroshot.files import check_out, replace_file, write_table, writing
+from zeroshot.files import (
+    check_out,
+    record_path,
+    replace_file,
+    write_json,
+    write_table,
+    writing,
+)
 from zeroshot.models import Device, find_device, find_model, find_proxies, find_space, space_of
 from zeroshot.progress import Progress, telling
+from zeroshot.record import circumstances
 from zeroshot.scoring import Scores, evaluate
 from zeroshot.spaces import Task
 
@@ -45,7 +55,8 @@ def score(
         seed: of weights, batch and all draws; a `Net` keeps its own for its draws.
         device: auto, cpu, cuda or cuda:i. A module given stays where it is.
         out: a .csv or .parquet file that is not there yet, for a table: column `model`, then one
-            per proxy.
+            per proxy. A record is written beside it: what was scored how, why a score is NaN, and
+            what each pass took.
         progress: True shows a bar; a function is called with the numbers of networks done and in
             all.
 
@@ -75,9 +86,13 @@ def score(
         if not isinstance(model, (str, nn.Module, Net)):
             raise ZeroshotError(f"model {brief(model)}: expected a name or a torch.nn.Module")
 
+    batches: dict[Task, Batch] = {}
+
     @cache  # networks of one task are shown one batch
     def shown(task: Task) -> tuple[Batch, Task]:
-        return load_batch(data, batch_size=batch_size, task=task, seed=seed)
+        batch, task = load_batch(data, batch_size=batch_size, task=task, seed=seed)
+        batches[task] = batch
+        return batch, task
 
     found: dict[str, Scores] = {}
     with telling(progress, "networks") as told:
@@ -95,6 +110,24 @@ def score(
         told(len(several), len(several))
     if path is not None:
         table = pd.DataFrame.from_dict(found, orient="index").rename_axis("model").reset_index()
+        run = {
+            "zeroshot": zeroshot.__version__,
+            "torch": torch.__version__,
+            "models": list(found),
+            "formulas": {proxy.name: proxy.edition for proxy in wanted},
+            "better": {proxy.name: proxy.better for proxy in wanted},
+            "data": data if isinstance(data, str) else "given",
+            "batches": {repr(task): f"{len(one)} ({one.hash})" for task, one in batches.items()},
+            "init": init,
+            "seed": seed,
+        }
+        record = {
+            "run": run,
+            "not a number": {name: scores.reasons for name, scores in found.items()},
+            "seconds per pass": {name: scores.seconds for name, scores in found.items()},
+            **circumstances(where),
+        }
         with writing(path):
+            write_json(record_path(path), record)
             replace_file(path, lambda part: write_table(table, part))
     return found
