@@ -1,6 +1,7 @@
 """Tasks over the cores of this machine, or over the machines of a dask cluster."""
 
 import gc
+import logging
 import os
 import pickle
 import signal
@@ -324,8 +325,20 @@ def connected(scheduler: Any) -> Iterator[Any]:
             f"({in_a_line(error)}); start one with `dask scheduler`, and give the address that it "
             "prints, as tcp://HOST:8786"
         ) from error
-    with client:
+    with _quietly("distributed.client"), client:
         yield client
+
+
+@contextmanager
+def _quietly(name: str) -> Iterator[None]:
+    """What a logger tells at length, when a scheduler is gone, this package tells in a line."""
+    logger = logging.getLogger(name)
+    before = logger.level
+    logger.setLevel(logging.CRITICAL + 1)
+    try:
+        yield
+    finally:
+        logger.setLevel(before)
 
 
 def versions() -> dict[str, str]:

@@ -36,8 +36,9 @@ def read_recorded(paths: Sequence[Path]) -> tuple[pd.DataFrame, dict[str, Any]]:
         found.append((path, scores, record))
     if len(found) == 1:
         return found[0][1:]
+    (first, _, beside), (second, *_) = found[:2]
     for path, _, record in found:
-        _check_setting(record, path, found[0][2], found[0][0])
+        _check_setting(record, path, beside, second if path == first else first)
     scores = _table(found)
     return scores, _record([record for _, _, record in found], scores)
 
