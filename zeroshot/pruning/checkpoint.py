@@ -1,7 +1,6 @@
 """Where a pruning stands, on the disk after every round."""
 
 import json
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,7 +22,7 @@ class Checkpoint:
     """
 
     path: Path
-    identity: Mapping[str, Any]
+    identity: dict[str, Any]
 
     def keep(self, arch: Arch, history: list[Candidate]) -> None:
         """Write it, whole or not at all."""

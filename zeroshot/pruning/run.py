@@ -209,7 +209,7 @@ class Pruning:
         found = self.space.parse(str(finalists.index[0]))
         scores = self._scores(found)
         if len(finalists) > 1:
-            scores |= finalists.iloc[0].to_dict()
+            scores |= {str(name): float(rated) for name, rated in finalists.iloc[0].items()}
         record = finished or {
             "run": self.identity,
             "options measured": len(seen),
