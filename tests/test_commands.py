@@ -529,7 +529,7 @@ def test_rank_refuses(options, words):
         (prune, {"finalists": 1.5}, "finalists 1.5: expected a whole number"),
         (validate, {"scores": 5, "truth": 5}, "scores 5: expected a ranking"),
         (validate, {"scores": "a.csv", "truth": 5}, "truth 5: expected a benchmark"),
-        (validate, {"scores": "a.csv", "truth": pd.DataFrame()}, "the truth has no column 'arch'"),
+        (validate, {"scores": "a.csv", "truth": pd.DataFrame()}, "the truth is an empty table"),
         (score, {"models": 5}, "models 5: expected a name, a module"),
         (score, {"models": []}, r"models \[\]: expected a name, a module"),
         (score, {"models": [5]}, "model 5: expected a name"),
@@ -742,6 +742,30 @@ def test_validate_against_a_table_in_hand(scored):
         validate(scored, values[["acc"]].iloc[::2])
     with pytest.raises(ZeroshotError, match="the truth has numbers for architectures, such as 0"):
         validate(scored, values.assign(arch=range(len(values))), column="acc")
+    found = validate(scored, values.set_index("arch")["acc"].to_frame(0), resamples=100).table
+    pd.testing.assert_frame_equal(found, expected)
+    twice = values[["arch", "acc", "acc"]]
+    levels = values.set_index(["arch", "epochs"])
+    for table, words in (
+        (values.iloc[:0], "the truth is an empty table"),
+        (twice, "the truth has two columns 'acc'"),
+        (levels, "the truth has several levels of names"),
+        (levels.T, "the truth has several levels of names"),
+    ):
+        with pytest.raises(ZeroshotError, match=words):
+            validate(scored, table, column="acc")
+    with pytest.raises(ZeroshotError, match="the accuracies: 'foo' is no nasbench201 architecture"):
+        validate(scored, {"foo": 1.0, archs[0]: 2.0})
+
+
+def test_proxies_as_values_order_and_are_compared(scored, truth):
+    own = Proxy("own", (Weights(),), lambda weights: float(len(weights)), "higher", "here")
+    found = fast(proxies="params", by=own)
+    assert found.order.name == "own"
+    assert list(found.scores.columns) == ["arch", "seed", "params", "own"]
+    by_name = validate(scored, truth, by="naswot", resamples=100).table
+    naswot = next(proxy for proxy in zeroshot.PROXIES if proxy.name == "naswot")
+    pd.testing.assert_frame_equal(validate(scored, truth, by=naswot, resamples=100).table, by_name)
 
 
 @pytest.mark.parametrize("better", [None, ["a"]])

@@ -283,8 +283,8 @@ class TestLoss:
                     return self.layer(x.flatten(1))
 
         scores = evaluate(Detached(), batch())
-        for proxy in ("grad_norm", "snip", "plain", "grasp", "fisher", "synflow", "jacob_cov"):
-            assert "does it run under no_grad?" in scores.reasons[proxy]
+        for proxy in ("grad_norm", "snip", "gradsign", "grasp", "fisher", "synflow", "jacob_cov"):
+            assert "do they run under no_grad?" in scores.reasons[proxy]
         assert {"epe_nas", "ntk_cond"} < scores.reasons.keys()
 
     def test_a_part_without_gradients(self):

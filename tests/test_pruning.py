@@ -1,5 +1,6 @@
 import functools
 import json
+import math
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -9,10 +10,11 @@ import torch
 from torch import nn
 
 import zeroshot
-from zeroshot.core import Pass
-from zeroshot.errors import ZeroshotError
+from zeroshot.core import Pass, Proxy
+from zeroshot.errors import Undefined, ZeroshotError
 from zeroshot.models import find_members
-from zeroshot.passes import Patterns, TangentKernel, tangent
+from zeroshot.passes import Patterns, TangentKernel, Weights, tangent
+from zeroshot.proxies import PARAMS
 from zeroshot.pruning import METHODS, Pruning, load, run
 from zeroshot.search.prune import Measured
 from zeroshot.spaces import (
@@ -452,12 +454,48 @@ def test_nothing_to_resume(tmp_path):
 def test_a_finished_run_is_read(tmp_path, monkeypatch):
     first = zeroshot.prune(FEW, criterion="params", workers=1, out=tmp_path)
     files = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
-    monkeypatch.setattr(Supernets, "repeats", lambda *_: pytest.fail("measured again"))
+    for name in ("repeats", "alone"):
+        monkeypatch.setattr(Supernets, name, lambda *_: pytest.fail("measured again"))
     again = zeroshot.prune(FEW, criterion="params", workers=1, out=tmp_path)
     assert (again.arch, again.scores, again.record) == (first.arch, first.scores, first.record)
     assert files == {path.name: path.read_bytes() for path in tmp_path.iterdir()}
     with pytest.raises(ZeroshotError, match="holds a run already"):
         zeroshot.prune(FEW, criterion="params", workers=1, out=tmp_path, seed=1)
+
+
+def test_a_criterion_that_is_undefined_for_what_was_found(tmp_path):
+    """It was never measured by itself: the work is not lost."""
+
+    def few(weights):
+        raise Undefined("too few")
+
+    own = Proxy("own", (Weights(),), few, "higher", "here")
+    how = FEW.searched, FIDELITIES["fast"], (own, PARAMS), "noise", 0, "cpu"
+    found = Supernets(*how).alone(FEW.arch(3, 3, 3, 3, 3, 3))
+    assert math.isnan(found["own"])
+    assert found["params"] > 0
+    pruned = zeroshot.prune(FEW, criterion="params", workers=1, out=tmp_path)
+    pruned.scores["own"] = math.nan
+    pruned.write(tmp_path, FEW, 0)
+    held = json.loads((tmp_path / "architecture.json").read_text())
+    assert held["scores"] == {"params": pruned.scores["params"], "own": "nan"}
+    chosen = [name for (name,) in FEW.names(pruned.arch)]
+    assert held["genotype"] == dict(zip((a.name for a in FEW.axes), chosen, strict=True))
+    again = zeroshot.prune(FEW, criterion="params", workers=1, out=tmp_path)
+    assert math.isnan(again.scores["own"])  # read, not measured
+
+
+def test_scores_do_not_depend_on_threads():
+    found = []
+    for threads in (1, 2):
+        before = torch.get_num_threads()
+        torch.set_num_threads(threads)
+        try:
+            found.append(Pruning(FEW)._scores(FEW.arch(3, 3, 3, 3, 3, 3)))
+        finally:
+            torch.set_num_threads(before)
+    assert found[0] == found[1]
+    assert list(found[0]) == ["condition", "regions"]
 
 
 @pytest.mark.parametrize("fidelity", FIDELITIES)

@@ -315,7 +315,7 @@ class TestRefusals:
         scores = evaluate(silent, batch(), "snip,synflow,jacob_cov,naswot,params")
         for name in ("snip", "synflow", "jacob_cov"):
             assert math.isnan(scores[name])
-            assert "does it run under no_grad?" in scores.reasons[name]
+            assert "do they run under no_grad?" in scores.reasons[name]
         assert scores["naswot"] == evaluate(networks.network("Plain"), batch(), "naswot")["naswot"]
 
     def test_a_loss_beside_the_logits(self):

@@ -461,7 +461,7 @@ def logits_of(output: Any) -> Tensor:
         parts = parts if hasattr(parts, "__iter__") else ()
         tensors = [part for part in parts if isinstance(part, Tensor)]
         # A loss may come first, which is no answer.
-        found = next((part for part in tensors if part.ndim), next(iter(tensors), None))
+        found = next((part for part in tensors if part.numel() > 1), next(iter(tensors), None))
     if found is None:
         raise Undefined(
             f"the network returns {type(output).__name__}, in which no tensor was found"

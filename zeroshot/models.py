@@ -168,19 +168,18 @@ def find_members(by: str | Ensemble) -> tuple[Ensemble, tuple[Proxy, ...]]:
 
 
 def _native(text: str) -> str | None:
-    """The one space in whose own notation a text is an architecture."""
-    found = []
+    """The first space in whose own notation a text is an architecture."""
     for space in SPACES:
         with suppress(ZeroshotError):
             space.parse_native(text)
-            found.append(space.name)
-    return found[0] if len(found) == 1 else None
+            return space.name
+    return None
 
 
 def space_of(spec: str) -> tuple[str, str] | None:
     """Space and architecture, of 'SPACE:ARCH' or 'package.module:SPACE:ARCH'; None for others.
 
-    Where only one space of the package writes an architecture like that, of 'ARCH' too.
+    Of 'ARCH' too, in a space's own notation: of `SPACES` the first that writes so.
     """
     home, colon, rest = spec.partition(":")
     if not colon:

@@ -224,7 +224,9 @@ def _as_usual(device: torch.device) -> Iterator[None]:
 
 def _eagerly() -> AbstractContextManager[object]:
     """Functions that the network has compiled run as they are written, where they are seen."""
-    if "torch._dynamo" not in sys.modules:  # it is slow to load, and without it nothing is compiled
+    # That part of PyTorch is slow to load, and without it nothing is compiled.
+    loaded = "torch._dynamo" in sys.modules
+    if not loaded or torch.compiler.is_compiling():
         return nullcontext()
     return torch.compiler.set_stance("force_eager")
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any
 
+import numpy as np
 import torch
 from jaxtyping import Float64
 from torch import Tensor
@@ -122,6 +123,16 @@ class Supernets:
             own = self.net(less, drawn, net)
             found.append(Without(self.measure(net, drawn), self.measure(own, drawn)))
         return found
+
+    def alone(self, arch: Arch) -> dict[str, float]:
+        """What the proxies say of one supernet: means over the repeats, NaN where undefined."""
+        found = []
+        for repeat in range(self.how.repeats):
+            drawn = self.draw(f"alone {repeat}")
+            net = replace(self.net(arch, drawn), seed=drawn.seed)
+            found.append(evaluate(net, drawn.batch, self.proxies).found)
+        with np.errstate(invalid="ignore"):  # +∞ and −∞
+            return {name: float(np.mean([one[name] for one in found])) for name in found[0]}
 
     def draw(self, purpose: str) -> "_Drawn":
         """A batch, and the seed of it and of the weights that go with it."""

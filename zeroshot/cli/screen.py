@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from math import log10
 from pathlib import Path
+from threading import current_thread, main_thread
 from typing import TYPE_CHECKING, Any
 
 import typer
@@ -92,7 +93,10 @@ def stoppable(kept: str | Path | None) -> Iterator[None]:
         told.append(number)
         raise KeyboardInterrupt
 
-    before = signal.signal(signal.SIGTERM, terminated)
+    # Other threads may not set it, and what ignores it goes on to.
+    alone = current_thread() is main_thread() and signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+    if alone:
+        signal.signal(signal.SIGTERM, terminated)
     try:
         yield
     except KeyboardInterrupt as stop:
@@ -101,4 +105,5 @@ def stoppable(kept: str | Path | None) -> Iterator[None]:
         typer.echo(f"interrupted: {words}", err=True)
         raise typer.Exit(128 + told[0] if told else 130) from None
     finally:
-        signal.signal(signal.SIGTERM, before)
+        if alone:
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)

@@ -365,7 +365,7 @@ def _gaps(
     if silent:
         notes.append(f"{order.name} is undefined for {silent:,} of {len(order):,} architectures.")
     constant = ranking.constant(outcome.scores, ensemble.members)
-    level = len(order) > 1 and order.nunique(dropna=False) == 1
+    level = len(order) > 1 and not silent and order.nunique() == 1
     if level and not constant.issuperset(ensemble.members):  # of members that is said below
         notes.append(f"{order.name} is the same for all: this is no order.")
     scores = outcome.scores.set_index("arch")[list(ensemble.members)]

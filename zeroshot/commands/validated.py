@@ -1,7 +1,6 @@
 """Check rankings against accuracies, or against each other without any."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -53,7 +52,7 @@ def validate(
     lower_is_better: bool = False,
     benchmark_path: str | Path | None = None,
     trust: bool = False,
-    by: str | Ensemble | Sequence[str | Ensemble] | None = None,
+    by: str | Proxy | Ensemble | Sequence[str | Proxy | Ensemble] | None = None,
     out: str | Path | None = None,
     resamples: int = 1000,
     seed: int = 0,
@@ -68,7 +67,7 @@ def validate(
         truth: 'nb201', 'torchvision', another benchmark, 'BENCHMARK/DATASET', or a file with a
             column `arch`; several of these, which have to agree; or accuracies indexed by
             architecture, a table of them too. Architectures may be spelt in any way that their
-            space reads, but not as numbers alone, which may count rows.
+            space reads; numbers may count rows, so they are no indices.
         column: of the file or table, if it has several of numbers.
         arch: how it spells an architecture, its columns in braces: "{normal}, {reduce}".
         lower_is_better: the truth is of losses or latencies.
@@ -255,10 +254,11 @@ def advise(
 
 
 def _with_own(
-    by: str | Ensemble | Sequence[str | Ensemble] | None, columns: tuple[str, ...]
+    by: str | Proxy | Ensemble | Sequence[str | Proxy | Ensemble] | None, columns: tuple[str, ...]
 ) -> tuple[Ensemble, ...]:
     """The ensembles there are, and the user's own; ZeroshotError where one takes another's name."""
-    asked = [by] if isinstance(by, (str, Ensemble)) else list(by or ())
+    several = [by] if isinstance(by, (str, Ensemble, Proxy)) else list(by or ())
+    asked = [each.name if isinstance(each, Proxy) else each for each in several]
     listed = {each.name: each for each in (*ENSEMBLES, *map(ranking.single, columns))}
     for number, each in enumerate(asked):
         if each in asked[:number]:
@@ -294,9 +294,10 @@ def _spelt(truth: pd.Series, archs: list[str], respell: Callable[[str], str] | N
         text = str(name)
         if respell is None or text in scored or not isinstance(name, str):
             return text  # a number may be that of a row
-        with suppress(ZeroshotError):
+        try:
             return respell(text)
-        return text
+        except ZeroshotError as error:
+            raise ZeroshotError(f"the accuracies: {error}; drop that row") from error
 
     return numbers.rename(index=spelt) if not scored >= set(truth.index) else numbers
 

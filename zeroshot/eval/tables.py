@@ -162,6 +162,7 @@ def truth_in(
         arch: how the columns spell an architecture.
         better: "lower" for losses and latencies.
     """
+    table = _plain(table, source)
     named = not pd.api.types.is_numeric_dtype(table.index)
     if named and arch == SPELLING and "arch" not in table.columns:
         table = table.rename_axis("arch").reset_index()
@@ -169,7 +170,7 @@ def truth_in(
     if arch == SPELLING and pd.api.types.is_numeric_dtype(table["arch"]):
         raise ZeroshotError(
             f"{source} has numbers for architectures, such as {spelt[0]}, which may count rows, or "
-            "have been spelt otherwise: read it with dtype={'arch': str}"
+            "have been spelt otherwise: spell architectures"
         )
     column = _column(table.drop(columns=[name for name in words if name != "arch"]), column, source)
     if column not in table.columns:
@@ -186,6 +187,19 @@ def truth_in(
         )
     truth = pd.Series(values.to_numpy(), pd.Index(spelt, name="arch", dtype=object), name=column)
     return agreed(truth if better == "higher" else -truth, source)
+
+
+def _plain(table: pd.DataFrame, source: object) -> pd.DataFrame:
+    """The table, its columns called by words; ZeroshotError if that cannot be, or it is empty."""
+    if table.empty:
+        raise ZeroshotError(f"{source} is an empty table; expected accuracies by architecture")
+    if isinstance(table.index, pd.MultiIndex) or isinstance(table.columns, pd.MultiIndex):
+        raise ZeroshotError(f"{source} has several levels of names; expected one of each")
+    table = table.rename(columns=str)
+    if not table.columns.is_unique:
+        twice = table.columns[table.columns.duplicated()][0]
+        raise ZeroshotError(f"{source} has two columns {twice!r}; rename or drop one")
+    return table
 
 
 def agreed(truth: pd.Series, source: object) -> pd.Series:

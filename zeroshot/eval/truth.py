@@ -80,7 +80,7 @@ class Truth:
             better=self.better,
         )
         scored = set(archs)
-        if respell is None or (scored <= set(truth.index) and not is_file(spec)):
+        if respell is None or scored <= set(truth.index):
             return truth
         spelt = [
             text if text in scored else _respelt(text, respell, spec)

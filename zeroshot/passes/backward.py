@@ -193,8 +193,7 @@ def gradients(
     Undefined if the whole network runs so.
     """
     reaching = tuple(leaf for leaf in leaves if leaf.requires_grad)
-    if not value.requires_grad:
-        raise Undefined("no weight or input reaches the answers: does it run under no_grad?")
+    check_reached(value)
     if not reaching:
         return tuple(torch.zeros_like(leaf) for leaf in leaves)
     found = iter(
@@ -208,6 +207,12 @@ def gradients(
         )
     )
     return tuple(next(found) if leaf.requires_grad else torch.zeros_like(leaf) for leaf in leaves)
+
+
+def check_reached(value: Tensor) -> None:
+    """Undefined for what depends on no weight and no input, as far as PyTorch has seen."""
+    if not value.requires_grad:
+        raise Undefined("the answers depend on no weight and no input: do they run under no_grad?")
 
 
 def rows_of(

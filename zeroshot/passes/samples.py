@@ -11,7 +11,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from zeroshot.core import Batch, Net, Pass
 from zeroshot.errors import Undefined
-from zeroshot.passes.backward import gradients, rows_of
+from zeroshot.passes.backward import check_reached, gradients, rows_of
 from zeroshot.passes.forward import Forward, Trace
 from zeroshot.passes.structure import leaves_of, needing_statistics, weights_of
 from zeroshot.passes.twice import cheap_on_few_channels
@@ -74,8 +74,7 @@ class SignSums(Pass[tuple[Float[Tensor, "..."], ...]]):
     ) -> Iterator[tuple[Tensor | None, ...]]:
         """Gradients of `chunk` samples at a time; None where a weight reaches nothing."""
         losses = batch.losses(trace.logits)
-        if not losses.requires_grad:
-            return
+        check_reached(losses)
         yield from rows_of(losses, weights, self.chunk)
 
 

@@ -207,10 +207,14 @@ class Pruning:
         arch, seen = self._pruned(out, resume, **how)
         finalists = self._ranked(arch, out, store=store, **how)
         found = self.space.parse(str(finalists.index[0]))
+        if finished is not None:
+            record, scores = finished
+            table = _table(seen, self.judged[0])
+            return Pruned(found, self.space.spell(found), table, finalists, scores, record)
         scores = self._scores(found)
         if len(finalists) > 1:
             scores |= {str(name): float(rated) for name, rated in finalists.iloc[0].items()}
-        record = finished or {
+        record = {
             "run": self.identity,
             "options measured": len(seen),
             "kernels with an eigenvalue below zero in single precision": sum(
@@ -224,14 +228,16 @@ class Pruning:
         table = _table(seen, self.judged[0])
         return Pruned(found, self.space.spell(found), table, finalists, scores, record)
 
-    def _finished(self, out: Path) -> dict[str, Any] | None:
-        """The record of this run, if the folder holds the whole of it."""
+    def _finished(self, out: Path) -> tuple[dict[str, Any], dict[str, float]] | None:
+        """Record and scores of this run, if the folder holds the whole of it."""
         try:
             record = json.loads((out / "record.json").read_text(encoding="utf-8"))
             same = record["run"] == json.loads(json.dumps(self.identity))
-        except (OSError, ValueError, KeyError, TypeError):
+            found = json.loads((out / "architecture.json").read_text(encoding="utf-8"))
+            scores = {str(name): float(score) for name, score in found["scores"].items()}
+        except (OSError, ValueError, KeyError, TypeError, AttributeError):
             return None  # whatever is there instead is looked at when it is resumed
-        return record if same else None
+        return (record, scores) if same and (out / "checkpoint.json").exists() else None
 
     def _pruned(
         self, out: Path | None, resume: bool, *, workers: int, scheduler: Any, progress: Progress
@@ -283,13 +289,9 @@ class Pruning:
 
     def _scores(self, arch: Arch) -> dict[str, float]:
         """What the criterion's proxies say of a single path, as a supernet with nothing else."""
-        supernets, repeats = self.supernets, FIDELITIES[self.fidelity].repeats
-        names = (proxy.name for proxy in self.judged[1] if proxy.name != "singular")
-        found = []
-        for repeat in range(repeats):
-            drawn = supernets.draw(f"found {repeat}")
-            found.append(supernets.measure(supernets.net(arch, drawn), drawn).values)
-        return dict(zip(names, np.mean(found, axis=0).tolist(), strict=True))
+        (scores,) = spread(Supernets.alone, self.supernets, [(arch,)], 1, "the batch")
+        scores.pop("singular", None)
+        return scores
 
     def _to_measure(self, arch: Arch) -> int:
         return to_measure(self.space, arch, self.order, self.finalists)

@@ -241,8 +241,10 @@ class Space(ABC):
             options and 0 <= min(options) <= max(options) < size for options, size in pairs
         )
         if arch.space != self.name or not fits:
+            axes = f"{len(sizes)} axes of {', '.join(map(str, sizes[:8]))}"
+            more = " …" if len(sizes) > 8 else ""
             raise ZeroshotError(
-                f"{arch} is no architecture of {self.name}, which has {len(sizes)} axes"
+                f"{arch} is no architecture of {self.name}, which has {axes}{more} options"
             )
 
     def genes(self, arch: Arch) -> tuple[int, ...]:

@@ -79,6 +79,7 @@ def finetune(
         raise ZeroshotError(f"--amp on {where}: expected a CUDA device; leave it out")
     spec, shape, folder = _find(model, None if out is None else Path(out))
     home = space_of(spec)
+    spec = ":".join(home) if home else spec
     given = {"channels": channels, "cells": cells}
     task = Task()
     if home:
