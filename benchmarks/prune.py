@@ -42,8 +42,8 @@ from zeroshot.passes import Patterns, TangentKernel
 from zeroshot.proxies.ntk_cond import ntk_cond
 from zeroshot.pruning import Pruning
 from zeroshot.record import processor
+from zeroshot.spaces.cells import EDGES, OPS, Cell
 from zeroshot.spaces.mixed import Mixed
-from zeroshot.spaces.nasbench201 import EDGES, OPS, Cell
 from zeroshot.spread import spread
 from zeroshot.supernets import Supernets
 

@@ -4,6 +4,7 @@ import ast
 import builtins
 import dis
 import importlib
+import importlib.util
 from collections.abc import Iterator
 from pathlib import Path
 from types import CodeType
@@ -93,3 +94,19 @@ def test_every_name_is_known(name):
     known = {*vars(importlib.import_module(name)), *vars(builtins)}
     code = compile(FILES[name].read_text(encoding="utf-8"), FILES[name], "exec")
     assert not set(names_of(code)) - known
+
+
+SCRIPTS = sorted(
+    path for folder in ("benchmarks", "examples") for path in (ROOT.parent / folder).glob("*.py")
+)
+
+
+@pytest.mark.parametrize("path", SCRIPTS, ids=lambda path: path.name)
+def test_scripts_import_what_is_there(path):
+    """They are run by hand, when a name may long have moved."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("zeroshot"):
+            module = importlib.import_module(str(node.module))
+            for name in node.names:
+                own = hasattr(module, name.name)
+                assert own or importlib.util.find_spec(f"{node.module}.{name.name}"), name.name
