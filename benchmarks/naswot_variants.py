@@ -24,7 +24,7 @@ from zeroshot.eval.tables import read_scores, read_truth
 from zeroshot.observe import watching_activations
 from zeroshot.proxies.naswot import naswot
 from zeroshot.spaces import NASBENCH201, Arch
-from zeroshot.spaces.nasbench201 import EDGES, NONE, Cell, Operations
+from zeroshot.spaces.cells import EDGES, NONE, Cell, Operations
 
 
 class FullCell(nn.Module):
