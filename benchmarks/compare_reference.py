@@ -6,7 +6,7 @@ SCORES is what `zeroshot rank` wrote; TABLE has a column `arch` and columns `ref
 scores of NAS-Bench-Suite-Zero come. Weights and images differ, so ranks are compared, not values.
 """
 
-import sys
+import argparse
 from pathlib import Path
 
 import pandas as pd
@@ -18,8 +18,14 @@ NAMES = {"naswot": "nwot", "jacob_cov": "jacov"}  # theirs, where it differs
 
 
 def main() -> None:
-    scores = read_scores(Path(sys.argv[1])).groupby("arch").mean()
-    theirs = read_table(Path(sys.argv[2])).set_index("arch")
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("scores", type=Path)
+    parser.add_argument("table", type=Path)
+    options = parser.parse_args()
+    scores = read_scores(options.scores).groupby("arch").mean()
+    theirs = read_table(options.table).set_index("arch")
     rows = []
     for name in scores.columns.drop("seed"):
         column = f"ref_{NAMES.get(name, name)}"

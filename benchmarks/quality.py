@@ -206,6 +206,8 @@ def main() -> None:
     unknown = set(options.only.split(",")) - {table.name for table in TABLES}
     if unknown:
         parser.error(f"--only {min(unknown)}: there are {', '.join(t.name for t in TABLES)}")
+    if not options.tables.is_dir():
+        parser.error(f"there is no folder {options.tables}")
     options.proxies = {"quick": QUICK, "all": ALL}.get(options.proxies, options.proxies)
     options.out.mkdir(parents=True, exist_ok=True)
     across: dict[str, pd.Series] = {}
