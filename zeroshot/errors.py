@@ -1,5 +1,6 @@
 """The ways in which `zeroshot` says no."""
 
+from collections.abc import Iterable
 from numbers import Real
 from operator import index
 
@@ -41,6 +42,14 @@ def in_a_line(error: BaseException) -> str:
     words = first_line(error)
     plain = isinstance(error, (ZeroshotError, Undefined, RuntimeError))
     return words if plain or not str(error).strip() else f"{type(error).__name__}: {words}"
+
+
+def nearest(word: object, known: Iterable[str]) -> str:
+    """A question that names the known word most like a mistyped one; empty if none is like it."""
+    from difflib import get_close_matches  # where something is mistyped, not at every start
+
+    close = get_close_matches(str(word), known, n=1)
+    return f"did you mean {close[0]}? " if close else ""
 
 
 def cut(text: str, room: int = 80) -> str:

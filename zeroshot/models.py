@@ -8,7 +8,6 @@ import zlib
 from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import replace
-from difflib import get_close_matches
 from pathlib import Path
 from types import ModuleType
 
@@ -17,7 +16,7 @@ from torch import nn
 
 from zeroshot.core import Net, Proxy
 from zeroshot.edition import edition
-from zeroshot.errors import ZeroshotError, brief, in_a_line, whole
+from zeroshot.errors import ZeroshotError, brief, in_a_line, nearest, whole
 from zeroshot.initial import INITS
 from zeroshot.proxies import PROXIES, listed, unknown
 from zeroshot.ranking import ENSEMBLES, Ensemble, check_by, check_members, named, single
@@ -298,6 +297,4 @@ def _imported(name: str, spec: str) -> ModuleType:
 
 
 def _unknown(what: str, name: object, known: list[str]) -> str:
-    close = get_close_matches(str(name), known, n=1)
-    hint = f"did you mean {close[0]}? " if close else ""
-    return f"unknown {what} {name!r}; {hint}there are {', '.join(known)}"
+    return f"unknown {what} {name!r}; {nearest(name, known)}there are {', '.join(known)}"

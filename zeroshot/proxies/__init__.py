@@ -1,11 +1,10 @@
 """The proxies, in reading order. To add one: a file with its name, and a line here."""
 
 from collections.abc import Callable, Iterable
-from difflib import get_close_matches
 from typing import Any
 
 from zeroshot.core import Proxy
-from zeroshot.errors import ZeroshotError, brief
+from zeroshot.errors import ZeroshotError, brief, nearest
 from zeroshot.proxies.apd import APD
 from zeroshot.proxies.az_expressivity import AZ_EXPRESSIVITY
 from zeroshot.proxies.az_progressivity import AZ_PROGRESSIVITY
@@ -99,8 +98,7 @@ def unknown(word: object) -> Proxy:
             f"{brief(word)} is no proxy; a formula becomes one with the passes that it needs, as "
             "zeroshot.Proxy('mine', (LossGrads(),), formula, 'higher', 'where it is from')"
         )
-    close = get_close_matches(str(word), names, n=1)
-    hint = f"did you mean {close[0]}? " if close else ""
+    hint = nearest(word, names)
     raise ZeroshotError(
         f"unknown proxy {word!r}; {hint}expected a zeroshot.Proxy or one of {', '.join(names)}"
     )

@@ -209,22 +209,21 @@ class Pruning:
         found = self.space.parse(str(finalists.index[0]))
         if finished is not None:
             record, scores = finished
-            table = _table(seen, self.judged[0])
-            return Pruned(found, self.space.spell(found), table, finalists, scores, record)
-        scores = self._scores(found)
-        if len(finalists) > 1:
-            scores |= {str(name): float(rated) for name, rated in finalists.iloc[0].items()}
-        record = {
-            "run": self.identity,
-            "options measured": len(seen),
-            "kernels with an eigenvalue below zero in single precision": sum(
-                candidate.singular for candidate in seen
-            ),
-            "finalists": len(finalists),
-            "workers": workers,
-            "seconds in this session": round(time.time() - started, 2),
-            **circumstances(self.device),
-        }
+        else:
+            scores = self._scores(found)
+            if len(finalists) > 1:
+                scores |= {str(name): float(rated) for name, rated in finalists.iloc[0].items()}
+            record = {
+                "run": self.identity,
+                "options measured": len(seen),
+                "kernels with an eigenvalue below zero in single precision": sum(
+                    candidate.singular for candidate in seen
+                ),
+                "finalists": len(finalists),
+                "workers": workers,
+                "seconds in this session": round(time.time() - started, 2),
+                **circumstances(self.device),
+            }
         table = _table(seen, self.judged[0])
         return Pruned(found, self.space.spell(found), table, finalists, scores, record)
 
