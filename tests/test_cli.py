@@ -22,6 +22,7 @@ from rich.console import Console
 import zeroshot
 from zeroshot import cli, commands, supernets
 from zeroshot.cli import screen
+from zeroshot.searches.search import SEARCHES
 from zeroshot.spaces import MOBILENET, NasBench201
 from zeroshot.spaces.mobilenet import PROXYLESSNAS
 
@@ -80,7 +81,7 @@ def ranked(run):
 # -- the commands ----------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", ["score", "rank", "validate", "advise", "prune"])
+@pytest.mark.parametrize("name", ["score", "rank", "search", "validate", "advise", "prune"])
 def test_flags_are_the_librarys_with_its_defaults(name):
     library = inspect.signature(getattr(commands, name)).parameters
     (flags,) = (
@@ -89,9 +90,13 @@ def test_flags_are_the_librarys_with_its_defaults(name):
         if command.callback and command.callback.__name__ == name
     )
     # of the command line
-    own = {"rank": {"top", "all_", "no_store"}, "advise": {"no_store"}}
-    own = own.get(name) or ({"finetune", "no_store"} if name == "prune" else set())
-    assert set(flags) - own == set(library) - {"progress"}
+    own = {
+        "rank": {"top", "all_", "no_store"},
+        "search": {"top", "no_store"},
+        "advise": {"no_store"},
+        "prune": {"finetune", "no_store"},
+    }.get(name, set())
+    assert set(flags) - own == set(library) - {"progress", "plan"}  # `search` makes a plan
     for flag in set(flags) - own - ({"sample"} if name == "rank" else set()):
         assert flags[flag].default == library[flag].default, flag
 
@@ -162,13 +167,15 @@ def test_every_help_is_a_sentence_and_the_same_wherever_the_option_is():
             said.setdefault(option.name, set()).add(option.help)
     # what means something else elsewhere
     own = {"out", "seed", "sample", "by", "space", "proxies", "arch", "repeats", "batch_size"}
+    own |= {"method"}
     assert {name for name, words in said.items() if len(words) > 1} <= own
 
 
 def test_help_names_every_command(run):
     found = run("--help")
     assert found.code == 0
-    for name in ("list", "score", "rank", "validate", "advise", "prune", "finetune", "store"):
+    ours = ("list", "score", "rank", "search", "validate", "advise", "prune", "finetune", "store")
+    for name in ours:
         assert name in found.out
         assert run(name, "-h").code == 0
 
@@ -186,6 +193,7 @@ def test_every_list(run, what):
         "benchmarks": [benchmark.name for benchmark in zeroshot.BENCHMARKS],
         "data": list(data.DATA),
         "inits": list(initial.INITS),
+        "searches": [method.name for method in SEARCHES],
     }[what.value]
     lines = found.out.splitlines()
     for name in names:
@@ -450,6 +458,23 @@ def test_all_of_a_space(run, monkeypatch):
     assert (asked["sample"], asked["max_flops"]) == (None, 1e9)
 
 
+def test_search(run):
+    flags = ("--by", "naswot", "--budget", "12", "--population", "4", *SMALL)
+    found = run("search", "nasbench201", *flags, "--top", "3", "--out", "a.csv")
+    assert found.code == 0
+    assert found.out.startswith("Best 3 of 12 by naswot")
+    assert "12 rows in a.csv, the run record in a.csv.json, the order in a.order.csv" in found.out
+    assert json.loads(Path("a.csv.json").read_text())["run"]["method"] == "evolve"
+    again = run("search", "nasbench201", *flags, "--top", "3", "--out", "a.csv")
+    assert (again.code, again.out) == (0, found.out)
+    other = run("search", "nasbench201", *flags, "--method", "climb", "--out", "a.csv")
+    assert (other.code, other.out) == (2, "")
+    assert "there, method is evolve, now it is climb" in other.err
+    wrong = run("search", "nasbench201", *flags, "--method", "climbing")
+    assert (wrong.code, wrong.err.count("\n")) == (2, 1)
+    assert "unknown method 'climbing'; did you mean climb?" in wrong.err
+
+
 def test_interruption_says_what_is_kept(run, monkeypatch):
     done = 0
 
@@ -458,7 +483,7 @@ def test_interruption_says_what_is_kept(run, monkeypatch):
             progress(done, 5)
         raise KeyboardInterrupt
 
-    for name in ("rank", "advise", "score"):
+    for name in ("rank", "search", "advise", "score"):
         monkeypatch.setattr(commands, name, interrupt)
     for command in (("rank", "nasbench201", "--out", "a.csv"), ("rank", "nasbench201")):
         assert run(*command).err.endswith("interrupted: nothing new was done\n")
@@ -471,6 +496,8 @@ def test_interruption_says_what_is_kept(run, monkeypatch):
         (("rank", "nasbench201"), os.environ["ZEROSHOT_STORE"]),
         (("rank", "nasbench201", "--out", "a.csv", "--store", "b.sqlite"), "b.sqlite"),
         (("rank", "nasbench201", "--out", "a.csv", "--no-store"), "a.csv.partial"),
+        (("search", "nasbench201", "--out", "a.csv", "--no-store"), "a.csv.partial"),
+        (("search", "nasbench201"), os.environ["ZEROSHOT_STORE"]),
         (("advise", "nasbench201", "--out", "told", "--no-store"), "told/scores.csv.partial"),
         (("advise", "nasbench201", "--out", "told"), os.environ["ZEROSHOT_STORE"]),
     ):

@@ -32,7 +32,7 @@ MAY = {
     "zeroshot.scoring": ("core", "errors", "passes", "proxies", "restore"),
 }
 # Tensors stop before these.
-TABLES = ("zeroshot.ranking", "zeroshot.eval", "zeroshot.search", "zeroshot.store")
+TABLES = ("zeroshot.ranking", "zeroshot.eval", "zeroshot.searches", "zeroshot.store")
 
 
 def imported(path: Path) -> set[str]:

@@ -16,7 +16,7 @@ from zeroshot.models import find_members
 from zeroshot.passes import Patterns, TangentKernel, Weights, tangent
 from zeroshot.proxies import PARAMS
 from zeroshot.pruning import METHODS, Pruning, load, run
-from zeroshot.search.prune import Measured
+from zeroshot.searches.prune import Measured
 from zeroshot.spaces import (
     DARTS,
     NASBENCH201,

@@ -10,7 +10,17 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from zeroshot.commands import Advice, Ranking, Validation, advise, prune, rank, score, validate
+    from zeroshot.commands import (
+        Advice,
+        Ranking,
+        Validation,
+        advise,
+        prune,
+        rank,
+        score,
+        search,
+        validate,
+    )
     from zeroshot.core import Batch, Cost, Net, Pass, Proxy
     from zeroshot.data import load_batch, load_split
     from zeroshot.deploy import export
@@ -28,7 +38,7 @@ __version__ = "0.1.0"
 _HOME = {
     "zeroshot.commands": (
         *("Advice", "Ranking", "Validation"),
-        *("advise", "prune", "rank", "score", "validate"),
+        *("advise", "prune", "rank", "score", "search", "validate"),
     ),
     "zeroshot.core": ("Batch", "Cost", "Net", "Pass", "Proxy"),
     "zeroshot.data": ("load_batch", "load_split"),
@@ -85,6 +95,7 @@ __all__ = [
     "prune",
     "rank",
     "score",
+    "search",
     "validate",
 ]
 

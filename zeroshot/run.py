@@ -4,9 +4,9 @@ import json
 import math
 import time
 from collections import Counter
-from collections.abc import Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -32,6 +32,7 @@ from zeroshot.passes import Census
 from zeroshot.progress import Progress, silent
 from zeroshot.ranking import KEYS
 from zeroshot.record import check_identity, circumstances, read_identity
+from zeroshot.searches.search import Search
 from zeroshot.spaces.space import Arch, Space, Task
 from zeroshot.spread import spread
 from zeroshot.store import Formula, Kept, Key, Setting, Store, remove
@@ -45,13 +46,15 @@ class Run:
 
     Attributes:
         space: with its network shape.
-        archs: in the order of the table's rows.
+        archs: in the order of the table's rows; those that a search starts with.
         batch: what every network is shown; `data` and `data_seed` say where it came from.
         proxies: one column each.
         seeds: one row per architecture and seed.
         task: what the networks accept and answer.
         init: name of the initialisation.
         device: where the networks run; 'cuda' is all GPUs that there are.
+        data_seed: what the batch was drawn by, if it was drawn.
+        search: what more is scored, as scores come; nothing without.
     """
 
     space: Space
@@ -63,7 +66,8 @@ class Run:
     data: str = "noise"
     init: str = "default"
     device: str = "cpu"
-    data_seed: int | None = None  # if the batch was drawn
+    data_seed: int | None = None
+    search: Search | None = None
 
     def __post_init__(self) -> None:
         names = [proxy.name for proxy in self.proxies]
@@ -96,6 +100,7 @@ class Run:
             "init": self.init,
             "device": self.device.split(":")[0],
             "architectures": f"{len(self.archs)} ({sha256(spelled.encode()).hexdigest()[:12]})",
+            **({} if self.search is None else self.search.identity),
         }
 
     @property
@@ -259,9 +264,70 @@ def _outcome(
     run: Run, store: Store | None, shared: bool, workers: int, scheduler: Any, progress: Progress
 ) -> Outcome:
     started = time.time()
+    better = {proxy.name: proxy.better for proxy in run.proxies}
+    every: dict[Key, Kept] = {}  # network of the run
+    failed: dict[Key, str] = {}
+    reused: Counter[str] = Counter(networks=0, scores=0)
+    reasons: dict[str, Counter[str]] = {proxy.name: Counter() for proxy in run.proxies}
+    rows: list[dict[str, Any]] = []
+    part, archs = run, list[Arch]()
+    while part.archs:
+        total = len(part.units) if run.search is None else run.search.plan.budget * len(run.seeds)
+        done = _completed(
+            part,
+            *(store, workers, scheduler),
+            progress=_from(len(every), total, progress),
+            failed=failed,
+            reused=reused,
+        )
+        every |= done
+        if every and len(failed) == len(every):
+            first = next(iter(failed.values()))
+            raise ZeroshotError(f"none of {len(every)} networks could be scored: {first}")
+        rows += _rows(part, done, reasons)
+        archs += part.archs
+        table = pd.DataFrame(rows)
+        more = () if run.search is None else run.search.after(archs, table, better)
+        part = replace(part, archs=more)
+    elapsed = time.time() - started
+    by = workers if scheduler is None else "those of a dask cluster"
+    record = _record(run, list(every.values()), reasons, len(rows), elapsed, by)
+    if store and shared:
+        record |= {"store": str(store.path), "from the store": dict(reused)}
+    return Outcome(pd.DataFrame(rows), record)
+
+
+def _from(before: int, total: int, progress: Progress) -> Callable[[int], None]:
+    """Tells how many are done besides those before."""
+    return lambda done: progress(before + done, total)
+
+
+def _completed(
+    run: Run,
+    store: Store | None,
+    workers: int,
+    scheduler: Any,
+    *,
+    progress: Callable[[int], None],
+    failed: dict[Key, str],
+    reused: Counter[str],
+) -> dict[Key, Kept]:
+    """What there is to know of every network of a run, from the store or computed and added to it.
+
+    Args:
+        run: what to score.
+        store: where scores are looked up and kept.
+        workers: processes.
+        scheduler: of a cluster that does the work instead.
+        progress: told how many are done.
+        failed: why a network could not be scored at all; these are added.
+        reused: networks and scores that were in the store; these are counted.
+    """
     units = {(run.space.spell(arch), seed): (arch, seed) for arch, seed in run.units}
+    if not units:
+        return {}
     setting, formulas = run.setting, tuple(map(formula_of, run.measured))
-    held = store.load(setting, formulas, units) if store and units else {}
+    held = store.load(setting, formulas, units) if store else {}
     names = {formula.name for formula in formulas}
     done = {key: held[key] for key in units if key in held and held[key].scores.keys() == names}
     todo = [
@@ -269,10 +335,8 @@ def _outcome(
         for key, (arch, seed) in units.items()
         if key not in done
     ]
-    reused = {"networks": len(done), "scores": sum(len(kept.scores) for kept in held.values())}
-    failed: dict[Key, str] = {}
-    if units:
-        progress(len(done), len(units))
+    reused.update(networks=len(done), scores=sum(len(kept.scores) for kept in held.values()))
+    progress(len(done))
     with closing(_scored(run, todo, workers, scheduler)) as results:  # at once, when interrupted
         for arch, seed, found, errors in results:
             key = run.space.spell(arch), seed
@@ -285,29 +349,23 @@ def _outcome(
             done[key] = held.get(key, Kept()) | (found or Kept()) | silent
             if len(errors) == len(names):
                 failed[key] = next(iter(errors.values()))
-            progress(len(done), len(units))
-    if units and len(failed) == len(units):
-        first = next(iter(failed.values()))
-        raise ZeroshotError(f"none of {len(units)} networks could be scored: {first}")
-    rows: list[dict[str, Any]] = []
-    reasons: dict[str, Counter[str]] = {proxy.name: Counter() for proxy in run.proxies}
+            progress(len(done))
+    return {key: done[key] for key in units}
+
+
+def _rows(
+    run: Run, done: Mapping[Key, Kept], reasons: Mapping[str, Counter[str]]
+) -> Iterator[dict[str, Any]]:
+    """The table's rows of a run; why what needs no network is not a number is counted."""
     for arch, stand_in in run.stand_ins.items():
         own, silent = _structure(run, arch)
         for name, reason in silent.items():
             reasons[name][reason] += 1
         for seed in run.seeds:
-            found = own | (done[run.space.spell(stand_in), seed].scores if units else {})
-            rows.append(
-                {"arch": run.space.spell(arch), "seed": seed}
-                | {proxy.name: found[proxy.name] for proxy in run.proxies}
-            )
-    networks = [done[key] for key in units]
-    elapsed = time.time() - started
-    by = workers if scheduler is None else "those of a dask cluster"
-    record = _record(run, networks, reasons, len(rows), elapsed, by)
-    if store and shared:
-        record |= {"store": str(store.path), "from the store": reused}
-    return Outcome(pd.DataFrame(rows), record)
+            kept = done.get((run.space.spell(stand_in), seed), Kept())
+            found = own | kept.scores
+            keys = {"arch": run.space.spell(arch), "seed": seed}
+            yield keys | {proxy.name: found[proxy.name] for proxy in run.proxies}
 
 
 def _structure(run: Run, arch: Arch) -> tuple[dict[str, float], dict[str, str]]:
@@ -383,7 +441,10 @@ def _finished(run: Run, out: Path) -> Outcome:
     """Read what an earlier call finished, if it is this run."""
     check_identity(read_identity(out), run.identity, out)
     scores = read_scores(out)
-    expected = [(run.space.spell(arch), seed) for arch in run.archs for seed in run.seeds]
+    archs = [run.space.spell(arch) for arch in run.archs]
+    if run.search is not None:  # it goes on from these
+        archs = list(dict.fromkeys((*archs, *scores["arch"])))
+    expected = [(arch, seed) for arch in archs for seed in run.seeds]
     rows = list(zip(scores["arch"], scores["seed"], strict=True))
     columns = [*KEYS, *(proxy.name for proxy in run.proxies)]
     if rows != expected or list(scores.columns) != columns:

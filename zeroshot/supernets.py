@@ -17,7 +17,7 @@ from zeroshot.passes import FixedTangentKernel, Patterns, TangentKernel
 from zeroshot.proxies.linear_regions import linear_regions
 from zeroshot.proxies.ntk_cond import ntk_cond
 from zeroshot.scoring import evaluate
-from zeroshot.search.prune import Measured, Without, without
+from zeroshot.searches.prune import Measured, Without, without
 from zeroshot.spaces.space import Arch, Space, Task
 
 
@@ -34,7 +34,7 @@ class Fidelity:
         common: whether all options of a round share weights, batch and the supernet's own values
             in each repeat. Otherwise, as in the authors' code, every repeat of every option has a
             batch of its own, every option a draw of the thin network, and a round one of the other.
-        digits: see `zeroshot.search.prune.te_nas`.
+        digits: see `zeroshot.searches.prune.te_nas`.
         capped: whether `Space.shown`, which is how many samples the published code takes in that
             space, is the most of them. The paper names one number for all spaces.
     """

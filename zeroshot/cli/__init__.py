@@ -41,7 +41,7 @@ def start(
 
 app.command("list")(lists.list_)
 for command in (
-    *(rank.score, rank.rank, validate.validate, validate.advise),
+    *(rank.score, rank.rank, rank.search, validate.validate, validate.advise),
     *(prune.prune, prune.finetune, prune.export),
 ):
     app.command()(command)

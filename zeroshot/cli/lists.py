@@ -23,6 +23,7 @@ class What(str, Enum):
     benchmarks = "benchmarks"
     data = "data"
     inits = "inits"
+    searches = "searches"
 
 
 def _proxies() -> Iterator[Row]:
@@ -83,6 +84,14 @@ def _inits() -> Iterator[Row]:
     yield from ((name, (fill.__doc__ or "").strip()) for name, fill in INITS.items())
 
 
+def _searches() -> Iterator[Row]:
+    from zeroshot.searches.search import SEARCHES
+
+    yield "search", "source", "what it does"
+    for method in SEARCHES:
+        yield method.name, method.source, (method.propose.__doc__ or "").split("\n")[0]
+
+
 # The headings, then the rows; what they are of is loaded when it is asked for.
 LISTS: dict[What, Callable[[], Iterator[Row]]] = {
     What.proxies: _proxies,
@@ -91,6 +100,7 @@ LISTS: dict[What, Callable[[], Iterator[Row]]] = {
     What.benchmarks: _benchmarks,
     What.data: _data,
     What.inits: _inits,
+    What.searches: _searches,
 }
 
 

@@ -52,6 +52,41 @@ Trust = Annotated[
 ]
 TRUTH = "Accuracies: BENCHMARK, BENCHMARK/DATASET or a table with a column arch. May be repeated."
 PROXIES = "Proxies to compute: names with commas, all, or module:PROXY."
+Computed = Annotated[
+    str | None, typer.Option(help=f"{PROXIES[:-1]}; default: those that --by needs.")
+]
+By = Annotated[
+    str | None,
+    typer.Option(
+        help="Rank by an ensemble, a proxy or a formula; default: an ensemble that suits the "
+        "space, or the first of --proxies where these lack a member of it."
+    ),
+]
+Repeats = Annotated[
+    int, typer.Option(help="Number of initialisations; ranks are averaged over them.")
+]
+MaxParams = Annotated[
+    float | None,
+    typer.Option(help="Limit on parameters; the full network counts, also with --small."),
+]
+MaxFlops = Annotated[
+    float | None,
+    typer.Option(help="Limit on multiply-adds; the full network counts, also with --small."),
+]
+MaxLatency = Annotated[
+    float | None,
+    typer.Option(
+        help="Limit on milliseconds per sample, timed on this machine; the full network counts."
+    ),
+]
+Refine = Annotated[
+    int,
+    typer.Option(
+        help="Rank this many of the best once more, with other weights and data; 0 for none."
+    ),
+]
+TableFile = Annotated[Path | None, typer.Option(help="Table to write, a .csv or .parquet file.")]
+Top = Annotated[int, typer.Option(min=0, help="Number of the best architectures to show.")]
 ImageSize = Annotated[
     int | None, typer.Option(help="Side of the images in pixels; default: the space's own.")
 ]

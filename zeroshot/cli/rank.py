@@ -1,4 +1,4 @@
-"""`zeroshot score` and `zeroshot rank`."""
+"""`zeroshot score`, `zeroshot rank` and `zeroshot search`."""
 
 import shutil
 from collections.abc import Hashable, Iterator, Mapping, Sequence
@@ -11,19 +11,28 @@ import typer
 from zeroshot.cli.options import (
     PROXIES,
     BatchSize,
+    By,
     Cells,
     Channels,
+    Computed,
     Data,
     Device,
     ImageSize,
     Init,
+    MaxFlops,
+    MaxLatency,
+    MaxParams,
     NoStore,
+    Refine,
+    Repeats,
     Scheduler,
     Seed,
     Small,
     SpaceName,
     Spelling,
     StoreFile,
+    TableFile,
+    Top,
     Workers,
     kept_where,
     used_store,
@@ -41,7 +50,7 @@ from zeroshot.cli.screen import (
 )
 from zeroshot.errors import ZeroshotError
 from zeroshot.progress import progress_bar
-from zeroshot.search import SAMPLE
+from zeroshot.searches import BUDGET, POPULATION, SAMPLE
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -124,38 +133,16 @@ def rank(
         typer.Option(help="Rank the architectures of a file instead: one a line, or a table."),
     ] = None,
     arch: Spelling = "{arch}",
-    proxies: Annotated[
-        str | None,
-        typer.Option(help=f"{PROXIES[:-1]}; default: those that --by needs."),
-    ] = None,
-    by: Annotated[
-        str | None,
-        typer.Option(
-            help="Rank by an ensemble, a proxy or a formula; default: an ensemble that suits the "
-            "space, or the first of --proxies where these lack a member of it."
-        ),
-    ] = None,
+    proxies: Computed = None,
+    by: By = None,
     data: Data = "noise",
     batch_size: BatchSize = 64,
     seed: Seed = 0,
-    repeats: Annotated[
-        int, typer.Option(help="Number of initialisations; ranks are averaged over them.")
-    ] = 1,
+    repeats: Repeats = 1,
     init: Init = "default",
-    max_params: Annotated[
-        float | None,
-        typer.Option(help="Limit on parameters; the full network counts, also with --small."),
-    ] = None,
-    max_flops: Annotated[
-        float | None,
-        typer.Option(help="Limit on multiply-adds; the full network counts, also with --small."),
-    ] = None,
-    max_latency: Annotated[
-        float | None,
-        typer.Option(
-            help="Limit on milliseconds per sample, timed on this machine; the full network counts."
-        ),
-    ] = None,
+    max_params: MaxParams = None,
+    max_flops: MaxFlops = None,
+    max_latency: MaxLatency = None,
     latency: Annotated[
         bool,
         typer.Option(
@@ -166,21 +153,14 @@ def rank(
     small: Small = False,
     channels: Channels = None,
     cells: Cells = None,
-    refine: Annotated[
-        int,
-        typer.Option(
-            help="Rank this many of the best once more, with other weights and data; 0 for none."
-        ),
-    ] = 0,
+    refine: Refine = 0,
     workers: Workers = None,
     scheduler: Scheduler = None,
     device: Device = "auto",
     store: StoreFile = None,
     no_store: NoStore = False,
-    out: Annotated[
-        Path | None, typer.Option(help="Table to write, a .csv or .parquet file.")
-    ] = None,
-    top: Annotated[int, typer.Option(min=0, help="Number of the best architectures to show.")] = 10,
+    out: TableFile = None,
+    top: Top = 10,
 ) -> None:
     """Rank architectures of a space without training any.
 
@@ -225,21 +205,101 @@ def rank(
                 out=out,
                 progress=progress,
             )
+    first, *others = found.scores.columns[2:]
+    implied = by is None and proxies is not None and others and found.order.name == first
+    chosen = f"ranked by {first}, the first of --proxies; --by chooses"
+    say_ranking(found, top, out, (chosen,) if implied else ())
+
+
+def search(
+    space: SpaceName,
+    method: Annotated[
+        str,
+        typer.Option(
+            help="How to go on from the best so far: evolve (children of the best), climb (their "
+            "neighbours) or random."
+        ),
+    ] = "evolve",
+    budget: Annotated[int, typer.Option(help="Number of architectures to score in all.")] = BUDGET,
+    population: Annotated[
+        int, typer.Option(help="Number to score at a time, and at random to begin with.")
+    ] = POPULATION,
+    proxies: Computed = None,
+    by: By = None,
+    data: Data = "noise",
+    batch_size: BatchSize = 64,
+    seed: Seed = 0,
+    repeats: Repeats = 1,
+    init: Init = "default",
+    max_params: MaxParams = None,
+    max_flops: MaxFlops = None,
+    max_latency: MaxLatency = None,
+    small: Small = False,
+    channels: Channels = None,
+    cells: Cells = None,
+    refine: Refine = 0,
+    workers: Workers = None,
+    scheduler: Scheduler = None,
+    device: Device = "auto",
+    store: StoreFile = None,
+    no_store: NoStore = False,
+    out: TableFile = None,
+    top: Top = 10,
+) -> None:
+    """Search a space for what ranks best, without training any network.
+
+    With --out, or with the store, the same command goes on where it was interrupted.
+    """
+    path = used_store(store, no_store)
+    loading = workers_started(workers, population, device, scheduler, out)
+    with stoppable(kept_where(path, out)), loading:
+        from zeroshot import commands
+
+        with progress_bar("networks") as progress:
+            found = commands.search(
+                space,
+                method=method,
+                budget=budget,
+                population=population,
+                proxies=proxies,
+                by=by,
+                data=data,
+                batch_size=batch_size,
+                seed=seed,
+                repeats=repeats,
+                init=init,
+                max_params=max_params,
+                max_flops=max_flops,
+                max_latency=max_latency,
+                small=small,
+                channels=channels,
+                cells=cells,
+                refine=refine,
+                workers=workers,
+                scheduler=scheduler,
+                device=device,
+                store=path,
+                out=out,
+                progress=progress,
+            )
+    say_ranking(found, top, out)
+
+
+def say_ranking(found: "Ranking", top: int, out: Path | None, more: tuple[str, ...] = ()) -> None:
+    """The best, what there is to know of them and of the others, and where all is written."""
     console = new_console()
     shown = found.refined or found
     title = f"Best {min(top, len(shown.admitted)):,} of {len(found.order):,} by {found.order.name}"
     if found.refined:
         title += f", refined by {shown.order.name}"
     hidden = _say_order(console, shown, top, title, found.latency, found.costs(top))
-    if found.latency is not None and max_latency is not None:
-        slow = int((found.latency > max_latency).sum())
-        words = f"Of {len(found.latency)} timed here, {slow} take longer than {max_latency:g} ms."
-        say(console, words)
-    first, *others = found.scores.columns[2:]
-    if by is None and proxies is not None and others and found.order.name == first:
-        say(console, f"ranked by {first}, the first of --proxies; --by chooses")
+    if found.latency is not None and found.max_latency is not None:
+        slow = int((found.latency > found.max_latency).sum())
+        limit = f"{found.max_latency:g} ms"
+        say(console, f"Of {len(found.latency)} timed here, {slow} take longer than {limit}.")
     parts = (found, found.refined) if found.refined else (found,)
-    for words in dict.fromkeys(words for part in parts for words in part.notes):
+    notes = (words for part in parts for words in part.notes)
+    for words in (*more, *dict.fromkeys(notes)):
         say(console, words)
     for part in parts:
         _say_reuse(console, part.record)
@@ -248,8 +308,8 @@ def rank(
         from zeroshot.files import beside
 
         order = beside(out, "order")
-        more = f", the order in {order}" if order.exists() else ""
-        say(console, f"{len(found.scores):,} rows in {out}, the run record in {out}.json{more}")
+        ordered = f", the order in {order}" if order.exists() else ""
+        say(console, f"{len(found.scores):,} rows in {out}, the run record in {out}.json{ordered}")
     elif hidden:
         say(console, f"{hidden} more scores of each are not shown; --out writes all of them")
 

@@ -3,6 +3,7 @@
 from zeroshot.commands.pruned import prune
 from zeroshot.commands.ranked import Ranking, rank
 from zeroshot.commands.scored import score
+from zeroshot.commands.searched import search
 from zeroshot.commands.stored import Check, check_store, export_store, selected
 from zeroshot.commands.validated import Advice, Validation, advise, validate
 
@@ -17,6 +18,7 @@ __all__ = [
     "prune",
     "rank",
     "score",
+    "search",
     "selected",
     "validate",
 ]

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -30,8 +31,9 @@ from zeroshot.proxies import PROXIES
 from zeroshot.pruning import DRAWS
 from zeroshot.ranking import Ensemble
 from zeroshot.run import Outcome, Run, execute
-from zeroshot.search import SAMPLE
-from zeroshot.search.candidates import MANY, Chosen, Limits, choose, list_archs, read_archs
+from zeroshot.searches import SAMPLE
+from zeroshot.searches.candidates import MANY, Chosen, Limits, choose, list_archs, read_archs
+from zeroshot.searches.search import Plan, Search
 from zeroshot.spaces import Arch, Space, Task
 
 SAME_BATCH = (
@@ -127,6 +129,7 @@ def rank(
     store: str | Path | None = None,
     out: str | Path | None = None,
     progress: Progress | bool | None = None,
+    plan: Plan | None = None,
 ) -> Ranking:
     """Rank architectures of a space without training any.
 
@@ -147,7 +150,7 @@ def rank(
         init: initialisation, a name of `zeroshot.initial.INITS`.
         max_params: only architectures with at most so many parameters, counted of networks that are
             not `small`. Where few of a large space are, the sample is not uniform; see
-            `zeroshot.search.candidates.choose`, and `notes`.
+            `zeroshot.searches.candidates.choose`, and `notes`.
         max_flops: only architectures with at most so many multiply-adds, counted likewise.
         max_latency: milliseconds that an inference of one sample may take on `device`. Timed after
             the ranking, on networks that are not `small`, from the best down until `TIMED` (or
@@ -170,6 +173,7 @@ def rank(
             best ranked again in one with 'refined', and latencies in one with 'latency'.
         progress: True shows a bar; a function is called with the numbers of networks done and in
             all.
+        plan: how to go on from these architectures as their scores come; see `zeroshot.search`.
 
     Returns:
         The order, the table and the record.
@@ -199,6 +203,8 @@ def rank(
     check_seed(seed, repeats + (DRAWS if refine else 0))
     limits = Limits(_limit("max_params", max_params), _limit("max_flops", max_flops))
     max_latency = _limit("max_latency", max_latency)
+    path = None if out is None else Path(out)
+    kept = None if store is None else Path(store)
     check_data(data)
     workers = workers_of(workers, where)
     wanted: tuple[Proxy, ...] = () if proxies is None else find_proxies(proxies)
@@ -214,17 +220,34 @@ def rank(
         shape = "has no small shape" if full.small == full else "was given a shape of its own"
         notes += (f"{space.name} {shape}: its networks were scored as they are.",)
     if archs is None:
-        chosen, told_of_it = _drawn(space, full, task, sample, limits, seed)
-        notes += told_of_it
+        chosen, told_of_it = _drawn(full, task, sample, limits, seed, least=plan and 1)
+        notes += told_of_it if plan is None else ()
     elif isinstance(archs, (str, Path)):
         chosen, doubles = read_archs(space, Path(archs), arch)
         if doubles:
             notes += (f"{archs} names {len(chosen):,} architectures, {doubles:,} more times.",)
     else:
         chosen = list_archs(space, archs)
+    within = tuple(arch for arch in chosen if archs is None or limits.admit(full, arch, task))
+    if not within:
+        raise ZeroshotError(f"no architecture of {archs} has at most {limits}; raise the limits")
+    if len(within) < len(chosen):
+        left = len(chosen) - len(within)
+        notes += (f"{left:,} of the {len(chosen):,} architectures given are beyond the limits.",)
+    timing = Timing(full, task, where, path and beside(path, "latency")) if timed else None
+    search = None
+    if plan is not None:
+        search = Search(
+            *(plan, ensemble, full, task, limits, seed),
+            latency=timing and timing.of,
+            max_latency=max_latency,
+        )
+        within = tuple(islice(search.distinct(within), plan.budget))
+        if not within:
+            raise ZeroshotError(f"none of {len(chosen):,} architectures drawn is connected")
     run = Run(
         space=space,
-        archs=tuple(arch for arch in chosen if archs is None or limits.admit(full, arch, task)),
+        archs=within,
         batch=batch,
         proxies=wanted,
         seeds=tuple(range(seed, seed + repeats)),
@@ -233,11 +256,8 @@ def rank(
         init=init,
         device=where,
         data_seed=seed if isinstance(data, str) else None,
+        search=search,
     )
-    if not run.archs:
-        raise ZeroshotError(f"no architecture of {archs} has at most {limits}; raise the limits")
-    path = None if out is None else Path(out)
-    kept = None if store is None else Path(store)
     with telling(progress, "networks") as told:
         outcome: Outcome = execute(
             run, path, store=kept, workers=workers, scheduler=scheduler, progress=told
@@ -245,21 +265,18 @@ def rank(
     better = {proxy.name: proxy.better for proxy in wanted}
     outcome.scores.attrs["better"] = better  # the table alone is ranked and validated as well
     order = ranking.rank(outcome.scores, by, better)
-    if len(run.archs) < len(chosen):
-        left = len(chosen) - len(run.archs)
-        notes += (f"{left:,} of the {len(chosen):,} architectures given are beyond the limits.",)
     notes += _gaps(order, ensemble, outcome, path or kept, needed=ordered)
     if path is not None and ordered:
         with writing(path):
             table = order.rename_axis("arch").reset_index()
             replace_file(beside(path, "order"), lambda part: write_table(table, part))
+    if search is not None and (count := len(order)) < search.plan.budget:
+        notes += (f"The search ended after {count:,} architectures: it found no others.",)
     times = None
-    if timed:
+    if timing is not None:
         rated = order.dropna().index
         enough = len(rated) if latency else refine or TIMED
-        limit = math.inf if max_latency is None else max_latency
-        file = path and beside(path, "latency")
-        times = Timing(full, task, where).of(rated, limit, enough, file)
+        times = timing.best(rated, math.inf if max_latency is None else max_latency, enough)
     found = Ranking(
         order=order,
         members=ensemble.members,
@@ -306,12 +323,13 @@ def _ordering(
 
 
 def _drawn(
-    space: Space, full: Space, task: Task, sample: int | None, limits: Limits, seed: int
+    space: Space, task: Task, sample: int | None, limits: Limits, seed: int, least: int | None
 ) -> tuple[Sequence[Arch], tuple[str, ...]]:
     """A sample of a space, or all of it, and what there is to know of it."""
     whole_of_it = sample is not None and MANY >= space.size <= sample
     given = None if whole_of_it else sample
-    found = choose(full, task, sample=given, limits=limits, rng=np.random.default_rng(seed))
+    rng = np.random.default_rng(seed)
+    found = choose(space, task, sample=given, limits=limits, rng=rng, least=least)
     notes = _how_drawn(found)
     if sample not in (None, SAMPLE) and len(found.archs) < sample:
         within = f" with at most {limits}" if str(limits) else ""

@@ -1,6 +1,5 @@
-"""How long the best networks of a ranking take on the device at hand."""
+"""How long networks take on the device at hand: the best of a ranking, or as a search goes on."""
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,13 +16,31 @@ from zeroshot.spaces import Space, Task
 TIMED = 10  # of the best that are fast enough, before timing stops
 
 
-@dataclass(frozen=True)
 class Timing:
-    """What a latency depends on, besides the architecture."""
+    """Milliseconds of a space's networks, each timed once.
 
-    space: Space
-    task: Task
-    device: str
+    What is in the file already is not timed again, for it would come out otherwise: the same call
+    has to find the same best. What is timed is added to it at once, whatever stops the work.
+
+    Args:
+        space: in the shape that a user would build.
+        task: what its networks accept.
+        device: where they run.
+        path: the file; nothing is kept without.
+
+    Raises:
+        ZeroshotError: if the file is of another space, task or device, or no such table.
+    """
+
+    def __init__(self, space: Space, task: Task, device: str, path: Path | None) -> None:
+        self.space, self.task, self.device, self.path = space, task, device, path
+        self.known: dict[str, float] = {}
+        if path is not None and path.exists():
+            check_identity(read_identity(path), self.identity, path)
+            table = read_table(path)
+            if not {"arch", "latency"} <= set(table.columns):
+                raise ZeroshotError(f"{path} has no columns arch and latency; move it away")
+            self.known = dict(zip(table["arch"].astype(str), table["latency"], strict=True))
 
     @property
     def identity(self) -> dict[str, Any]:
@@ -31,39 +48,32 @@ class Timing:
         device = device_name(self.device)
         return {"space": repr(self.space), "task": repr(self.task), "device": device}
 
-    def of(self, order: pd.Index, limit: float, enough: int, path: Path | None) -> pd.Series:
-        """Milliseconds of architectures, from the best down until `enough` are within the limit.
+    def of(self, arch: str) -> float:
+        """Milliseconds of one."""
+        if arch not in self.known:
+            sample = self.task.inputs(1, torch.Generator().manual_seed(0))
+            net = self.space.network(self.space.parse(arch), self.task, device=self.device)
+            self.known[arch] = 1000 * measure.latency(net, sample)
+            if self.path is not None:
+                table = pd.DataFrame(self.known.items(), columns=["arch", "latency"])
+                write(Outcome(table, {"run": self.identity}), self.path)
+        return self.known[arch]
 
-        What is in the file already is not timed again, for it would come out otherwise: the same
-        call has to find the same best.
+    def best(self, order: pd.Index, limit: float, enough: int) -> pd.Series:
+        """Milliseconds from the best down until `enough` are within the limit.
+
+        Raises:
+            ZeroshotError: if none is.
         """
-        known: dict[str, float] = {}
-        if path is not None and path.exists():
-            check_identity(read_identity(path), self.identity, path)
-            table = read_table(path)
-            if not {"arch", "latency"} <= set(table.columns):
-                raise ZeroshotError(f"{path} has no columns arch and latency; move it away")
-            known = dict(zip(table["arch"].astype(str), table["latency"], strict=True))
         found: dict[str, float] = {}
-        try:
-            for arch in map(str, order):
-                found[arch] = known[arch] if arch in known else self.latency(arch)
-                enough -= found[arch] <= limit
-                if not enough:
-                    break
-        finally:  # what has been timed is kept, whatever stops it
-            if path is not None and not known.keys() >= found.keys():
-                table = pd.DataFrame((found | known).items(), columns=["arch", "latency"])
-                write(Outcome(table, {"run": self.identity}), path)
+        for arch in map(str, order):
+            found[arch] = self.of(arch)
+            enough -= found[arch] <= limit
+            if not enough:
+                break
         if min(found.values()) > limit:
             raise ZeroshotError(
                 f"a latency of {limit:g} ms: of {len(found):,} architectures the fastest takes "
                 f"{min(found.values()):.3g} ms here; raise the limit"
             )
         return pd.Series(found, name="latency").rename_axis("arch")
-
-    def latency(self, arch: str) -> float:
-        """Milliseconds of one, here and now."""
-        sample = self.task.inputs(1, torch.Generator().manual_seed(0))
-        net = self.space.network(self.space.parse(arch), self.task, device=self.device)
-        return 1000 * measure.latency(net, sample)

@@ -8,7 +8,7 @@ from typing import Any
 from zeroshot.errors import ZeroshotError
 from zeroshot.files import write_bytes, writing
 from zeroshot.record import check_identity
-from zeroshot.search.prune import Candidate, Criterion, from_rows, rows_of
+from zeroshot.searches.prune import Candidate, Criterion, from_rows, rows_of
 from zeroshot.spaces.space import Arch
 
 

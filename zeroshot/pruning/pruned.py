@@ -23,7 +23,7 @@ class Pruned:
     Attributes:
         arch: the single-path network.
         name: as the space spells it.
-        history: every option of every round; see `zeroshot.search.prune.Candidate`.
+        history: every option of every round; see `zeroshot.searches.prune.Candidate`.
         finalists: the networks that pruning left, best first: how each is `rated` as one
             initialisation, and the best again, `refined`, as several others.
         scores: what the criterion's proxies say of the network in the shape of supernets, the mean

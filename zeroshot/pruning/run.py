@@ -30,8 +30,8 @@ from zeroshot.pruning.checkpoint import Checkpoint
 from zeroshot.pruning.pruned import Pruned
 from zeroshot.record import circumstances
 from zeroshot.run import Run, execute
-from zeroshot.search.candidates import MANY
-from zeroshot.search.prune import (
+from zeroshot.searches.candidates import MANY
+from zeroshot.searches.prune import (
     Candidate,
     Criterion,
     Effect,

@@ -23,7 +23,6 @@ class Store(File):
         self, setting: Setting, formulas: Sequence[Formula], networks: Iterable[Key]
     ) -> dict[Key, Kept]:
         """What is there of some networks; those of which there is nothing are left out."""
-        self._kept.clear()
         with self.telling():
             home = self._setting(setting)
             numbers = {self._formula(formula): formula.name for formula in formulas}
@@ -55,7 +54,7 @@ class Store(File):
                     if reason is not None:
                         kept.reasons[name] = str(reason)
         found = {(arch, seed): kept for arch, seed, kept in held.values() if kept.scores}
-        self._kept = set(found)
+        self._kept |= set(found)
         return found
 
     def add(

@@ -66,7 +66,13 @@ class Chosen:
 
 
 def choose(
-    space: Space, task: Task, *, sample: int | None, limits: Limits, rng: np.random.Generator
+    space: Space,
+    task: Task,
+    *,
+    sample: int | None,
+    limits: Limits,
+    rng: np.random.Generator,
+    least: int | None = None,
 ) -> Chosen:
     """Architectures within the limits: `sample` different ones at random, or all in index order.
 
@@ -78,8 +84,8 @@ def choose(
     for each wanted are counted, and 2 * `LEAST` more: mostly under 1 ms each, in nasnet 1 s.
 
     Raises:
-        ZeroshotError: if there are none, or fewer than `sample`, or none is found; or for all of
-            more than `MANY`.
+        ZeroshotError: if there are none, or none is found, or fewer than `least`, by default
+            `sample`; or for all of more than `MANY`.
     """
     size = space.size
     if sample is None and size > MANY:
@@ -109,8 +115,9 @@ def choose(
     uniform = len(chosen)
     if sample is not None and huge and uniform < sample and drawn < size:
         chosen += _evolved(space, task, limits, excess, sample - uniform, rng)
-    if not chosen or len(chosen) < (sample or 0):
-        wanted = "any" if sample is None else f"a sample of {sample:,}"
+    if len(chosen) < (least or sample or 1):
+        wanted = "any" if sample is None or least else f"a sample of {sample:,}"
+        advice = "raise the limits" if least else "ask for fewer or raise the limits"
         within = f" with at most {limits}" if str(limits) else ""
         there = f"{space.name} has {len(chosen):,} architectures{within}"
         if huge:
@@ -119,7 +126,7 @@ def choose(
                 f"{within.removeprefix(' with ')}; mutating the nearest found "
                 f"{len(chosen) - uniform:,} more"
             )
-        raise ZeroshotError(f"{wanted}: {there}; ask for fewer or raise the limits")
+        raise ZeroshotError(f"{wanted}: {there}; {advice}")
     return Chosen(tuple(chosen), drawn, uniform)
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from zeroshot.ranking import Ensemble, log_rank_sum
-from zeroshot.search.prune import (
+from zeroshot.searches.prune import (
     Measured,
     Without,
     _mean,

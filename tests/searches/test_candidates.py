@@ -7,7 +7,7 @@ import pytest
 
 from zeroshot.core import Cost
 from zeroshot.errors import ZeroshotError
-from zeroshot.search.candidates import LEAST, STEPS, Limits, choose, list_archs, read_archs
+from zeroshot.searches.candidates import LEAST, STEPS, Limits, choose, list_archs, read_archs
 from zeroshot.spaces import NASBENCH201, TORCHVISION, Axis, NasBench201, Space, Task
 from zeroshot.spaces.mobilenet import MOBILENETV2, PROXYLESSNAS
 

@@ -1,3 +1,5 @@
 """Ways to choose architectures of a space."""
 
 SAMPLE = 100  # architectures that are ranked, if nothing else is asked for
+BUDGET = 500  # that are scored by a search
+POPULATION = 50  # of these, at a time

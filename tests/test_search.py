@@ -1,0 +1,238 @@
+"""search, as a library call."""
+
+from dataclasses import dataclass
+
+import pandas as pd
+import pytest
+
+import zeroshot
+from zeroshot import commands
+from zeroshot.core import Cost, Proxy
+from zeroshot.errors import ZeroshotError
+from zeroshot.passes import Weights
+from zeroshot.scoring import evaluate
+from zeroshot.spaces import Axis, NasBench201, Space
+
+SPACE = NasBench201(channels=2, cells=1)
+
+
+@dataclass(frozen=True)
+class Vast(Space):
+    """5^12 points, whose cost is told by their options."""
+
+    name = "vast"
+    axes = tuple(Axis(f"width {n}", tuple("12345")) for n in range(12))
+    source = "here"
+
+    def build(self, arch, task):
+        raise AssertionError("only costs are asked for")
+
+    def cost(self, arch, task=None):
+        return Cost(sum(arch.genes), 10 * sum(arch.genes), 1)
+
+
+VAST = Vast()
+
+
+def search(space=SPACE, **options):
+    given = {"by": "naswot", "batch_size": 4, "budget": 24, "population": 6, "workers": 1}
+    return zeroshot.search(space, **given | options)
+
+
+@pytest.fixture
+def evaluations(monkeypatch):
+    """The number of networks that are evaluated."""
+    count = []
+
+    def counted(*args):
+        count.append(args)
+        return evaluate(*args)
+
+    monkeypatch.setattr(zeroshot.worker, "evaluate", counted)
+    return count
+
+
+def test_the_function_is_that_of_the_command():
+    assert zeroshot.search is commands.search
+
+
+def test_the_best_of_a_vast_space():
+    """Uniform draws have 24 ± 5 parameters; the most are 48."""
+    found = search(VAST, by="params", budget=400, population=20)
+    assert found.order.iloc[0] >= 45
+    drawn = search(VAST, by="params", budget=400, population=20, method="random")
+    assert drawn.order.iloc[0] < 42
+    assert list(found.scores["arch"][:20]) == list(drawn.scores["arch"][:20])  # they begin alike
+
+
+def test_within_limits_that_hardly_any_are_within():
+    found = search(VAST, by="params", budget=200, population=20, max_flops=60.0)
+    assert set(found.costs(200)["flops"]) <= {0, 10, 20, 30, 40, 50, 60}
+    assert found.costs(1)["flops"].tolist() == [60]
+    assert found.notes == ()
+
+
+def test_a_table_as_of_rank(evaluations):
+    found = search()
+    assert list(found.scores.columns) == ["arch", "seed", "naswot"]
+    assert len(found.scores) == len(set(found.scores["arch"])) == len(evaluations) == 24
+    same = zeroshot.rank(
+        SPACE, archs=list(found.scores["arch"]), by="naswot", batch_size=4, workers=1
+    )
+    pd.testing.assert_frame_equal(found.scores, same.scores)
+    pd.testing.assert_series_equal(found.order, same.order)
+    for arch in found.scores["arch"]:
+        parsed = SPACE.parse(arch)
+        assert SPACE.canonical(parsed) == parsed
+        assert SPACE.connected(parsed)
+
+
+def test_workers_change_nothing():
+    pd.testing.assert_frame_equal(search(workers=2).scores, search().scores)
+
+
+def test_a_budget_is_of_architectures_not_of_seeds(evaluations):
+    found = search(repeats=2, budget=10)
+    assert len(found.order) == 10
+    assert len(found.scores) == len(evaluations) == 20
+    assert found.scores["seed"].tolist() == [0, 1] * 10
+
+
+@pytest.mark.parametrize("kept", ["store", "partial"])
+def test_what_was_interrupted_goes_on(tmp_path, evaluations, kept):
+    whole = search(out=tmp_path / "whole.csv")
+    evaluations.clear()
+
+    def stop(done, total):
+        assert total == 24
+        if done == 15:
+            raise KeyboardInterrupt
+
+    given = {"out": tmp_path / "a.csv"}
+    if kept == "store":
+        given["store"] = tmp_path / "s.sqlite"
+    with pytest.raises(KeyboardInterrupt):
+        search(**given, progress=stop)
+    assert len(evaluations) == 15
+    again = search(**given)
+    assert len(evaluations) == 24
+    pd.testing.assert_series_equal(again.order, whole.order)
+    for name in ("csv", "order.csv"):
+        there, expected = ((tmp_path / f"{stem}.{name}").read_bytes() for stem in ("a", "whole"))
+        assert there == expected
+    assert not (tmp_path / "a.csv.partial").exists()
+
+
+def test_a_finished_search_is_read(tmp_path, evaluations):
+    first = search(out=tmp_path / "a.csv")
+    evaluations.clear()
+    again = search(out=tmp_path / "a.csv")
+    assert evaluations == []
+    pd.testing.assert_series_equal(again.order, first.order)
+    for options, words in (
+        ({"method": "climb"}, "there, method is evolve, now it is climb"),
+        ({"budget": 25}, "there, budget is 24, now it is 25"),
+        ({"population": 7}, "there, architectures is"),
+        ({"max_params": 1e9}, "there, limits is"),
+        ({"seed": 1}, "there, seeds is"),
+    ):
+        with pytest.raises(ZeroshotError, match=words):
+            search(out=tmp_path / "a.csv", **options)
+    with pytest.raises(ZeroshotError, match="belongs to another run"):
+        zeroshot.rank(SPACE, sample=6, by="naswot", batch_size=4, out=tmp_path / "a.csv")
+
+
+def test_scores_come_from_the_store(tmp_path, evaluations):
+    given = {"store": tmp_path / "s.sqlite"}
+    search(**given)
+    evaluations.clear()
+    found = search(**given, method="random", budget=12)
+    assert found.record["from the store"]["networks"] == 12 - len(evaluations)
+    evaluations.clear()
+    again = search(**given)
+    assert evaluations == []
+    assert again.record["from the store"] == {"networks": 24, "scores": 24}
+
+
+def test_the_best_are_refined():
+    found = search(refine=3)
+    assert found.refined is not None
+    assert set(found.refined.order.index) == set(found.order.index[:3])
+    assert found.best == found.refined.order.index[0]
+
+
+def test_limit_on_latency(monkeypatch, tmp_path):
+    """Networks take as many milliseconds as they have convolutions, 11 besides those of cells."""
+    timed = []
+
+    def took(net, shown):
+        timed.append(net)
+        return sum(p.ndim == 4 for p in net.module.parameters()) / 1000
+
+    monkeypatch.setattr(zeroshot.measure, "latency", took)
+    given = {"by": "params", "budget": 60, "out": tmp_path / "a.csv"}
+    free = search(**given | {"out": None})
+    assert not timed
+    found = search(**given, max_latency=14.0)
+    assert found.latency[found.best] <= 14
+    assert len(timed) == len(pd.read_csv(tmp_path / "a.latency.csv")) < 60
+    within = [SPACE.parse(arch) for arch in found.scores["arch"][6:]]
+    others = [SPACE.parse(arch) for arch in free.scores["arch"][6:]]
+
+    def convolutions(archs):
+        return sum(sum(2 <= gene <= 3 for gene in arch.genes) for arch in archs) / len(archs)
+
+    assert convolutions(within) < convolutions(others) - 0.5
+    count = len(timed)
+    again = search(**given, max_latency=14.0)
+    assert len(timed) == count
+    assert again.best == found.best
+
+
+def test_it_ends_where_nothing_is_left():
+    found = search("natsbench_size", by="params", max_params=60_000.0, budget=5_000)
+    assert 10 < len(found.order) < 5_000
+    assert (
+        found.notes[0]
+        == f"The search ended after {len(found.order):,} architectures: it found no others."
+    )
+
+
+def test_a_zoo_is_searched_too():
+    found = search("torchvision", by="params", max_params=6e6, budget=100, population=50)
+    assert found.costs(1)["params"].iloc[0] <= 6e6
+
+
+def test_what_is_undefined_for_all():
+    silent = Proxy("silent", (Weights(),), lambda weights: float("nan"), "higher", "here")
+    with pytest.raises(ZeroshotError, match="silent is undefined for all 5 architectures"):
+        search(by=silent)
+
+
+def test_nothing_is_connected():
+    class Walls(Vast):
+        def connected(self, arch):
+            return False
+
+    with pytest.raises(ZeroshotError, match="none of 6 architectures drawn is connected"):
+        search(Walls(), by="params")
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"method": "te-nas"}, "unknown method 'te-nas'; expected evolve, climb, random"),
+        ({"budget": 0}, "budget 0; expected 2 to 1,000,000"),
+        ({"population": 1}, "population 1; expected 2 to"),
+        ({"by": "nothing"}, "nothing"),
+        (
+            {"max_params": 1.0},
+            "any: nasbench201 has 0 architectures with at most 1 param",
+        ),
+        ({"refine": 1}, "refine 1"),
+    ],
+)
+def test_what_is_refused(options, words, evaluations):
+    with pytest.raises(ZeroshotError, match=words):
+        search(**options)
+    assert evaluations == []
