@@ -154,6 +154,19 @@ def test_scores_come_from_the_store(tmp_path, evaluations):
     assert again.record["from the store"] == {"networks": 24, "scores": 24}
 
 
+def test_it_is_no_sample(tmp_path):
+    """Said where proxies are judged by it."""
+    found = search(out=tmp_path / "a.csv")
+    truth = {arch: float(n % 7) for n, arch in enumerate(found.scores["arch"])}
+    for scores in (found, tmp_path / "a.csv"):
+        told = zeroshot.validate(scores, truth, resamples=100, out=tmp_path / "report")
+        words = "A search found these architectures (evolve): they are no sample of the space"
+        assert told.verdict[-1].startswith(words)
+        assert words in (tmp_path / "report" / "report.html").read_text()
+    drawn = zeroshot.rank(SPACE, archs=list(truth), by="naswot", batch_size=4)
+    assert "search" not in " ".join(zeroshot.validate(drawn, truth, resamples=100).verdict)
+
+
 def test_the_best_are_refined():
     found = search(refine=3)
     assert found.refined is not None

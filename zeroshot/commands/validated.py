@@ -141,7 +141,7 @@ def validate(
     report = None
     if out is not None:
         report = write_report(Path(out), table, scores, known, record, **given)
-    return Validation(table, verdict(table), report, quantity(known))
+    return Validation(table, verdict(table, record), report, quantity(known))
 
 
 @dataclass(frozen=True, eq=False)

@@ -90,7 +90,7 @@ def write_report(
         _write(folder / "plots" / f"{name}.png", picture)
     parts = [
         f"<p class=quiet>{_summary(table)}</p>",
-        sentences(verdict(table)),
+        sentences(verdict(table, record)),
         "<h2>Validation</h2>",
         rows(table, STATISTICS),
         f"<p class=quiet>Sorted by Kendall τ. Best {escape(quantity(truth))} there was to pick: "

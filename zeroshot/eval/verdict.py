@@ -1,6 +1,6 @@
 """The figures in words. Every sentence follows from a table by a rule stated here."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -10,7 +10,7 @@ from zeroshot.eval.advise import FINDINGS
 from zeroshot.eval.compare import ALIKE, FEW, STABLE, WHOLE, candidates
 
 
-def verdict(table: pd.DataFrame) -> tuple[str, ...]:
+def verdict(table: pd.DataFrame, record: Mapping[str, Any] | None = None) -> tuple[str, ...]:
     """Which proxies to use where these architectures come from, in sentences.
 
     What is advised has to be better than chance (the 95 % interval of its τ is above 0) and rated
@@ -29,10 +29,12 @@ def verdict(table: pd.DataFrame) -> tuple[str, ...]:
     10; the misleading ones, whose interval of τ is below 0; those that say nothing; those that are
     infinite for some architectures; members of ensembles that are the same for all; and what could
     not be told for lack of seeds, costs or baselines. Of what rates fewer than 10 architectures
-    nothing is concluded; if all do, only the last four are said.
+    nothing is concluded; if all do, only the last four are said. If a search found the
+    architectures, that is said too.
 
     Args:
         table: what `validate` returned.
+        record: of the run that made the scores.
     """
     found = table.sort_values("kendall", ascending=False, kind="stable", na_position="last")
     known = found[found["kendall"].notna()]
@@ -53,7 +55,18 @@ def verdict(table: pd.DataFrame) -> tuple[str, ...]:
     if len(silent) and len(known):
         why = (f"{row['name']} ({_silence(row)})" for row in _rows(silent))
         said.append(f"Nothing is said here by {_listed(why)}.")
-    return (*said, *_odd(known), *_untold(table))
+    return (*said, *_odd(known), *_untold(table), *_searched(record or {}))
+
+
+def _searched(record: Mapping[str, Any]) -> list[str]:
+    run = record.get("run")
+    method = run.get("method") if isinstance(run, Mapping) else None
+    if method is None:
+        return []
+    return [
+        f"A search found these architectures ({method}): they are no sample of the space, in which "
+        "correlations are others."
+    ]
 
 
 def advice(table: pd.DataFrame) -> tuple[str, ...]:
