@@ -677,12 +677,34 @@ def test_another_run_leaves_the_files(ranked, run):
     assert {path.name: path.read_bytes() for path in Path().iterdir()} == before
 
 
-def test_typer_names_wrong_flags(run):
-    for args in (("list", "nothing"), ("rank",), ("rank", "nasbench201", "--smaple", "3")):
-        found = run(*args)
-        assert found.code == 2
-        assert "Traceback" not in found.err
-    assert isinstance(cli.app, typer.Typer)
+@pytest.mark.parametrize(
+    ("args", "words"),
+    [
+        (("list", "nothing"), "'nothing' is not one of 'proxies', 'ensembles', "),
+        (("rank",), "Missing argument 'space'; see zeroshot rank --help"),
+        (("rank", "nasbench201", "--smaple", "3"), "No such option: --smaple"),
+        (("rank", "nasbench201", "--sample", "many"), "Invalid value for '--sample'"),
+        (("rnak", "nasbench201"), "No such command 'rnak'"),
+        (("store", "sohw"), "No such command 'sohw'"),
+    ],
+)
+def test_what_the_command_line_cannot_read(run, args, words):
+    found = run(*args)
+    assert (found.code, found.out) == (2, "")
+    assert found.err.startswith("error: ")
+    assert found.err.count("\n") == 1
+    assert words in found.err
+    assert (
+        f"see zeroshot{f' {args[0]}' if args[0] in ('list', 'rank', 'store') else ''}" in found.err
+    )
+
+
+@pytest.mark.parametrize("args", [(), ("store",)])
+def test_a_command_alone_shows_its_help(run, args):
+    found = run(*args)
+    assert found.code in (0, 2)
+    assert "Usage" in found.out + found.err
+    assert "error" not in found.err
 
 
 @pytest.mark.parametrize(

@@ -3,13 +3,16 @@
 import io
 import sys
 import warnings
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from zeroshot import malloc
 from zeroshot.cli import lists, prune, rank, store, validate
 from zeroshot.errors import ZeroshotError
+
+# Of the click that typer imports, or of that which newer versions bring.
+UsageError: Any = next(kind for kind in typer.BadParameter.__mro__ if kind.__name__ == "UsageError")
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -58,7 +61,19 @@ def main() -> None:
         with warnings.catch_warnings():
             # joblib replaces workers that it finds too large or idle for too long; nothing is lost.
             warnings.filterwarnings("ignore", "A worker stopped while some jobs", UserWarning)
-            app()
+            sys.exit(app(standalone_mode=False) or 0)
     except ZeroshotError as error:
-        typer.echo(f"error: {' '.join(str(error).split())}", err=True)
-        sys.exit(2)
+        words = str(error)
+    except UsageError as error:
+        if type(error).__name__ == "NoArgsIsHelpError":
+            error.show()
+            sys.exit(2)
+        words = error.format_message()
+        if error.ctx is not None:
+            words = f"{words.rstrip('.')}{'' if words[-1] == '?' else ';'} see "
+            words += f"{error.ctx.command_path} --help"
+    except typer.Abort:  # a question was answered with no
+        typer.echo("Aborted!", err=True)
+        sys.exit(1)
+    typer.echo(f"error: {' '.join(words.split())}", err=True)
+    sys.exit(2)
