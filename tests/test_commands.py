@@ -343,6 +343,21 @@ def test_weights_that_are_no_numbers():
         score(model, batch_size=4)
 
 
+def test_of_several_networks_the_one_at_fault_is_named():
+    class Broken(Own):
+        def forward(self, x):
+            raise RuntimeError("no way")
+
+    with pytest.raises(ZeroshotError, match=r"1: Broken: .*no way"):
+        score([Own(), Broken()], batch_size=4)
+    with pytest.raises(ZeroshotError) as alone:
+        score(Broken(), batch_size=4)
+    assert "0: Broken" not in str(alone.value)
+    with pytest.raises(ZeroshotError) as named:
+        score(["nasbench201:3", "nasbench201:x"], batch_size=4, proxies="naswot")
+    assert str(named.value).startswith("nasbench201:x: ")
+
+
 # -- rank ------------------------------------------------------------------------------------------
 
 

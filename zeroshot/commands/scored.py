@@ -1,6 +1,7 @@
 """Score networks, one after the other."""
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
@@ -13,7 +14,7 @@ import zeroshot
 from zeroshot.commands.arguments import check_data
 from zeroshot.core import Batch, Net, Proxy
 from zeroshot.data import load_batch
-from zeroshot.errors import ZeroshotError, brief, check_seed, whole
+from zeroshot.errors import OutOfMemoryError, ZeroshotError, brief, check_seed, whole
 from zeroshot.files import (
     check_out,
     record_path,
@@ -98,15 +99,16 @@ def score(
     with telling(progress, "networks") as told:
         for number, model in enumerate(several):
             told(number, len(several))
-            home = space_of(model) if isinstance(model, str) else None
-            task = find_space(home[0]).task if home else Task()
-            batch, task = shown(task if size is None else replace(task, size=size))
-            if isinstance(model, str):
-                name, net = model, find_model(model, task, init=init, seed=seed, device=where)
-            else:
-                net = model if isinstance(model, Net) else Net(model, seed=seed)
-                name = f"{number}: {type(net.module).__name__}"
-            found[name] = evaluate(net, batch, wanted)
+            name = model if isinstance(model, str) else f"{number}: {_kind(model)}"
+            with _of(name, alone=len(several) == 1):
+                home = space_of(model) if isinstance(model, str) else None
+                task = find_space(home[0]).task if home else Task()
+                batch, task = shown(task if size is None else replace(task, size=size))
+                if isinstance(model, str):
+                    net = find_model(model, task, init=init, seed=seed, device=where)
+                else:
+                    net = model if isinstance(model, Net) else Net(model, seed=seed)
+                found[name] = evaluate(net, batch, wanted)
         told(len(several), len(several))
     if path is not None:
         table = pd.DataFrame.from_dict(found, orient="index").rename_axis("model").reset_index()
@@ -131,3 +133,19 @@ def score(
             write_json(record_path(path), record)
             replace_file(path, lambda part: write_table(table, part))
     return found
+
+
+def _kind(model: nn.Module | Net) -> str:
+    return type(model.module if isinstance(model, Net) else model).__name__
+
+
+@contextmanager
+def _of(name: str, *, alone: bool) -> Iterator[None]:
+    """Of several models, an error's line names the one that it is of."""
+    try:
+        yield
+    except ZeroshotError as error:
+        if alone or name in str(error):
+            raise
+        kind = OutOfMemoryError if isinstance(error, OutOfMemoryError) else ZeroshotError
+        raise kind(f"{name}: {error}") from error
