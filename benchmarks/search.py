@@ -1,7 +1,7 @@
 """Ways to search a space, against each other and against a random sample of the same size.
 
     python benchmarks/search.py nasbench201 [--methods random,evolve,climb] [--budget 500]
-        [--population 50] [--refine 0] [--seeds 10] [--max-flops 3e8] [--by default]
+        [--population 50] [--refine 50] [--seeds 10] [--max-flops 3e8] [--by default]
         [--truth TABLE --column COLUMN] [--out search]
 
 For each seed every method searches the small networks of the space; the weights of a network are
@@ -15,7 +15,6 @@ interrupted run goes on.
 """
 
 import argparse
-import time
 from pathlib import Path
 
 import pandas as pd
@@ -23,8 +22,10 @@ import pandas as pd
 import zeroshot
 from zeroshot import ranking
 from zeroshot.eval.tables import read_truth
+from zeroshot.models import find_space
 from zeroshot.proxies import PROXIES
 from zeroshot.record import processor
+from zeroshot.searches import BUDGET, POPULATION, REFINED
 
 BETTER = {proxy.name: proxy.better for proxy in PROXIES}
 
@@ -50,9 +51,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("space")
     parser.add_argument("--methods", default="random,evolve,climb")
-    parser.add_argument("--budget", type=int, default=500)
-    parser.add_argument("--population", type=int, default=50)
-    parser.add_argument("--refine", type=int, default=0)
+    parser.add_argument("--budget", type=int, default=BUDGET)
+    parser.add_argument("--population", type=int, default=POPULATION)
+    parser.add_argument("--refine", type=int, default=REFINED)
     parser.add_argument("--seeds", type=int, default=10)
     parser.add_argument("--max-flops", type=float)
     parser.add_argument("--by")
@@ -62,13 +63,14 @@ def main() -> None:
     asked = parser.parse_args()
     truth = None
     if asked.truth:
+        space = find_space(asked.space)
         truth = read_truth(asked.truth, asked.column)
+        truth.index = [space.spell(space.parse(str(arch))) for arch in truth.index]
     asked.out.mkdir(exist_ok=True)
     rows = []
     for seed in range(asked.seeds):
         found = {}
         for method in asked.methods.split(","):
-            start = time.perf_counter()
             found[method] = zeroshot.search(
                 asked.space,
                 method=method,
@@ -80,15 +82,13 @@ def main() -> None:
                 small=True,
                 seed=seed,
                 store=asked.out / "scores.sqlite",
-                progress=True,
             )
-            seconds = time.perf_counter() - start
-            row = {"method": method, "seed": seed, "seconds": seconds}
+            row: dict[str, str | float] = {"method": method, "seed": seed}
             if truth is not None:
                 row["picked"] = float(truth[found[method].best])
             rows.append(row)
         for row in rows[-len(found) :]:
-            row |= placed(found)[row["method"]]
+            row |= placed(found)[str(row["method"])]
     table = pd.DataFrame(rows)
     means = table.drop(columns="seed").groupby("method", sort=False).mean()
     if truth is not None:

@@ -459,7 +459,7 @@ def test_all_of_a_space(run, monkeypatch):
 
 
 def test_search(run):
-    flags = ("--by", "naswot", "--budget", "12", "--population", "4", *SMALL)
+    flags = ("--by", "naswot", "--budget", "12", "--population", "4", "--refine", "0", *SMALL)
     found = run("search", "nasbench201", *flags, "--top", "3", "--out", "a.csv")
     assert found.code == 0
     assert found.out.startswith("Best 3 of 12 by naswot")

@@ -35,7 +35,8 @@ VAST = Vast()
 
 
 def search(space=SPACE, **options):
-    given = {"by": "naswot", "batch_size": 4, "budget": 24, "population": 6, "workers": 1}
+    few = {"budget": 24, "population": 6, "refine": 0}
+    given = {"by": "naswot", "batch_size": 4, "workers": 1} | few
     return zeroshot.search(space, **given | options)
 
 

@@ -50,7 +50,7 @@ from zeroshot.cli.screen import (
 )
 from zeroshot.errors import ZeroshotError
 from zeroshot.progress import progress_bar
-from zeroshot.searches import BUDGET, POPULATION, SAMPLE
+from zeroshot.searches import BUDGET, POPULATION, REFINED, SAMPLE
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -237,7 +237,7 @@ def search(
     small: Small = False,
     channels: Channels = None,
     cells: Cells = None,
-    refine: Refine = 0,
+    refine: Refine = REFINED,
     workers: Workers = None,
     scheduler: Scheduler = None,
     device: Device = "auto",
