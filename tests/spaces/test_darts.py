@@ -12,7 +12,7 @@ from torch import nn
 from zeroshot.core import Net
 from zeroshot.errors import ZeroshotError
 from zeroshot.spaces.darts import EDGES, GROUPS, NODES, OPS, Darts
-from zeroshot.spaces.space import Arch, Task
+from zeroshot.spaces.space import Arch, Space, Task
 
 SPACE = Darts()
 SMALL = Darts(channels=2, layers=3, stem_multiplier=1)
@@ -530,3 +530,33 @@ def inheriting(module, arch):
     held = module.state_dict()
     smaller.load_state_dict({key: held[key] for key in smaller.state_dict()})
     return smaller
+
+
+@pytest.mark.parametrize(
+    ("shape", "task"),
+    [
+        (Darts(), Task()),
+        (Darts(channels=4, layers=20, auxiliary=True, last_activation=True), Task()),
+        (Darts(channels=4, layers=5), Task(channels=1, size=129, classes=7)),
+        (Darts(channels=3, layers=2, stem_multiplier=1), Task(size=27)),
+        (Darts(channels=2, layers=3, stem="imagenet"), Task(size=61)),
+    ],
+)
+def test_costs_are_those_of_the_network_counted_as_a_whole(shape, task):
+    for arch in shape.sample(3, np.random.default_rng(0)):
+        found = shape.cost(arch, task)
+        assert found == Space.cost(replace(shape, auxiliary=False), arch, task)
+        assert all(type(number) is int for number in found)
+
+
+def test_what_cannot_be_added_up_is_counted_as_a_whole():
+    supernet = SMALL.prunable
+    assert SMALL.cost(supernet) == Space.cost(SMALL, supernet)
+
+    class Wider(Darts):
+        def build(self, arch, task):
+            return Darts(channels=2 * self.channels, layers=self.layers).build(arch, task)
+
+    arch = SPACE.at(5)
+    wide = Wider(channels=4, layers=2)
+    assert wide.cost(arch) == Darts(channels=8, layers=2).cost(arch)
