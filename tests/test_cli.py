@@ -464,12 +464,12 @@ def test_search(run):
     assert found.code == 0
     assert found.out.startswith("Best 3 of 12 by naswot")
     assert "12 rows in a.csv, the run record in a.csv.json, the order in a.order.csv" in found.out
-    assert json.loads(Path("a.csv.json").read_text())["run"]["method"] == "evolve"
+    assert json.loads(Path("a.csv.json").read_text())["run"]["method"] == "climb"
     again = run("search", "nasbench201", *flags, "--top", "3", "--out", "a.csv")
     assert (again.code, again.out) == (0, found.out)
-    other = run("search", "nasbench201", *flags, "--method", "climb", "--out", "a.csv")
+    other = run("search", "nasbench201", *flags, "--method", "evolve", "--out", "a.csv")
     assert (other.code, other.out) == (2, "")
-    assert "there, method is evolve, now it is climb" in other.err
+    assert "there, method is climb, now it is evolve" in other.err
     wrong = run("search", "nasbench201", *flags, "--method", "climbing")
     assert (wrong.code, wrong.err.count("\n")) == (2, 1)
     assert "unknown method 'climbing'; did you mean climb?" in wrong.err

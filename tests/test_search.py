@@ -1,15 +1,19 @@
 """search, as a library call."""
 
+import itertools
 from dataclasses import dataclass
+from functools import partial
 
+import numpy as np
 import pandas as pd
 import pytest
 
 import zeroshot
 from zeroshot import commands
 from zeroshot.core import Cost, Proxy
-from zeroshot.errors import ZeroshotError
-from zeroshot.passes import Weights
+from zeroshot.errors import Undefined, ZeroshotError
+from zeroshot.passes import Census, Weights
+from zeroshot.ranking import Ensemble
 from zeroshot.scoring import evaluate
 from zeroshot.spaces import Axis, NasBench201, Space
 
@@ -131,16 +135,84 @@ def test_a_finished_search_is_read(tmp_path, evaluations):
     assert evaluations == []
     pd.testing.assert_series_equal(again.order, first.order)
     for options, words in (
-        ({"method": "climb"}, "there, method is evolve, now it is climb"),
+        ({"method": "evolve"}, "there, method is climb, now it is evolve"),
         ({"budget": 25}, "there, budget is 24, now it is 25"),
-        ({"population": 7}, "there, architectures is"),
-        ({"max_params": 1e9}, "there, limits is"),
-        ({"seed": 1}, "there, seeds is"),
+        ({"population": 7}, "there, population is 6, now it is 7"),
+        ({"max_params": 1e9}, "there, max_params is None, now it is 1000000000.0"),
+        ({"by": "swap"}, "there, by is naswot: "),
+        ({"seed": 1}, "there, seed is 0, now it is 1"),
     ):
         with pytest.raises(ZeroshotError, match=words):
             search(out=tmp_path / "a.csv", **options)
     with pytest.raises(ZeroshotError, match="belongs to another run"):
         zeroshot.rank(SPACE, sample=6, by="naswot", batch_size=4, out=tmp_path / "a.csv")
+
+
+def test_a_finished_table_that_was_changed_is_refused(tmp_path):
+    path = tmp_path / "a.csv"
+    search(out=path)
+    lines = path.read_text().splitlines(keepends=True)
+    for changed in (lines[:-3], [*lines, "nonsense,0,1.0\n"], [*lines[:-2], *lines[-1:-3:-1]]):
+        path.write_text("".join(changed))
+        with pytest.raises(ZeroshotError, match="has other rows or columns than its record says"):
+            search(out=path)
+
+
+def test_limits_that_differ_by_a_little(tmp_path):
+    given = {"by": "params", "out": tmp_path / "a.csv"}
+    most = float(search(**given).order.max())
+    (tmp_path / "a.csv").unlink()
+    (tmp_path / "a.csv.json").unlink()
+    search(**given, max_params=most)
+    with pytest.raises(ZeroshotError, match="there, max_params is"):
+        search(**given, max_params=most - 0.4)
+
+
+def test_limits_and_latencies_are_of_networks_that_are_not_small(monkeypatch):
+    shape = NasBench201(channels=4, cells=2)
+    monkeypatch.setattr(
+        zeroshot.measure,
+        "latency",
+        lambda net, shown: float(sum(p.numel() for p in net.module.parameters())) / 1000,
+    )
+    middle = float(np.median([shape.cost(shape.at(n)).params for n in range(0, 15_000, 500)]))
+    found = search(shape, small=True, by="params", max_params=middle, max_latency=1e9)
+    assert max(shape.cost(shape.parse(arch)).params for arch in found.order.index) <= middle
+    assert found.latency[found.best] == shape.cost(shape.parse(found.best)).params
+
+
+def test_a_proxy_of_which_less_is_better_leads():
+    few = Proxy("few", (Census(),), lambda cost: float(cost.params), "lower", "here")
+    found = search(by=few, budget=100, population=10)
+    many = search(by="params", budget=100, population=10)
+    assert found.scores["few"][10:].mean() < many.scores["params"][10:].mean() / 1.5
+
+
+def test_the_record_is_of_all_generations():
+    def odd(weights):
+        if weights[0].numel() and next(counter) % 2:
+            raise Undefined("an odd one")
+        return 1.0
+
+    counter = itertools.count()
+    silent = Proxy("odd", (Weights(),), odd, "higher", "here")
+    found = search(proxies=(silent, "params"), by="params", budget=24)
+    assert found.record["networks scored"] == 24
+    assert found.record["not a number"]["odd"] == {"an odd one": 12}
+    assert found.record["rows"] == 24
+
+
+def test_an_order_is_kept_whatever_is_computed_besides(tmp_path):
+    found = search(by=None, proxies="naswot,l2_norm", out=tmp_path / "a.csv")
+    assert found.order.name == "naswot"
+    assert (tmp_path / "a.order.csv").exists()
+
+
+def test_rules_and_numbers_of_any_kind(tmp_path):
+    rule = partial(np.sum, axis=1)
+    own = Ensemble("sum", ("naswot",), rule, "here")
+    found = search(by=own, budget=np.int64(12), population=np.int64(4), out=tmp_path / "a.csv")
+    assert len(found.order) == 12
 
 
 def test_scores_come_from_the_store(tmp_path, evaluations):
@@ -161,7 +233,7 @@ def test_it_is_no_sample(tmp_path):
     truth = {arch: float(n % 7) for n, arch in enumerate(found.scores["arch"])}
     for scores in (found, tmp_path / "a.csv"):
         told = zeroshot.validate(scores, truth, resamples=100, out=tmp_path / "report")
-        words = "A search found these architectures (evolve): they are no sample of the space"
+        words = "A search found these architectures (climb): they are no sample of the space"
         assert told.verdict[-1].startswith(words)
         assert words in (tmp_path / "report" / "report.html").read_text()
     drawn = zeroshot.rank(SPACE, archs=list(truth), by="naswot", batch_size=4)
@@ -204,12 +276,46 @@ def test_limit_on_latency(monkeypatch, tmp_path):
 
 
 def test_it_ends_where_nothing_is_left():
-    found = search("natsbench_size", by="params", max_params=60_000.0, budget=5_000)
+    given = {"by": "params", "max_params": 60_000.0, "budget": 5_000}
+    found = search("natsbench_size", **given, population=200)
     assert 10 < len(found.order) < 5_000
     assert (
         found.notes[0]
         == f"The search ended after {len(found.order):,} architectures: it found no others."
     )
+
+
+@pytest.mark.parametrize("method", ["evolve", "climb", "random"])
+@pytest.mark.parametrize("population", [2, 50])
+def test_the_budget_is_spent(method, population):
+    """Of 4,929 classes of connected cells; of 5^12 points few are within the limit."""
+    given = {"by": "params", "method": method, "population": population}
+    assert len(search(**given, budget=701).order) == 701
+    within = search(VAST, **given, max_params=22.0, budget=101)
+    assert len(within.order) == 101
+    assert within.order.max() <= 22
+
+
+def test_of_a_small_space_a_part_is_drawn():
+    found = search("torchvision", by="params", budget=5, population=100)
+    names = [str(name) for name in found.scores["arch"]]
+    assert len(names) == 5
+    assert names != sorted(names)
+
+
+def test_of_those_that_compute_the_same_one_is_within_limits():
+    """In 176 of the classes of cells the first is not the lightest."""
+    lighter = {}
+    for arch in SPACE:
+        cost = SPACE.cost(arch).params
+        first = SPACE.canonical(arch)
+        if SPACE.connected(arch) and cost < lighter.get(first, SPACE.cost(first).params):
+            lighter[first] = cost
+    heavy = max(lighter, key=lambda first: SPACE.cost(first).params - lighter[first])
+    found = search(by="params", max_params=float(lighter[heavy]), budget=5_000, population=500)
+    there = {SPACE.canonical(SPACE.parse(arch)) for arch in found.order.index}
+    assert heavy in there
+    assert found.order.max() <= lighter[heavy]
 
 
 def test_a_zoo_is_searched_too():
@@ -219,7 +325,7 @@ def test_a_zoo_is_searched_too():
 
 def test_what_is_undefined_for_all():
     silent = Proxy("silent", (Weights(),), lambda weights: float("nan"), "higher", "here")
-    with pytest.raises(ZeroshotError, match="silent is undefined for all 5 architectures"):
+    with pytest.raises(ZeroshotError, match="silent is undefined for all 6 architectures"):
         search(by=silent)
 
 
@@ -228,14 +334,14 @@ def test_nothing_is_connected():
         def connected(self, arch):
             return False
 
-    with pytest.raises(ZeroshotError, match="none of 6 architectures drawn is connected"):
+    with pytest.raises(ZeroshotError, match="none of the architectures drawn of vast is connected"):
         search(Walls(), by="params")
 
 
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ({"method": "te-nas"}, "unknown method 'te-nas'; expected evolve, climb, random"),
+        ({"method": "te-nas"}, "unknown method 'te-nas'; expected climb, evolve, random"),
         ({"budget": 0}, "budget 0; expected 2 to 1,000,000"),
         ({"population": 1}, "population 1; expected 2 to"),
         ({"by": "nothing"}, "nothing"),

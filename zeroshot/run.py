@@ -4,7 +4,7 @@ import json
 import math
 import time
 from collections import Counter
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, fields, replace
 from hashlib import sha256
@@ -84,11 +84,12 @@ class Run:
     @property
     def identity(self) -> dict[str, Any]:
         """What must agree for two files to be of the same run."""
-        spelled = "\n".join(map(self.space.spell, self.archs))
+        digest = _digest(map(self.space.spell, self.archs))
         return {
             "zeroshot": zeroshot.__version__,
             "torch": torch.__version__,
             "space": repr(self.space),
+            **({} if self.search is None else self.search.identity),
             "seeds": list(self.seeds),
             "proxies": {proxy.name: [repr(need) for need in proxy.needs] for proxy in self.proxies},
             "formulas": {proxy.name: proxy.edition for proxy in self.proxies},
@@ -99,8 +100,7 @@ class Run:
             "task": repr(self.task),
             "init": self.init,
             "device": self.device.split(":")[0],
-            "architectures": f"{len(self.archs)} ({sha256(spelled.encode()).hexdigest()[:12]})",
-            **({} if self.search is None else self.search.identity),
+            "architectures": f"{len(self.archs)} ({digest})",
         }
 
     @property
@@ -289,9 +289,13 @@ def _outcome(
         table = pd.DataFrame(rows)
         more = () if run.search is None else run.search.after(archs, table, better)
         part = replace(part, archs=more)
+    if every:
+        progress(len(every), len(every))  # a search may have ended early
     elapsed = time.time() - started
     by = workers if scheduler is None else "those of a dask cluster"
     record = _record(run, list(every.values()), reasons, len(rows), elapsed, by)
+    if run.search is not None:
+        record["found"] = _digest(map(run.space.spell, archs))
     if store and shared:
         record |= {"store": str(store.path), "from the store": dict(reused)}
     return Outcome(pd.DataFrame(rows), record)
@@ -441,9 +445,10 @@ def _finished(run: Run, out: Path) -> Outcome:
     """Read what an earlier call finished, if it is this run."""
     check_identity(read_identity(out), run.identity, out)
     scores = read_scores(out)
+    record = json.loads(record_path(out).read_text(encoding="utf-8"))
     archs = [run.space.spell(arch) for arch in run.archs]
-    if run.search is not None:  # it goes on from these
-        archs = list(dict.fromkeys((*archs, *scores["arch"])))
+    if run.search is not None and record.get("found") == _digest(scores["arch"].unique()):
+        archs = list(scores["arch"].unique())
     expected = [(arch, seed) for arch in archs for seed in run.seeds]
     rows = list(zip(scores["arch"], scores["seed"], strict=True))
     columns = [*KEYS, *(proxy.name for proxy in run.proxies)]
@@ -451,4 +456,8 @@ def _finished(run: Run, out: Path) -> Outcome:
         raise ZeroshotError(
             f"{out} has other rows or columns than its record says; move that file away"
         )
-    return Outcome(scores, json.loads(record_path(out).read_text(encoding="utf-8")))
+    return Outcome(scores, record)
+
+
+def _digest(names: Iterable[str]) -> str:
+    return sha256("\n".join(names).encode()).hexdigest()[:12]

@@ -50,7 +50,7 @@ from zeroshot.cli.screen import (
 )
 from zeroshot.errors import ZeroshotError
 from zeroshot.progress import progress_bar
-from zeroshot.searches import BUDGET, POPULATION, REFINED, SAMPLE
+from zeroshot.searches import BUDGET, METHOD, POPULATION, REFINED, SAMPLE
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -205,10 +205,7 @@ def rank(
                 out=out,
                 progress=progress,
             )
-    first, *others = found.scores.columns[2:]
-    implied = by is None and proxies is not None and others and found.order.name == first
-    chosen = f"ranked by {first}, the first of --proxies; --by chooses"
-    say_ranking(found, top, out, (chosen,) if implied else ())
+    say_ranking(found, top, out, implied=by is None and proxies is not None)
 
 
 def search(
@@ -216,10 +213,10 @@ def search(
     method: Annotated[
         str,
         typer.Option(
-            help="How to go on from the best so far: evolve (children of the best), climb (their "
-            "neighbours) or random."
+            help="How to go on from the best so far: climb (neighbours of the best), evolve "
+            "(children of the best ten) or random."
         ),
-    ] = "evolve",
+    ] = METHOD,
     budget: Annotated[int, typer.Option(help="Number of architectures to score in all.")] = BUDGET,
     population: Annotated[
         int, typer.Option(help="Number to score at a time, and at random to begin with.")
@@ -282,11 +279,14 @@ def search(
                 out=out,
                 progress=progress,
             )
-    say_ranking(found, top, out)
+    say_ranking(found, top, out, implied=by is None and proxies is not None)
 
 
-def say_ranking(found: "Ranking", top: int, out: Path | None, more: tuple[str, ...] = ()) -> None:
-    """The best, what there is to know of them and of the others, and where all is written."""
+def say_ranking(found: "Ranking", top: int, out: Path | None, *, implied: bool) -> None:
+    """The best, what there is to know of them and of the others, and where all is written.
+
+    `implied`: whether what orders them follows from --proxies.
+    """
     console = new_console()
     shown = found.refined or found
     title = f"Best {min(top, len(shown.admitted)):,} of {len(found.order):,} by {found.order.name}"
@@ -299,7 +299,10 @@ def say_ranking(found: "Ranking", top: int, out: Path | None, more: tuple[str, .
         say(console, f"Of {len(found.latency)} timed here, {slow} take longer than {limit}.")
     parts = (found, found.refined) if found.refined else (found,)
     notes = (words for part in parts for words in part.notes)
-    for words in (*more, *dict.fromkeys(notes)):
+    first, *others = found.scores.columns[2:]
+    if implied and others and found.order.name == first:
+        say(console, f"ranked by {first}, the first of --proxies; --by chooses")
+    for words in dict.fromkeys(notes):
         say(console, words)
     for part in parts:
         _say_reuse(console, part.record)

@@ -3,7 +3,6 @@
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -173,7 +172,8 @@ def rank(
             best ranked again in one with 'refined', and latencies in one with 'latency'.
         progress: True shows a bar; a function is called with the numbers of networks done and in
             all.
-        plan: how to go on from these architectures as their scores come; see `zeroshot.search`.
+        plan: how to go on from these architectures as their scores come: a
+            `zeroshot.searches.search.Plan`, which `zeroshot.search` makes.
 
     Returns:
         The order, the table and the record.
@@ -211,7 +211,8 @@ def rank(
     if isinstance(by, Proxy):
         by, wanted = by.name, find_proxies((*wanted, by))
     timed = latency or max_latency is not None
-    ordered = by is not None or not wanted or timed or refine > 0  # else a table was asked for
+    # Else a table was asked for.
+    ordered = by is not None or not wanted or timed or refine > 0 or plan is not None
     by, wanted = _ordering(space, by, wanted)
     ensemble = ranking.find(by, tuple(proxy.name for proxy in wanted))
     batch, task = load_batch(data, batch_size=batch_size, task=space.task, seed=seed)
@@ -220,8 +221,9 @@ def rank(
         shape = "has no small shape" if full.small == full else "was given a shape of its own"
         notes += (f"{space.name} {shape}: its networks were scored as they are.",)
     if archs is None:
-        chosen, told_of_it = _drawn(full, task, sample, limits, seed, least=plan and 1)
-        notes += told_of_it if plan is None else ()
+        drawn = _drawn if plan is None else _begun
+        chosen, told_of_it = drawn(full, task, sample, limits, seed)
+        notes += told_of_it
     elif isinstance(archs, (str, Path)):
         chosen, doubles = read_archs(space, Path(archs), arch)
         if doubles:
@@ -238,13 +240,11 @@ def rank(
     search = None
     if plan is not None:
         search = Search(
-            *(plan, ensemble, full, task, limits, seed),
+            *(plan, ensemble, full, task, limits, int(seed)),
             latency=timing and timing.of,
             max_latency=max_latency,
         )
-        within = tuple(islice(search.distinct(within), plan.budget))
-        if not within:
-            raise ZeroshotError(f"none of {len(chosen):,} architectures drawn is connected")
+        within = search.start(within)
     run = Run(
         space=space,
         archs=within,
@@ -258,10 +258,14 @@ def rank(
         data_seed=seed if isinstance(data, str) else None,
         search=search,
     )
-    with telling(progress, "networks") as told:
-        outcome: Outcome = execute(
-            run, path, store=kept, workers=workers, scheduler=scheduler, progress=told
-        )
+    try:
+        with telling(progress, "networks") as told:
+            outcome: Outcome = execute(
+                run, path, store=kept, workers=workers, scheduler=scheduler, progress=told
+            )
+    finally:  # a search has timed some
+        if timing is not None:
+            timing.keep()
     better = {proxy.name: proxy.better for proxy in wanted}
     outcome.scores.attrs["better"] = better  # the table alone is ranked and validated as well
     order = ranking.rank(outcome.scores, by, better)
@@ -271,7 +275,10 @@ def rank(
             table = order.rename_axis("arch").reset_index()
             replace_file(beside(path, "order"), lambda part: write_table(table, part))
     if search is not None and (count := len(order)) < search.plan.budget:
-        notes += (f"The search ended after {count:,} architectures: it found no others.",)
+        within_limits = f" with at most {limits}" if str(limits) else ""
+        notes += (
+            f"The search ended after {count:,} architectures: it found no others{within_limits}.",
+        )
     times = None
     if timing is not None:
         rated = order.dropna().index
@@ -323,18 +330,26 @@ def _ordering(
 
 
 def _drawn(
-    space: Space, task: Task, sample: int | None, limits: Limits, seed: int, least: int | None
+    space: Space, task: Task, sample: int | None, limits: Limits, seed: int
 ) -> tuple[Sequence[Arch], tuple[str, ...]]:
     """A sample of a space, or all of it, and what there is to know of it."""
     whole_of_it = sample is not None and MANY >= space.size <= sample
     given = None if whole_of_it else sample
-    rng = np.random.default_rng(seed)
-    found = choose(space, task, sample=given, limits=limits, rng=rng, least=least)
+    found = choose(space, task, sample=given, limits=limits, rng=np.random.default_rng(seed))
     notes = _how_drawn(found)
     if sample not in (None, SAMPLE) and len(found.archs) < sample:
         within = f" with at most {limits}" if str(limits) else ""
         notes += (f"{space.name} has {len(found.archs):,} architectures{within}, not {sample:,}.",)
     return found.archs, notes
+
+
+def _begun(
+    space: Space, task: Task, sample: int | None, limits: Limits, seed: int
+) -> tuple[Sequence[Arch], tuple[str, ...]]:
+    """What a search begins with, as many as there are; nothing depends on its being a sample."""
+    count = min(sample or SAMPLE, space.size)
+    rng = np.random.default_rng(seed)
+    return choose(space, task, sample=count, limits=limits, rng=rng, least=1).archs, ()
 
 
 def _lacking(by: str | Ensemble, wanted: tuple[Proxy, ...]) -> tuple[Proxy, ...]:

@@ -6,10 +6,11 @@ from typing import Any
 
 from zeroshot.commands.ranked import Ranking, rank
 from zeroshot.core import Batch, Proxy
+from zeroshot.errors import whole
 from zeroshot.models import Device
 from zeroshot.progress import Progress
 from zeroshot.ranking import Ensemble
-from zeroshot.searches import BUDGET, POPULATION, REFINED
+from zeroshot.searches import BUDGET, METHOD, POPULATION, REFINED
 from zeroshot.searches.search import Plan
 from zeroshot.spaces import Space
 
@@ -17,7 +18,7 @@ from zeroshot.spaces import Space
 def search(
     space: str | Space,
     *,
-    method: str = "evolve",
+    method: str = METHOD,
     budget: int = BUDGET,
     population: int = POPULATION,
     proxies: str | Proxy | Iterable[str | Proxy] | None = None,
@@ -45,18 +46,18 @@ def search(
 
     A sample of the space is scored and ranked, from the best of these others are proposed, and so
     on, until `budget` architectures are scored. Which are best is told by their ranks among all so
-    far. Architectures that compute the same count once, as the one that weighs least, and those
-    whose input does not reach the output are passed over.
+    far. Architectures that compute the same count once, and those whose input does not reach the
+    output are passed over.
 
     The order that is returned is no sample of the space: what is near the best is most of it. To
     judge proxies take `rank`.
 
     Args:
         space: its name, or a space of your own.
-        method: 'evolve', 'climb' or 'random'; see `zeroshot.searches.search.SEARCHES`.
+        method: 'climb', 'evolve' or 'random'; see `zeroshot.searches.search.SEARCHES`.
         budget: how many architectures are scored.
-        population: how many at a time, and to begin with. It changes what is found; the number of
-            workers does not.
+        population: how many at a time, and at random to begin with. It changes what is found; the
+            number of workers does not.
         proxies: what to compute, as for `rank`.
         by: what tells which are best, as for `rank`.
         data: what the networks are shown, or a batch of your own; see `load_batch`.
@@ -68,8 +69,9 @@ def search(
             not `small`.
         max_flops: only architectures with at most so many multiply-adds, counted likewise.
         max_latency: milliseconds that an inference of one sample may take on `device`, timed of
-            networks that are not `small`: others have no children, and are not the best. As times
-            vary, so does what is found; beside `out` they are kept, as by `rank`.
+            networks that are not `small`: others have no children, and are not the best. Timed are
+            the best so far until there are parents enough, or all. As times vary, so does what is
+            found; beside `out` they are kept, as by `rank`.
         small: smaller networks, which rank almost as well; for spaces that have such a shape.
         channels: width of the networks, for spaces that have it.
         cells: cells per stage, for spaces that have it.
@@ -91,10 +93,11 @@ def search(
         ZeroshotError: as `rank`; for an unknown method, for a budget or a population of less than 2
             or more than a million, or if none of those drawn is connected.
     """
+    plan = Plan(method, whole("budget", budget), whole("population", population))
     return rank(
         space,
-        sample=population,
-        plan=Plan(method, budget, population),
+        sample=plan.population,
+        plan=plan,
         proxies=proxies,
         by=by,
         data=data,

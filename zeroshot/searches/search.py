@@ -1,6 +1,6 @@
 """Search a space: score a generation, propose the next one from the best so far, and so on."""
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from itertools import islice
 from typing import Any
@@ -15,7 +15,8 @@ from zeroshot.searches.candidates import MANY, Limits
 from zeroshot.spaces.space import Arch, Space, Task
 
 PARENTS = 10  # of the best that have children
-TRIES = 100  # proposals for each architecture wanted, before a generation stays smaller
+MORE = 250  # proposals after which as many more may have some
+IDLE = 1000  # proposals in a row that are nothing new, before others are drawn at random
 BLOCK = 100  # architectures that are drawn at random at once
 
 # (space, what may have children, from best to worst) -> proposals, which may be there already or
@@ -38,29 +39,32 @@ class Method:
     source: str
 
 
-def evolve(space: Space, order: Iterator[Arch], rng: np.random.Generator) -> Iterator[Arch]:
-    """Children of the best `PARENTS`: one of them, or two crossed, with one axis changed at random.
-
-    As in AZ-NAS (arXiv:2403.19232) and Zen-NAS (arXiv:2102.01063), whoever is among the best of all
-    so far has children, for a score does not change as a network grows old. These keep 1024 and 256
-    of thousands, and never cross.
-    """
-    best = list(islice(order, PARENTS))
-    while True:
-        one, other = (best[int(index)] for index in rng.integers(len(best), size=2))
-        crossed = rng.integers(2) == 1
-        yield space.mutate(space.cross(one, other, rng) if crossed else one, rng)
-
-
 def climb(space: Space, order: Iterator[Arch], rng: np.random.Generator) -> Iterator[Arch]:
     """All neighbours of the best, in random order; then those of the second best, and so on.
 
     Local search (White, Nolen and Savani, 2021, arXiv:2005.02960), which goes on from the next best
-    where that stops, at a network without better neighbours.
+    where that stops: at a network without better neighbours.
     """
     for arch in order:
         neighbours = space.neighbours(arch)
         yield from (neighbours[int(index)] for index in rng.permutation(len(neighbours)))
+
+
+def evolve(space: Space, order: Iterator[Arch], rng: np.random.Generator) -> Iterator[Arch]:
+    """Children of the best ten: one of them, or two crossed, with one axis changed at random.
+
+    As in AZ-NAS (arXiv:2403.19232) and Zen-NAS (arXiv:2102.01063), whoever is among the best of all
+    so far has children, for a score does not change as a network grows old. These keep 1024 and 256
+    of thousands, and never cross. Where ten have had `MORE` proposals and more are asked for, for
+    many were there already, the next ten have children too, and so on.
+    """
+    best: list[Arch] = []
+    while True:
+        best += islice(order, PARENTS)
+        for _ in range(MORE):
+            one, other = (best[int(index)] for index in rng.integers(len(best), size=2))
+            crossed = rng.integers(2) == 1
+            yield space.mutate(space.cross(one, other, rng) if crossed else one, rng)
 
 
 def random(space: Space, order: Iterator[Arch], rng: np.random.Generator) -> Iterator[Arch]:
@@ -70,8 +74,8 @@ def random(space: Space, order: Iterator[Arch], rng: np.random.Generator) -> Ite
 
 
 SEARCHES: tuple[Method, ...] = (
-    Method("evolve", evolve, "arXiv:2403.19232"),
     Method("climb", climb, "arXiv:2005.02960"),
+    Method("evolve", evolve, "arXiv:2403.19232"),
     Method("random", random, ""),
 )
 
@@ -139,32 +143,38 @@ class Search:
     def identity(self) -> dict[str, Any]:
         """What must agree, besides what a ranking depends on, for two searches to be one."""
         combine = self.by.combine
-        rule = f"{combine.__name__} ({edition(1, combine)}) of {', '.join(self.by.members)}"
+        rule = getattr(combine, "__name__", type(combine).__name__)
+        members = ", ".join(self.by.members)
         return {
             **asdict(self.plan),
-            "by": f"{self.by.name}: {rule}",
-            "limits": str(self.limits),
+            "by": f"{self.by.name}: {rule} ({edition(1, combine)}) of {members}",
+            "max_params": self.limits.params,
+            "max_flops": self.limits.flops,
             "max_latency": self.max_latency,
             "seed": self.seed,
         }
 
-    def distinct(self, archs: Iterable[Arch], seen: Collection[Arch] = ()) -> Iterator[Arch]:
-        """Of architectures those worth scoring: new, connected and within the limits.
+    def start(self, drawn: Iterable[Arch]) -> tuple[Arch, ...]:
+        """What to score first, of a sample: as many as the population, if there are so many.
 
-        Each stands for all that compute the same, of which it is the one that weighs least.
+        Raises:
+            ZeroshotError: if there are none.
         """
-        known = set(seen)
-        for arch in map(self.space.canonical, archs):
-            if arch in known or not self.space.connected(arch):
-                continue
-            known.add(arch)
-            if self.limits.admit(self.space, arch, self.task):
-                yield arch
+        wanted = min(self.plan.population, self.plan.budget)
+        found = self._filled(self.distinct(drawn), wanted, (), np.random.default_rng(self.seed))
+        if not found:
+            raise ZeroshotError(
+                f"none of the architectures drawn of {self.space.name} is connected and within "
+                "the limits; raise them, or take a larger population"
+            )
+        return found
 
     def after(
         self, archs: Sequence[Arch], scores: pd.DataFrame, better: Mapping[str, str]
     ) -> tuple[Arch, ...]:
         """What to score next; nothing once the budget is spent, or nothing new is found.
+
+        What the method no longer finds is drawn at random, of up to `MANY` architectures from all.
 
         Args:
             archs: all so far.
@@ -172,14 +182,51 @@ class Search:
             better: directions of its columns, as `ranking.rank` takes them.
         """
         wanted = min(self.plan.population, self.plan.budget - len(archs))
-        names = dict(zip(scores["arch"].unique(), archs, strict=True))
         order = [str(name) for name in rank(scores, self.by, better).dropna().index]
-        if wanted < 1 or not order or len(archs) == self.space.size:
+        if wanted < 1 or not order:
             return ()
+        names = dict(zip(scores["arch"].unique(), archs, strict=True))
         rng = np.random.default_rng([self.seed, len(archs)])  # whatever was drawn before
-        parents = (names[name] for name in self._fast(order))
-        proposed = self.plan.propose(self.space, parents, rng)
-        return tuple(islice(self.distinct(islice(proposed, TRIES * wanted), archs), wanted))
+        found: Iterator[Arch] = iter(())
+        if self.space.size > 1:
+            parents = (names[name] for name in self._fast(order))
+            found = self.distinct(self.plan.propose(self.space, parents, rng), archs)
+        return self._filled(found, wanted, archs, rng)
+
+    def distinct(self, archs: Iterable[Arch], seen: Iterable[Arch] = ()) -> Iterator[Arch]:
+        """Of architectures those worth scoring: new, connected and within the limits.
+
+        One stands for all that compute the same: the space's own choice of them, or, where that is
+        beyond the limits, the one proposed. Ends after `IDLE` in a row that are nothing new.
+        """
+        known = set(map(self.space.canonical, seen))
+        idle = 0
+        for arch in archs:
+            first = self.space.canonical(arch)
+            idle += 1
+            if first not in known and self.space.connected(first):
+                fits = (a for a in (first, arch) if self.limits.admit(self.space, a, self.task))
+                if (chosen := next(fits, None)) is not None:
+                    known.add(first)
+                    idle = 0
+                    yield chosen
+            if idle == IDLE:
+                return
+
+    def _filled(
+        self,
+        found: Iterator[Arch],
+        wanted: int,
+        seen: Sequence[Arch],
+        rng: np.random.Generator,
+    ) -> tuple[Arch, ...]:
+        """So many of those found; where these are too few, random ones besides."""
+        chosen = list(islice(found, wanted))
+        if len(chosen) < wanted:
+            size = self.space.size
+            drawn = self.space.sample(size if size <= MANY else IDLE, rng)
+            chosen += islice(self.distinct(drawn, (*seen, *chosen)), wanted - len(chosen))
+        return tuple(chosen)
 
     def _fast(self, order: Sequence[str]) -> Iterator[str]:
         """Those within the limit on latency, timed as they are asked for; else the fastest."""

@@ -160,8 +160,15 @@ class Darts(Space):
 
     def mutate(self, arch: Arch, rng: np.random.Generator) -> Arch:
         """One of the neighbours, all equally likely."""
-        around = self.neighbours(arch)
-        return around[int(rng.integers(len(around)))]
+        groups = _genotype(self, arch)
+        sizes = [len(_around(group)) for group in groups]
+        place = int(rng.integers(sum(sizes)))
+        for number, size in enumerate(sizes):
+            if place < size:
+                groups[number] = _around(groups[number])[place]
+                break
+            place -= size
+        return self.arch(*_joined(tuple(groups)))
 
     def cross(self, one: Arch, other: Arch, rng: np.random.Generator) -> Arch:
         """A child that takes each node, with its two inputs, from either parent."""
