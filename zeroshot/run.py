@@ -289,8 +289,8 @@ def _outcome(
         table = pd.DataFrame(rows)
         more = () if run.search is None else run.search.after(archs, table, better)
         part = replace(part, archs=more)
-    if every:
-        progress(len(every), len(every))  # a search may have ended early
+    if run.search is not None and len(archs) < run.search.plan.budget:
+        progress(len(every), len(every))  # more were expected
     elapsed = time.time() - started
     by = workers if scheduler is None else "those of a dask cluster"
     record = _record(run, list(every.values()), reasons, len(rows), elapsed, by)

@@ -22,7 +22,7 @@ from zeroshot.searches.search import (
     evolve,
     random,
 )
-from zeroshot.spaces import Axis, Space, Task
+from zeroshot.spaces import TRANSNASBENCH101_MICRO, Axis, Space, Task
 
 TASK = Task()
 NO_LIMITS = Limits()
@@ -191,6 +191,18 @@ def test_limits_hold_and_bound_it():
     assert max(sum(arch.genes) for arch in archs) == 3
     within = [a for a in GRID if GRID.canonical(a) == a and a.genes[0] and sum(a.genes) <= 3]
     assert set(archs) == set(within)  # fewer than the budget: all there are
+
+
+def test_of_those_that_compute_the_same_one_is_within_limits():
+    space = TRANSNASBENCH101_MICRO
+    light = space.parse("64-41414-3_01_011")
+    first = space.canonical(light)
+    cost = float(space.cost(light, TASK).params)
+    assert space.cost(first, TASK).params > cost
+    assert list(search(space).distinct([light])) == [first]
+    assert list(search(space, limits=Limits(params=cost)).distinct([light])) == [light]
+    assert list(search(space).distinct([light], [first])) == []
+    assert list(search(space).distinct([first], [light])) == []
 
 
 def test_what_is_unrated_has_no_children():

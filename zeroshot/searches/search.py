@@ -16,7 +16,7 @@ from zeroshot.spaces.space import Arch, Space, Task
 
 PARENTS = 10  # of the best that have children
 MORE = 250  # proposals after which as many more may have some
-IDLE = 1000  # proposals in a row that are nothing new, before others are drawn at random
+IDLE = 10_000  # proposals in a row that are nothing new, before others are drawn at random
 BLOCK = 100  # architectures that are drawn at random at once
 
 # (space, what may have children, from best to worst) -> proposals, which may be there already or
@@ -204,10 +204,11 @@ class Search:
         for arch in archs:
             first = self.space.canonical(arch)
             idle += 1
-            if first not in known and self.space.connected(first):
+            if first not in known and arch not in known and self.space.connected(first):
                 fits = (a for a in (first, arch) if self.limits.admit(self.space, a, self.task))
-                if (chosen := next(fits, None)) is not None:
-                    known.add(first)
+                chosen = next(fits, None)
+                known.add(arch if chosen is None else first)
+                if chosen is not None:
                     idle = 0
                     yield chosen
             if idle == IDLE:
