@@ -227,6 +227,7 @@ def _drawn(
     """All architectures in index order, or shuffled; of more than `MANY`, enough of them."""
     if sample is None:
         return iter(space)
-    enough = max(LEAST, PER_WANTED * sample) if bounded else sample
-    count = space.size if space.size <= MANY else enough
+    if not bounded:
+        return iter(space.sample(min(sample, space.size), rng))
+    count = space.size if space.size <= MANY else max(LEAST, PER_WANTED * sample)
     return iter(space.sample(min(count, space.size), rng))
