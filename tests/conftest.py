@@ -23,3 +23,19 @@ def _stores(tmp_path_factory):
 def _store_of_its_own(monkeypatch, _stores):
     """No test looks at or writes the user's scores; nor do processes that it starts."""
     monkeypatch.setenv("ZEROSHOT_STORE", next(_stores))
+
+
+@pytest.fixture
+def evaluations(monkeypatch):
+    """The number of networks that are evaluated."""
+    import zeroshot.worker
+    from zeroshot.scoring import evaluate
+
+    count = []
+
+    def counted(*args):
+        count.append(args)
+        return evaluate(*args)
+
+    monkeypatch.setattr(zeroshot.worker, "evaluate", counted)
+    return count

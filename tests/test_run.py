@@ -82,19 +82,6 @@ def largest_logit(trace):
 MINE = Proxy("mine", (Forward(),), largest_logit, "lower", "here")
 
 
-@pytest.fixture
-def evaluations(monkeypatch):
-    """The number of networks that are evaluated."""
-    count = []
-
-    def counted(*args):
-        count.append(args)
-        return evaluate(*args)
-
-    monkeypatch.setattr(zeroshot.worker, "evaluate", counted)
-    return count
-
-
 # -- the table -------------------------------------------------------------------------------------
 
 

@@ -14,7 +14,6 @@ from zeroshot.core import Cost, Proxy
 from zeroshot.errors import Undefined, ZeroshotError
 from zeroshot.passes import Census, Weights
 from zeroshot.ranking import Ensemble
-from zeroshot.scoring import evaluate
 from zeroshot.spaces import Axis, NasBench201, Space
 
 SPACE = NasBench201(channels=2, cells=1)
@@ -42,19 +41,6 @@ def search(space=SPACE, **options):
     few = {"budget": 24, "population": 6, "refine": 0}
     given = {"by": "naswot", "batch_size": 4, "workers": 1} | few
     return zeroshot.search(space, **given | options)
-
-
-@pytest.fixture
-def evaluations(monkeypatch):
-    """The number of networks that are evaluated."""
-    count = []
-
-    def counted(*args):
-        count.append(args)
-        return evaluate(*args)
-
-    monkeypatch.setattr(zeroshot.worker, "evaluate", counted)
-    return count
 
 
 def test_the_function_is_that_of_the_command():

@@ -265,18 +265,17 @@ def _outcome(
 ) -> Outcome:
     started = time.time()
     better = {proxy.name: proxy.better for proxy in run.proxies}
-    every: dict[Key, Kept] = {}  # network of the run
+    every: dict[Key, Kept] = {}
     failed: dict[Key, str] = {}
     reused: Counter[str] = Counter(networks=0, scores=0)
     reasons: dict[str, Counter[str]] = {proxy.name: Counter() for proxy in run.proxies}
     rows: list[dict[str, Any]] = []
     part, archs = run, list[Arch]()
     while part.archs:
-        total = len(part.units) if run.search is None else run.search.plan.budget * len(run.seeds)
         done = _completed(
             part,
             *(store, workers, scheduler),
-            progress=_from(len(every), total, progress),
+            progress=_from(len(every), run, progress),
             failed=failed,
             reused=reused,
         )
@@ -286,9 +285,9 @@ def _outcome(
             raise ZeroshotError(f"none of {len(every)} networks could be scored: {first}")
         rows += _rows(part, done, reasons)
         archs += part.archs
-        table = pd.DataFrame(rows)
-        more = () if run.search is None else run.search.after(archs, table, better)
-        part = replace(part, archs=more)
+        if run.search is None:
+            break
+        part = replace(part, archs=run.search.after(archs, pd.DataFrame(rows), better))
     if run.search is not None and len(archs) < run.search.plan.budget:
         progress(len(every), len(every))  # more were expected
     elapsed = time.time() - started
@@ -301,9 +300,10 @@ def _outcome(
     return Outcome(pd.DataFrame(rows), record)
 
 
-def _from(before: int, total: int, progress: Progress) -> Callable[[int], None]:
-    """Tells how many are done besides those before."""
-    return lambda done: progress(before + done, total)
+def _from(before: int, run: Run, progress: Progress) -> Callable[[int, int], None]:
+    """Tells how many are done besides those before; of a search, of all that it may score."""
+    all_ = None if run.search is None else run.search.plan.budget * len(run.seeds)
+    return lambda done, total: progress(before + done, all_ or total)
 
 
 def _completed(
@@ -312,7 +312,7 @@ def _completed(
     workers: int,
     scheduler: Any,
     *,
-    progress: Callable[[int], None],
+    progress: Callable[[int, int], None],
     failed: dict[Key, str],
     reused: Counter[str],
 ) -> dict[Key, Kept]:
@@ -323,7 +323,7 @@ def _completed(
         store: where scores are looked up and kept.
         workers: processes.
         scheduler: of a cluster that does the work instead.
-        progress: told how many are done.
+        progress: told how many are done, of how many.
         failed: why a network could not be scored at all; these are added.
         reused: networks and scores that were in the store; these are counted.
     """
@@ -340,7 +340,7 @@ def _completed(
         if key not in done
     ]
     reused.update(networks=len(done), scores=sum(len(kept.scores) for kept in held.values()))
-    progress(len(done))
+    progress(len(done), len(units))
     with closing(_scored(run, todo, workers, scheduler)) as results:  # at once, when interrupted
         for arch, seed, found, errors in results:
             key = run.space.spell(arch), seed
@@ -353,7 +353,7 @@ def _completed(
             done[key] = held.get(key, Kept()) | (found or Kept()) | silent
             if len(errors) == len(names):
                 failed[key] = next(iter(errors.values()))
-            progress(len(done))
+            progress(len(done), len(units))
     return {key: done[key] for key in units}
 
 

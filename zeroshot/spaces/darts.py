@@ -2,7 +2,7 @@
 
 import ast
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from itertools import combinations, permutations, product
@@ -275,7 +275,7 @@ class Darts(Space):
             cell, edge = divmod(number, len(EDGES))
             if gene != NONE:
                 parts.append(_edge_cost(shape, task, cell, EDGES[edge][0] < 2, gene))
-        return Cost(*map(sum, zip(*parts, strict=True)))
+        return _sum(parts)
 
     @property
     def prunable(self) -> Arch:
@@ -399,18 +399,20 @@ def _edge_cost(shape: Darts, task: Task, cell: int, outer: bool, op: int) -> Cos
 
     `outer`: whether the edge starts at an input of the cell, where a reduction cell's stride is.
     """
-    stages = _stages(shape, -(-task.size // 8) if shape.halves(task) else task.size)
-    costs = [
+    return _sum(
         _operation_cost(
             op,
             stage.channels,
             2 if stage.reduces and outer else 1,
             stage.size if outer else stage.after,
         )
-        for stage in stages
+        for stage in _stages(shape, task, halves=shape.halves(task))
         if stage.reduces == bool(cell)
-    ]
-    return Cost(*map(sum, zip(Cost(0, 0, 0), *costs, strict=True)))
+    )
+
+
+def _sum(costs: Iterable[Cost]) -> Cost:
+    return Cost(*map(sum, zip(*costs, strict=True)))
 
 
 @lru_cache(maxsize=4096)
@@ -521,8 +523,9 @@ class _Stage(NamedTuple):
     after: int
 
 
-def _stages(shape: Darts, size: int) -> Iterator[_Stage]:
-    """The cells of a network in order; the stem's maps are of that size."""
+def _stages(shape: Darts, task: Task, *, halves: bool) -> Iterator[_Stage]:
+    """The cells of a network in order; `halves`: whether its stem divides the size by 8."""
+    size = -(-task.size // 8) if halves else task.size
     reducing = {shape.layers // 3, 2 * shape.layers // 3} - {0}
     channels = shape.channels
     for number in range(shape.layers):
@@ -639,7 +642,7 @@ class _Network(nn.Module):
         self.drop_path = shape.drop_path
         self.cells = nn.ModuleList()
         self.auxiliary: nn.Module | None = None
-        stages = list(_stages(shape, -(-task.size // 8) if stem.halves else task.size))
+        stages = list(_stages(shape, task, halves=stem.halves))
         self.last_reduction = max(n for n, stage in enumerate(stages) if stage.reduces)
         before, last, halve = stem.width, stem.width, stem.halves
         for number, stage in enumerate(stages):
