@@ -9,13 +9,14 @@ from importlib.util import find_spec
 import numpy as np
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from tests.checks import TINY
 from zeroshot import spaces
 from zeroshot.core import Batch, Net
 from zeroshot.errors import ZeroshotError
 from zeroshot.passes import census
+from zeroshot.spaces.layers import Conv2d
 from zeroshot.spaces.mobilenet import MNASNET
 from zeroshot.spaces.space import Arch, Axis, Space, Task
 
@@ -291,6 +292,13 @@ class TestEveryNetwork:
         if space.connected(arch):
             named = net.module.named_parameters()
             assert all(bool(p.grad.any()) for name, p in named if p.ndim > 1)
+
+    def test_pytorchs_strided_convolution_of_few_channels_is_not_used(self, space, arch, task):
+        """It overwrites foreign memory; see `zeroshot.spaces.layers.Conv2d`."""
+        for module in space.network(arch, task).module.modules():
+            if isinstance(module, nn.Conv2d) and not isinstance(module, Conv2d):
+                few = module.in_channels // module.groups in range(2, 8)
+                assert not few or module.kernel_size != (1, 1) or module.stride == (1, 1)
 
     def test_cost_is_what_a_trace_counts(self, space, arch, task):
         canonical = space.canonical(arch)

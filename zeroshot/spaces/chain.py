@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from zeroshot.core import Cost
 from zeroshot.errors import ZeroshotError, cut
+from zeroshot.spaces.layers import Conv2d
 from zeroshot.spaces.space import Arch, Axis, Space, Task
 
 OPS = ("none", "conv1x1", "conv3x3", "conv5x5", "conv7x7", "max_pool3x3", "max_pool5x5")
@@ -240,7 +241,7 @@ class _Network(nn.Module):
                 step = strides[-1] // strides[-layer.skip]
             self.reads.append((layer.skip, step))
             if layer.is_conv:
-                conv = nn.Conv2d(
+                conv = Conv2d(
                     inward, layer.width, layer.kernel, layer.stride, layer.kernel // 2, bias=False
                 )
                 body.append(nn.Sequential(conv, nn.BatchNorm2d(layer.width), nn.ReLU()))

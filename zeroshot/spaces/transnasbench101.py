@@ -27,7 +27,7 @@ from zeroshot.spaces.cells import (
     total,
 )
 from zeroshot.spaces.constrained import Constrained
-from zeroshot.spaces.layers import FactorizedReduce, ReluConvBn
+from zeroshot.spaces.layers import Conv2d, FactorizedReduce, ReluConvBn
 from zeroshot.spaces.space import Arch, Axis, Space, Task, tupled
 
 OPS = ("none", "skip_connect", "nor_conv_1x1", "nor_conv_3x3")  # the first of NAS-Bench-201
@@ -372,7 +372,7 @@ class _Residual(nn.Module):
         self.conv_b = ReluConvBn(block.outward, block.outward, 3)
         self.downsample = (
             nn.Sequential(
-                nn.Conv2d(block.inward, block.outward, 1, block.stride, bias=False),
+                Conv2d(block.inward, block.outward, 1, block.stride, bias=False),
                 nn.BatchNorm2d(block.outward, eps=1.0),  # as trained, if by a slip
             )
             if block.changes
